@@ -1,0 +1,164 @@
+"""Where the beats fall: local tempo by autocorrelation and Viterbi, beats by dynamic programming (Ellis 2007)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from outpaint_mcp.audio.features import Features
+from outpaint_mcp.audio.shapes import Floats, Ints
+from outpaint_mcp.audio.waves import running_mean
+
+_SLOWEST_BPM, _FASTEST_BPM = 50, 210
+_TIGHTNESS = 300.0  # three times librosa's: a steady grid matters more here than every syncopation
+_LEAST_CLARITY = 0.2
+_LEAST_PUNCH_DB = 1.0
+_LEAST_CONTRAST = 1.9
+_LEAST_BEATS = 8
+_FIT_BEATS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Beats:
+    """A beat grid.
+
+    Attributes:
+        frames: the beats in order, in frames of the source.
+        period_frames: median distance between two beats.
+    """
+
+    frames: Ints
+    period_frames: float
+
+
+def find_beats(heard: Features, frames: int) -> Beats | None:
+    """The beat grid over a region of that many frames, reaching to both its ends; None where no pulse is clear."""
+    onsets = heard.onsets
+    periods, clarity = _local_periods(onsets, heard.windows_per_second)
+    if clarity <= _LEAST_CLARITY or heard.punch_db <= _LEAST_PUNCH_DB:
+        return None
+    rough = _track(onsets, periods)
+    if len(rough) < _LEAST_BEATS or _contrast(onsets, rough) < _LEAST_CONTRAST:
+        return None
+    beats = _straighten(rough, onsets) * heard.frames_per_window
+    period = float(np.median(np.diff(beats)))
+    lead_in = np.arange(beats[0] - period, 0, -period)[::-1]
+    lead_out = np.arange(beats[-1] + period, frames, period)
+    grid = np.unique(np.rint(np.concatenate([lead_in, beats, lead_out])).astype(np.int64))
+    return Beats(grid[(grid > 0) & (grid < frames)], period)
+
+
+def _local_periods(onsets: Floats, rate: float) -> tuple[Floats, float]:
+    """Beat period at every window, in windows, and how clear the pulse is (0 to 1)."""
+    shortest, longest = int(rate * 60 / _FASTEST_BPM), int(rate * 60 / _SLOWEST_BPM)
+    width = int(8 * rate)
+    if len(onsets) < 3 * shortest or onsets.max(initial=0.0) <= 0:
+        return np.zeros(len(onsets)), 0.0
+    starts = np.arange(0, max(1, len(onsets) - width // 2), int(rate))
+    lags = np.arange(shortest, longest + 1)
+    likelihood, clarity = _tempogram(onsets, starts, width, lags)
+    likelihood = likelihood * np.exp(-0.5 * (np.log2(lags / (rate * 0.5)) / 0.9) ** 2)
+    path = _smoothest_path(likelihood / (likelihood.max() + 1e-9), lags)
+    periods = np.interp(np.arange(len(onsets)), starts, lags[path])
+    return periods, clarity
+
+
+def _tempogram(onsets: Floats, starts: Ints, width: int, lags: Ints) -> tuple[Floats, float]:
+    """Autocorrelation at each lag and its double and fourfold `[windows, lags]`; the median best value."""
+    padded = np.concatenate([np.zeros(width // 2), onsets, np.zeros(width)])
+    excerpts = np.lib.stride_tricks.sliding_window_view(padded, width)[starts] * np.hanning(width)
+    size = 1 << int(np.ceil(np.log2(2 * width)))
+    spectrum = np.abs(np.fft.rfft(excerpts, size, axis=1)) ** 2
+    auto = np.fft.irfft(spectrum, axis=1)[:, : 4 * int(lags[-1]) + 2]
+    auto /= auto[:, :1] + 1e-9
+    near = np.maximum(auto, np.maximum(np.roll(auto, 1, axis=1), np.roll(auto, -1, axis=1)))
+    likelihood = auto[:, lags] + 0.5 * near[:, 2 * lags] + 0.25 * near[:, 4 * lags]
+    return likelihood, float(np.median(auto[:, lags].max(axis=1)))
+
+
+def _smoothest_path(likelihood: Floats, lags: Ints) -> Ints:
+    """Viterbi through `[windows, lags]`; a change of tempo costs, up to a bound."""
+    change = np.minimum(60 * np.log2(lags[:, None] / lags[None]) ** 2, 3.0)
+    score = likelihood[0]
+    back = np.zeros(likelihood.shape, dtype=np.int64)
+    for step in range(1, len(likelihood)):
+        reach = score[:, None] - change
+        back[step] = reach.argmax(axis=0)
+        score = reach.max(axis=0) + likelihood[step]
+    path = [int(score.argmax())]
+    for step in range(len(likelihood) - 1, 0, -1):
+        path.append(int(back[step, path[-1]]))
+    return np.array(path[::-1])
+
+
+def _track(onsets: Floats, periods: Floats) -> Floats:
+    """Beat positions in windows, to a fraction, that trade onset strength against an even period (Ellis 2007)."""
+    bell = np.exp(-0.5 * (np.arange(-3, 4) / 1.5) ** 2)
+    local = np.convolve(onsets, bell / bell.sum(), "same")
+    count = len(local)
+    steps = np.rint(periods).astype(int)
+    penalty = {
+        step: -_TIGHTNESS * np.log(np.arange(2 * step, step // 2, -1) / step) ** 2
+        for step in np.unique(steps).tolist()
+    }
+    score = local.copy()
+    back = np.full(count, -1)
+    for now, step in enumerate(steps.tolist()):
+        first, last = now - 2 * step, now - step // 2
+        if last <= 0:
+            continue
+        reach = score[max(first, 0) : last] + penalty[step][max(-first, 0) :]
+        best = int(reach.argmax())
+        score[now] += reach[best]
+        back[now] = max(first, 0) + best
+    start = max(0, count - int(steps[-1]))
+    beats = [start + int(score[start:].argmax())]
+    while back[beats[-1]] >= 0:
+        beats.append(int(back[beats[-1]]))
+    return _between_windows(local, np.array(beats[::-1]))
+
+
+def _between_windows(strength: Floats, peaks: Ints) -> Floats:
+    """Peaks moved to the top of the parabola through their neighbours, at most half a window."""
+    inner = np.clip(peaks, 1, len(strength) - 2)
+    left, top, right = strength[inner - 1], strength[inner], strength[inner + 1]
+    curve = left - 2 * top + right
+    offset = np.where(np.abs(curve) > 1e-9, 0.5 * (left - right) / np.where(curve == 0, 1, curve), 0)
+    return np.where(inner == peaks, peaks + np.clip(offset, -0.5, 0.5), peaks)
+
+
+def _contrast(onsets: Floats, beats: Floats) -> float:
+    """Mean onset strength around the beats over the mean everywhere."""
+    return float(running_mean(onsets, 3)[np.rint(beats).astype(int)].mean() / (onsets.mean() + 1e-9))
+
+
+def _straighten(beats: Floats, onsets: Floats) -> Floats:
+    """Each beat moved onto a weighted line through its 16 neighbours: drift stays, jitter goes.
+
+    Strong onsets weigh more, far neighbours less; a beat in mid-track that would move by more than a quarter
+    of the period stays where it was.
+    """
+    count = len(beats)
+    weights = 0.05 + onsets[np.clip(np.rint(beats).astype(int), 0, len(onsets) - 1)]
+    weights = np.minimum(weights, 4 * np.median(weights) + 1e-6)
+    span = min(count, 2 * _FIT_BEATS + 1)
+    first = np.clip(np.arange(count) - _FIT_BEATS, 0, count - span)
+    members = first[:, None] + np.arange(span)
+    steps = members - np.arange(count)[:, None]
+    near = weights[members] * (1 - np.abs(steps) / (np.abs(steps).max(axis=1, keepdims=True) + 1))
+    fitted = beats
+    for _ in range(2):
+        fitted = fitted + _line_at_zero(steps, fitted[members] - fitted[:, None], near)
+    far = np.abs(fitted - beats) > 0.25 * np.median(np.diff(beats))
+    far[: 2 * _FIT_BEATS] = False
+    far[-2 * _FIT_BEATS :] = False
+    return np.maximum.accumulate(np.where(far, beats, fitted))
+
+
+def _line_at_zero(x: Ints, y: Floats, weights: Floats) -> Floats:
+    """Value at x = 0 of the weighted least-squares line through each row's points."""
+    total, sum_x, sum_y = weights.sum(1), (weights * x).sum(1), (weights * y).sum(1)
+    spread = total * (weights * x * x).sum(1) - sum_x**2
+    slope = np.where(spread > 1e-9, total * (weights * x * y).sum(1) - sum_x * sum_y, 0) / np.maximum(
+        spread, 1e-9
+    )
+    return np.asarray((sum_y - slope * sum_x) / total)

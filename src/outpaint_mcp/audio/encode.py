@@ -1,0 +1,184 @@
+"""Writing what is delivered: the format that can hold a source, samples as its integers, the file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from outpaint_mcp.audio.decode import BLOCK_FRAMES, Probe, StraightFile
+from outpaint_mcp.errors import GenerationFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outpaint_mcp.audio.shapes import Samples
+
+_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+_FLOATS = {"FLOAT": np.float32, "DOUBLE": np.float64}
+
+_WAV_SUBTYPES = {
+    **{subtype: subtype for subtype in (*_BITS, *_FLOATS)},
+    "PCM_S8": "PCM_U8",  # WAV knows no signed bytes
+    "ALAC_32": "PCM_32",
+    "DWVW_12": "PCM_16",
+    "DWVW_16": "PCM_16",
+    "DWVW_24": "PCM_24",
+    **dict.fromkeys(("ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "G723_24"), "PCM_16"),
+    **dict.fromkeys(("G723_40", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"), "PCM_16"),
+    **dict.fromkeys(("DPCM_8", "DPCM_16"), "PCM_16"),
+}
+"""For each encoding with a fixed grid of values, the WAV encoding that has that grid.
+
+The telephony codecs all decode to 16 bits; encoding their like anew would change what was decoded.
+"""
+
+_FLAC_SUBTYPES = {"ALAC_16": "PCM_16", "ALAC_20": "PCM_24", "ALAC_24": "PCM_24"}
+"""The same for lossless compression other than FLAC, which keeps its own."""
+
+_WAV_LIMIT_BYTES = 2**32 - 2**16
+"""WAV counts its bytes in 32 bits, the headers included."""
+
+
+class DeliveryFormat(NamedTuple):
+    """How an outpainted source is delivered.
+
+    Attributes:
+        container: `WAV` or `FLAC`.
+        subtype: the encoding inside, in libsndfile's words.
+        suffix: what the file's name ends with.
+    """
+
+    container: str
+    subtype: str
+    suffix: str
+
+
+def delivery_format(found: Probe) -> DeliveryFormat:
+    """Choose the lossless format in which every decoded value of a source survives.
+
+    FLAC stays FLAC and other lossless compression becomes it; whatever else has a grid of values or
+    floating point becomes WAV with the same; lossy sources, which decode to floating point without
+    a grid, become FLAC of 24 bits, each value rounded once.
+    """
+    if found.container == "FLAC":
+        return DeliveryFormat("FLAC", found.subtype, ".flac")
+    if subtype := _WAV_SUBTYPES.get(found.subtype):
+        return DeliveryFormat("WAV", subtype, ".wav")
+    return DeliveryFormat("FLAC", _FLAC_SUBTYPES.get(found.subtype, "PCM_24"), ".flac")
+
+
+def carrier(found: Probe) -> npt.DTypeLike:
+    """Return the type to decode a source in so that `Delivery.write` passes its values on exactly.
+
+    Floating point for lossy sources: what they decode to has no integer form until it is rounded.
+    """
+    if found.container == "FLAC" or found.subtype in _WAV_SUBTYPES or found.subtype in _FLAC_SUBTYPES:
+        return _stored(delivery_format(found).subtype)
+    return np.float32
+
+
+def quantise(samples: Samples, subtype: str) -> npt.NDArray[Any]:
+    """Round floating point to the grid of an integer encoding, clipped, in the top bits of the carrier.
+
+    There is no dither: most of an extension is the source's own frames, which lie on the grid and
+    come through unchanged; what dither would mend in the crossfades lies under their own noise.
+    """
+    bits = _BITS[subtype]
+    steps = 2.0 ** (bits - 1)
+    # Scaling by a power of two is exact; only the largest 32-bit integer is beyond single precision.
+    values = np.multiply(samples, steps, dtype=np.float64 if subtype == "PCM_32" else np.float32)
+    values[np.isnan(values)] = 0.0
+    np.clip(np.rint(values, out=values), -steps, steps - 1, out=values)
+    stored = np.dtype(_stored(subtype))
+    return values.astype(stored) << (8 * stored.itemsize - bits)
+
+
+class Delivery:
+    """The file that is delivered while it is written; a context manager.
+
+    Attributes:
+        container: as the format has it, or `RF64` where the file outgrows WAV.
+    """
+
+    def __init__(
+        self, path: Path, form: DeliveryFormat, *, sample_rate: int, channels: int, frames: int
+    ) -> None:
+        """Create `path` for `frames` frames; raises `GenerationFailed` where that is impossible."""
+        self._path = path
+        self._subtype = form.subtype
+        size = (
+            frames * channels * (_BITS.get(form.subtype) or 8 * np.dtype(_FLOATS[form.subtype]).itemsize) // 8
+        )
+        self.container = "RF64" if form.container == "WAV" and size > _WAV_LIMIT_BYTES else form.container
+        try:
+            self._file = StraightFile(
+                path,
+                "w",
+                samplerate=sample_rate,
+                channels=channels,
+                format=self.container,
+                subtype=form.subtype,
+            )
+        except (OSError, soundfile.LibsndfileError) as exc:
+            raise self._failure() from exc
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, samples: npt.NDArray[Any]) -> None:
+        """Append samples: integers of the carrier as they are, floating point rounded where need be.
+
+        In blocks, because libsndfile may need stack in proportion to what one call brings (its #1095).
+
+        Raises:
+            GenerationFailed: if the disk does not take them.
+        """
+        for first in range(0, len(samples), BLOCK_FRAMES):
+            block = samples[first : first + BLOCK_FRAMES]
+            if self._subtype in _BITS and block.dtype.kind == "f":
+                block = quantise(block, self._subtype)
+            try:
+                self._file.write(block)
+            except (AssertionError, soundfile.LibsndfileError) as exc:  # AssertionError: fewer than given
+                raise self._failure() from exc
+
+    def _failure(self) -> GenerationFailed:
+        return GenerationFailed(
+            f"{self._path.name} could not be written. Is the disk full or write-protected?"
+        )
+
+
+def seal(path: Path) -> tuple[int, str]:
+    """Make a written file the same for the same samples, and last; return its bytes and SHA-256.
+
+    Raises:
+        GenerationFailed: if the disk does not take it.
+    """
+    try:
+        with path.open("r+b") as file:
+            # libsndfile puts the time of day into the PEAK chunk of floating-point WAV.
+            peak = file.read(128).partition(b"data")[0].find(b"PEAK")
+            if peak >= 0:
+                file.seek(peak + 12)
+                file.write(bytes(4))
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+            return file.tell(), digest
+    except OSError as exc:
+        raise GenerationFailed(f"{path.name} could not be finished on disk: {exc.strerror}.") from exc
+
+
+def _stored(subtype: str) -> npt.DTypeLike:
+    bits = _BITS.get(subtype)
+    if bits is None:
+        return _FLOATS[subtype]
+    return np.int16 if bits <= np.iinfo(np.int16).bits else np.int32

@@ -1,0 +1,167 @@
+"""One SQLite file that several server processes read and write at the same time."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from outpaint_mcp.errors import StorageFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# A writer holds the file for milliseconds; whoever waits longer than this meets a broken disk.
+_BUSY_TIMEOUT_SECONDS = 30
+
+# Each script brings the file from one version to the next; only ever add to the end.
+_MIGRATIONS = (
+    """
+    CREATE TABLE requests (
+        request_id TEXT PRIMARY KEY,
+        provider TEXT NOT NULL,
+        status TEXT NOT NULL,
+        audio TEXT NOT NULL,
+        title TEXT NOT NULL,
+        tags TEXT NOT NULL,
+        lyrics TEXT NOT NULL,
+        seed INTEGER NOT NULL,
+        extend_before_duration REAL NOT NULL,
+        extend_after_duration REAL NOT NULL,
+        parent_request_id TEXT REFERENCES requests (request_id),
+        expected_duration_seconds REAL,
+        created_at REAL NOT NULL,
+        updated_at REAL NOT NULL,
+        error TEXT,
+        path TEXT,
+        sha256 TEXT,
+        size_bytes INTEGER,
+        duration_seconds REAL,
+        before_seconds REAL,
+        after_seconds REAL,
+        used_seed INTEGER,
+        note TEXT,
+        delivered_at REAL
+    ) STRICT;
+    CREATE INDEX requests_by_time ON requests (created_at DESC);
+
+    CREATE TABLE jobs (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        request_id TEXT NOT NULL UNIQUE,
+        status TEXT NOT NULL,
+        source TEXT NOT NULL,
+        before_seconds REAL NOT NULL,
+        after_seconds REAL NOT NULL,
+        seed INTEGER NOT NULL,
+        server_id TEXT,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        cancel_requested INTEGER NOT NULL DEFAULT 0,
+        progress REAL NOT NULL DEFAULT 0,
+        step TEXT NOT NULL DEFAULT '',
+        error TEXT,
+        outcome TEXT
+    ) STRICT;
+    CREATE INDEX jobs_by_status ON jobs (status, position);
+    """,
+)
+
+
+class Database:
+    """Connections to one SQLite file, one a thread.
+
+    Reads see committed state only; a write is on disk when its `write()` block ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it; brings an older one up to date.
+
+        Raises:
+            StorageFailed: the file cannot be used.
+        """
+        self._path = path
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        with self._told():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # SQLite's own lock does not cover the change to write-ahead mode.
+            with FileLock(path.with_suffix(".lock")):
+                self._connection().execute("PRAGMA journal_mode = WAL")
+                self._migrate()
+
+    def _migrate(self) -> None:
+        with self.write() as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > len(_MIGRATIONS):
+                raise StorageFailed(f"{self._path} was written by a newer outpaint-mcp; upgrade this one.")
+            for script in _MIGRATIONS[version:]:
+                # Not `executescript`: it would commit the transaction that keeps other servers out.
+                for statement in filter(str.strip, script.split(";")):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """One thread's connection, for SELECT statements.
+
+        Raises:
+            StorageFailed: the file cannot be read.
+        """
+        with self._told():
+            yield self._connection()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that other processes see wholly or not at all.
+
+        Raises:
+            StorageFailed: the file cannot be written; nothing of the block has happened.
+        """
+        with self._told():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite itself rolls back when the disk is full
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as exc:
+            raise StorageFailed(
+                f"The data folder {self._path.parent} cannot be used: {exc}. Make room, mend its permissions,"
+                " or set OUTPAINT_DATA_DIR to another folder; then try again."
+            ) from exc
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(
+                self._path,
+                timeout=_BUSY_TIMEOUT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,  # closed by whoever closes the database
+            )
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA synchronous = FULL")  # a submission survives a power cut
+            connection.execute("PRAGMA foreign_keys = ON")
+            self._local.connection = connection
+            with self._lock:
+                self._connections.append(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close every thread's connection."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()

@@ -1,0 +1,293 @@
+"""The desk: one request from intake to delivery; the tools and the command line both come here."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from outpaint_mcp import sources
+from outpaint_mcp.database import Database
+from outpaint_mcp.errors import InvalidRequest, RequestNotFound
+from outpaint_mcp.journal import Delivery, Entry, Journal, is_request_id
+from outpaint_mcp.local.provider import open_local_provider
+from outpaint_mcp.models import (
+    Cancellation,
+    CancelOutcome,
+    OutpaintRequest,
+    RequestList,
+    RequestSummary,
+    ResultReport,
+    Status,
+    StatusReport,
+    Submission,
+)
+from outpaint_mcp.provider import ProviderStatus
+from outpaint_mcp.results import Results
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.provider import Provider
+
+    OnUpdate = Callable[[ProviderStatus], Awaitable[None]]
+
+# A request is handed to its provider moments after it was written down. One that its provider does not
+# know after this long was lost with the server that took it.
+_HANDOVER_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+    """Open the journal and the provider for as long as the block lasts."""
+    database = await asyncio.to_thread(Database, settings.data_dir / "outpaint.sqlite3")
+    try:
+        async with open_local_provider(database, settings.data_dir) as provider:
+            yield Desk(settings, Journal(database), provider)
+    finally:
+        database.close()
+
+
+class Desk:
+    """Takes requests in, follows them, and delivers what was made."""
+
+    def __init__(self, settings: Settings, journal: Journal, provider: Provider) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._provider = provider
+        self._results = Results(journal, settings.output_dir, settings.data_dir / "locks")
+        self._looks: dict[str, asyncio.Task[Entry]] = {}
+        self._seen: dict[str, ProviderStatus] = {}
+
+    async def submit(self, request: OutpaintRequest) -> Submission:
+        """Take a request in: look at its source, write it down, hand it to the provider.
+
+        Raises:
+            InvalidRequest, SourceError, ProviderError: nothing was started.
+        """
+        audio = request.audio.strip()
+        parent: Entry | None = None
+        folders = self._settings.input_dirs
+        if is_request_id(audio):
+            parent, delivery = await self._earlier(audio)
+            audio = delivery.path
+            folders = (Path(audio).parent,)  # ours to read, wherever it was put at the time
+        source = await asyncio.to_thread(sources.resolve_source, audio, input_dirs=folders)
+        source_seconds = await self._provider.source_seconds(source)
+        entry = await asyncio.to_thread(
+            self._journal.add,
+            request,
+            provider=self._provider.name,
+            shown_audio=sources.redact(audio),
+            title=parent.title if parent else sources.title_of(audio),
+            parent_request_id=parent.request_id if parent else None,
+            expected_duration_seconds=None
+            if source_seconds is None
+            else source_seconds + request.extend_before_duration + request.extend_after_duration,
+        )
+        await self._provider.submit(entry.request_id, request, source)
+        return Submission(
+            request_id=entry.request_id,
+            provider=entry.provider,
+            status=entry.status,
+            expected_duration_seconds=_rounded(entry.expected_duration_seconds),
+            message="Accepted. Call get_outpaint_result with this request_id and wait_seconds=45.",
+        )
+
+    async def _earlier(self, request_id: str) -> tuple[Entry, Delivery]:
+        """Find an earlier request whose longer file is the new source, delivering it if need be."""
+        entry = await self._look(request_id)
+        if entry.status is not Status.COMPLETED:
+            raise InvalidRequest(
+                f"Request {request_id} is {entry.status}, so it has no result to extend."
+                " Wait until it is completed, or give another source."
+            )
+        return entry, await self._deliver(entry)
+
+    async def status(
+        self, request_id: str, *, wait_seconds: float = 0, on_update: OnUpdate | None = None
+    ) -> StatusReport:
+        """Say where a request stands; with `wait_seconds`, as soon as it has ended.
+
+        Raises:
+            RequestNotFound: no such request was ever made.
+        """
+        entry = await self._follow(request_id, wait_seconds, on_update)
+        seen = self._seen.get(request_id)
+        live = seen if seen and not entry.status.is_final else None
+        return StatusReport(
+            request_id=request_id,
+            provider=entry.provider,
+            status=entry.status,
+            queue_position=live.queue_position if live else None,
+            progress=live.progress if live else 1.0 if entry.status is Status.COMPLETED else None,
+            error=entry.error,
+            message=_advice(entry, live),
+        )
+
+    async def result(
+        self,
+        request_id: str,
+        *,
+        wait_seconds: float = 0,
+        on_update: OnUpdate | None = None,
+        target: Path | None = None,
+    ) -> ResultReport:
+        """Deliver the longer file and say where it is; or say where the request stands instead.
+
+        Args:
+            request_id: as `submit` gave it.
+            wait_seconds: how long to wait for the request to end.
+            on_update: told where it stands while waiting.
+            target: where to put the file, its suffix left to the format; a free name in the output
+                folder where there is none.
+
+        Raises:
+            RequestNotFound: no such request was ever made.
+            DeliveryFailed: the file cannot be put into the output folder, or has been taken away.
+        """
+        entry = await self._follow(request_id, wait_seconds, on_update)
+        if entry.status is not Status.COMPLETED:
+            return ResultReport(
+                request_id=request_id,
+                provider=entry.provider,
+                status=entry.status,
+                error=entry.error,
+                message=_advice(entry, self._seen.get(request_id)),
+            )
+        delivery = await self._deliver(entry, target)
+        return ResultReport(
+            request_id=request_id,
+            provider=entry.provider,
+            status=entry.status,
+            path=delivery.path,
+            url=Path(delivery.path).as_uri(),
+            duration_seconds=_rounded(delivery.duration_seconds),
+            before_seconds=_rounded(delivery.before_seconds),
+            after_seconds=_rounded(delivery.after_seconds),
+            seed=delivery.seed,
+            size_bytes=delivery.size_bytes,
+            sha256=delivery.sha256,
+            message=delivery.note,
+        )
+
+    async def cancel(self, request_id: str) -> Cancellation:
+        """Stop a request that has not ended.
+
+        Raises:
+            RequestNotFound: no such request was ever made.
+        """
+        entry = await self._look(request_id)
+        outcome = CancelOutcome.NOT_CANCELLABLE
+        if not entry.status.is_final:
+            outcome = await self._provider.cancel(request_id)
+            entry = await self._look(request_id)
+        if outcome is CancelOutcome.NOT_CANCELLABLE:
+            message = f"Nothing to cancel: the request is {entry.status}."
+        elif entry.status is Status.CANCELLED:
+            message = "Cancelled; nothing was delivered."
+        else:
+            message = "Cancelling; look at get_outpaint_status in a moment."
+        return Cancellation(request_id=request_id, outcome=outcome, status=entry.status, message=message)
+
+    async def list(self, *, limit: int = 20, status: Status | None = None) -> RequestList:
+        """Return requests of every server and every day, newest first."""
+        for entry in await asyncio.to_thread(self._journal.open_requests, self._provider.name):
+            await self._look(entry.request_id)
+        entries = await asyncio.to_thread(self._journal.newest, limit=limit, status=status)
+        return RequestList(
+            requests=[
+                RequestSummary(
+                    request_id=entry.request_id,
+                    provider=entry.provider,
+                    status=entry.status,
+                    title=entry.title,
+                    extend_before_duration=entry.extend_before_duration,
+                    extend_after_duration=entry.extend_after_duration,
+                    created_at=datetime.fromtimestamp(entry.created_at, UTC).isoformat(timespec="seconds"),
+                    parent_request_id=entry.parent_request_id,
+                    path=entry.delivery.path if entry.delivery else None,
+                    error=entry.error,
+                )
+                for entry in entries
+            ]
+        )
+
+    async def _follow(self, request_id: str, wait_seconds: float, on_update: OnUpdate | None) -> Entry:
+        """Look at a request until it has ended or the wait is over."""
+        deadline = time.monotonic() + wait_seconds
+        entry = await self._look(request_id)
+        while not entry.status.is_final and time.monotonic() < deadline:
+            if on_update is not None:
+                await on_update(self._seen[request_id])
+            # The look is shared by all who wait for this request, so one who leaves must not end it.
+            entry = await asyncio.shield(self._next_look(request_id))
+        return entry
+
+    def _next_look(self, request_id: str) -> asyncio.Task[Entry]:
+        task = self._looks.get(request_id)
+        if task is None:
+            task = self._looks[request_id] = asyncio.create_task(self._look_later(request_id))
+            task.add_done_callback(lambda _: self._looks.pop(request_id))
+        return task
+
+    async def _look_later(self, request_id: str) -> Entry:
+        await asyncio.sleep(self._provider.poll_seconds)
+        return await self._look(request_id)
+
+    async def _look(self, request_id: str) -> Entry:
+        """Read the journal, ask the provider if the request has not ended, and write down what it says."""
+        entry = await asyncio.to_thread(self._journal.get, request_id)
+        if entry.status.is_final:
+            self._seen.pop(request_id, None)
+            return entry
+        try:
+            seen = await self._provider.status(request_id)
+        except RequestNotFound:
+            if self._journal.age_seconds(entry) < _HANDOVER_SECONDS:
+                seen = ProviderStatus(status=entry.status)
+            else:
+                seen = ProviderStatus(
+                    status=Status.FAILED,
+                    error="The server stopped before this was started. Nothing was made; submit it again.",
+                )
+        self._seen[request_id] = seen
+        if seen.status is not entry.status:
+            entry = await asyncio.to_thread(self._journal.note, request_id, seen.status, seen.error)
+        return entry
+
+    async def _deliver(self, entry: Entry, target: Path | None = None) -> Delivery:
+        """Put a completed request's file into the output folder, once, and find it there ever after."""
+        delivery = entry.delivery
+        if delivery is None:
+            outcome = await self._provider.result(entry.request_id)
+            delivery = await asyncio.to_thread(self._results.deliver, entry.request_id, outcome, target)
+            await self._provider.discard(entry.request_id)
+        await asyncio.to_thread(self._results.find, delivery)
+        return delivery
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 3)
+
+
+def _advice(entry: Entry, seen: ProviderStatus | None) -> str:
+    """Say in a sentence what to do next."""
+    match entry.status:
+        case Status.IN_QUEUE:
+            place = f" ({seen.queue_position} in line)" if seen and seen.queue_position else ""
+            return f"Waiting for its turn{place}. Call again with wait_seconds=45."
+        case Status.IN_PROGRESS:
+            step = f" ({seen.step})" if seen and seen.step else ""
+            return f"In progress{step}. Call again with wait_seconds=45."
+        case Status.COMPLETED:
+            return "Completed. Call get_outpaint_result for the file."
+        case Status.CANCELLED:
+            return "Cancelled; nothing was delivered. Submit again to start over."
+        case Status.FAILED:
+            return "Failed; the error says why and what to try."

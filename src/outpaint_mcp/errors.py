@@ -1,0 +1,76 @@
+"""Everything that can go wrong, as one tree.
+
+Each message says what happened and what to do next; it reaches the agent as it stands, so it
+holds no token, no query string and no lyrics.
+
+* OutpaintError
+  * InvalidRequest        the request cannot be carried out by anyone
+  * SourceError           the source audio
+    * SourceUnreachable   not found, or its host did not answer
+    * SourceTooLarge      more bytes or seconds than the limits allow
+    * UnsupportedAudio    not audio, or not audio that can be decoded
+    * SourceNotAllowed    outside the folders or addresses that may be read
+  * RequestNotFound       no such request id
+  * GenerationFailed      the provider took the request and could not carry it out
+  * ProviderError         the provider itself
+    * ProviderUnavailable the provider cannot work now
+  * DeliveryFailed        the result is there but could not be put into the output folder
+  * StorageFailed         the data folder cannot be read or written
+  * ConfigError           start-up only: a setting that cannot be used
+"""
+
+
+class OutpaintError(Exception):
+    """Root of the tree; its text is written for the agent and the person."""
+
+
+class InvalidRequest(OutpaintError):
+    """The request cannot be carried out by anyone."""
+
+
+class SourceError(OutpaintError):
+    """The source audio cannot be used."""
+
+
+class SourceUnreachable(SourceError):
+    """The source was not found, or its host did not answer."""
+
+
+class SourceTooLarge(SourceError):
+    """The source has more bytes or seconds than the limits allow."""
+
+
+class UnsupportedAudio(SourceError):
+    """The source is not audio, or not audio that can be decoded."""
+
+
+class SourceNotAllowed(SourceError):
+    """The source lies outside the folders or addresses that may be read."""
+
+
+class RequestNotFound(OutpaintError):
+    """No request has this id."""
+
+
+class GenerationFailed(OutpaintError):
+    """The provider took the request and could not carry it out."""
+
+
+class ProviderError(OutpaintError):
+    """The provider itself is in trouble."""
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider cannot work at the moment."""
+
+
+class DeliveryFailed(OutpaintError):
+    """The result exists but could not be put into the output folder."""
+
+
+class StorageFailed(OutpaintError):
+    """The data folder cannot be read or written."""
+
+
+class ConfigError(OutpaintError):
+    """A setting cannot be used; raised at start-up only."""

@@ -1,0 +1,80 @@
+"""Calling a worker process from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from outpaint_mcp import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+
+# One worker a core: threads of its linear algebra would only get in each other's way, and sums
+# taken in another order would make another take of the same seed.
+_SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+# A line of the protocol is far shorter; a longer one is a worker gone mad.
+_MAX_LINE_BYTES = 1 << 20
+
+
+async def call_worker(
+    order: dict[str, Any], *, on_progress: Callable[[float, str], None] = lambda _share, _step: None
+) -> dict[str, Any]:
+    """Have a fresh worker process carry out one order, and return its outcome.
+
+    Cancelling the call kills the worker.
+
+    Raises:
+        OutpaintError: what the worker said went wrong, or that it died and how.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "outpaint_mcp.local.worker",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL if not _log.isEnabledFor(logging.DEBUG) else None,
+        env=os.environ | _SINGLE_THREADED,
+        limit=_MAX_LINE_BYTES,
+    )
+    assert process.stdin is not None  # noqa: S101 - asked for above
+    assert process.stdout is not None  # noqa: S101
+    try:
+        with suppress(ConnectionError):  # a worker that died at once is told by its exit code
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            await process.stdin.drain()
+        async for line in process.stdout:
+            answer = json.loads(line)
+            if "outcome" in answer:
+                outcome: dict[str, Any] = answer["outcome"]
+                return outcome
+            if "error" in answer:
+                raise getattr(errors, answer["kind"])(answer["error"])
+            on_progress(answer["progress"], answer["step"])
+        raise errors.GenerationFailed(_epitaph(await process.wait()))
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _epitaph(code: int) -> str:
+    if code == -signal.SIGKILL:
+        cause = "was killed, most likely because the machine ran out of memory"
+    elif code < 0:
+        cause = f"crashed ({signal.Signals(-code).name})"
+    else:
+        cause = f"ended early (exit code {code})"
+    return (
+        f"The worker process {cause}. Nothing else is affected; submit the request again, with a shorter"
+        " source or extension if it fails again."
+    )

@@ -1,0 +1,201 @@
+"""Runs the queue: one job a core, each in a worker process beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from outpaint_mcp.errors import GenerationFailed, OutpaintError, SourceNotAllowed, StorageFailed
+from outpaint_mcp.local.process import call_worker
+from outpaint_mcp.models import Status
+from outpaint_mcp.sources import fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from outpaint_mcp.local.jobs import Job, Jobs
+    from outpaint_mcp.local.presence import Presence
+
+_log = logging.getLogger(__name__)
+
+# How soon a wish to cancel is seen, and how often progress is written down.
+_TICK_SECONDS = 0.25
+# How soon the queue is looked at again when nobody in this process has rung.
+_LOOK_SECONDS = 1.0
+# Workers report at least every few seconds, on the slowest disk.
+HANG_SECONDS = 120.0
+
+# What a source is called in its job's folder, where it does not lie in the person's own.
+SOURCE_NAME = "source"
+
+
+class _StoppedError(Exception):
+    """Somebody asked for the job to be cancelled."""
+
+
+@dataclass(slots=True)
+class _Pulse:
+    """The last that was heard of a worker."""
+
+    share: float = 0.0
+    step: str = "starting"
+    at: float = field(default_factory=time.monotonic)
+    is_news: bool = True
+
+    def beat(self, share: float, step: str) -> None:
+        self.share, self.step, self.at, self.is_news = share, step, time.monotonic(), True
+
+
+class Runner:
+    """Claims jobs for this server and sees each to its end."""
+
+    def __init__(  # noqa: PLR0913 - what it works on and what tests turn
+        self,
+        jobs: Jobs,
+        presence: Presence,
+        folder: Path,
+        *,
+        most_running: int,
+        max_source_seconds: float,
+        hang_seconds: float = HANG_SECONDS,
+        call: Callable[..., Awaitable[dict[str, Any]]] = call_worker,
+    ) -> None:
+        self._jobs = jobs
+        self._presence = presence
+        self._folder = folder
+        self._most_running = most_running
+        self._max_source_seconds = max_source_seconds
+        self._hang_seconds = hang_seconds
+        self._call = call
+        self._bell = asyncio.Event()
+
+    def ring(self) -> None:
+        """Have the queue looked at now."""
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Run until cancelled; then stop the workers and hand their jobs back."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._bell.clear()
+                try:
+                    for job in await asyncio.to_thread(self._claim_all):
+                        group.create_task(self._carry_out(job))
+                except StorageFailed:
+                    _log.exception("The queue cannot be read; trying again")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._bell.wait(), _LOOK_SECONDS)
+
+    def _claim_all(self) -> list[Job]:
+        dead = self._presence.dead_among(self._jobs.servers_at_work())
+        if dead:
+            self._jobs.take_back(dead)
+        claimed: list[Job] = []
+        while self._jobs.has_queued():
+            job = self._jobs.claim(self._presence.server_id, most_running=self._most_running)
+            if job is None:
+                break
+            claimed.append(job)
+        return claimed
+
+    async def _carry_out(self, job: Job) -> None:
+        folder = self._folder / job.request_id
+        try:
+            outcome = await self._work(job, folder)
+        except asyncio.CancelledError:
+            with suppress(StorageFailed):  # then the next server finds this one dead
+                self._jobs.hand_back(job, self._presence.server_id)
+            raise
+        except _StoppedError:
+            await self._settle(job, folder, Status.CANCELLED)
+        except OutpaintError as exc:
+            await self._settle(job, folder, Status.FAILED, error=str(exc))
+        except Exception as exc:  # noqa: BLE001 - whatever it was, it must not stop the queue
+            _log.exception("Job %s broke", job.request_id)
+            await self._settle(
+                job, folder, Status.FAILED, error=f"The local provider broke ({type(exc).__name__})."
+            )
+        else:
+            await self._settle(job, folder, Status.COMPLETED, outcome=outcome)
+        self.ring()
+
+    async def _work(self, job: Job, folder: Path) -> dict[str, Any]:
+        pulse = _Pulse()
+        making = asyncio.create_task(self._make(job, folder, pulse))
+        try:
+            while True:
+                done, _ = await asyncio.wait({making}, timeout=_TICK_SECONDS)
+                if done:
+                    return making.result()
+                if await asyncio.to_thread(self._report, job, pulse):
+                    raise _StoppedError
+                if time.monotonic() - pulse.at > self._hang_seconds:
+                    raise GenerationFailed(
+                        f"Nothing was heard of the worker for {self._hang_seconds:.0f} seconds, so it was"
+                        " stopped. Submit the request again, with a shorter source if it hangs again."
+                    )
+        finally:
+            making.cancel()
+            await asyncio.wait({making})
+
+    async def _make(self, job: Job, folder: Path, pulse: _Pulse) -> dict[str, Any]:
+        source = Path(job.source)
+        if job.source.startswith("https:"):
+            source = folder / SOURCE_NAME
+            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+            pulse.beat(0, "fetching")
+            await fetch(job.source, source, on_progress=lambda _got, _of: pulse.beat(0, "fetching"))
+        elif source.resolve() != source:
+            raise SourceNotAllowed(
+                "The source was moved behind a link after it was submitted; submit it again."
+            )
+        return await self._call(
+            {
+                "task": "extend",
+                "source": str(source),
+                "folder": str(folder),
+                "before_seconds": job.before_seconds,
+                "after_seconds": job.after_seconds,
+                "seed": job.seed,
+                "max_seconds": self._max_source_seconds,
+            },
+            on_progress=pulse.beat,
+        )
+
+    def _report(self, job: Job, pulse: _Pulse) -> bool:
+        """Write progress down where there is any; returns whether the job is to be stopped."""
+        if pulse.is_news:
+            pulse.is_news = False
+            return self._jobs.advance(job, self._presence.server_id, pulse.share, pulse.step)
+        return self._jobs.is_unwanted(job, self._presence.server_id)
+
+    async def _settle(
+        self,
+        job: Job,
+        folder: Path,
+        status: Status,
+        *,
+        error: str | None = None,
+        outcome: dict[str, Any] | None = None,
+    ) -> None:
+        # First the files, since a full disk may be what went wrong.
+        if status is Status.COMPLETED:
+            (folder / SOURCE_NAME).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        end = partial(self._jobs.end, job, self._presence.server_id, status, error=error, outcome=outcome)
+        while True:
+            try:
+                await asyncio.to_thread(end)
+            except StorageFailed:
+                _log.exception("The end of job %s cannot be written down; trying again", job.request_id)
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                return

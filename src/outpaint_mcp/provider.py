@@ -1,0 +1,95 @@
+"""What a provider is: whoever carries a request out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+    from outpaint_mcp.sources import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderStatus:
+    """Where a provider says that a request stands.
+
+    Attributes:
+        queue_position: 1 is next; None once it has left the queue.
+        progress: share done, 0 to 1; None where the provider does not say.
+        step: what is being done, in a word or two.
+        error: why it failed.
+    """
+
+    status: Status
+    queue_position: int | None = None
+    progress: float | None = None
+    step: str = ""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a provider made; durations in seconds.
+
+    Attributes:
+        path: the longer file, in the provider's own keeping until it is delivered.
+        seed: the seed that was used.
+        note: one sentence on how it was made.
+    """
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    duration_seconds: float
+    before_seconds: float
+    after_seconds: float
+    seed: int
+    note: str
+
+
+class Provider(Protocol):
+    """Submit, status, result, cancel; requests are named by the journal's ids."""
+
+    name: str
+    poll_seconds: float
+    """How long to wait between two looks at a request that is not final."""
+
+    async def source_seconds(self, source: Source) -> float | None:
+        """Look at a source before it is submitted.
+
+        Returns:
+            Its length as far as it is known without fetching it.
+
+        Raises:
+            SourceError: the provider could never use it.
+        """
+
+    async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
+        """Take a request on; it outlives this call and this process."""
+
+    async def status(self, request_id: str) -> ProviderStatus:
+        """Say where a request stands.
+
+        Raises:
+            RequestNotFound: this provider was never given it.
+        """
+
+    async def result(self, request_id: str) -> Outcome:
+        """Give what was made of a completed request.
+
+        Raises:
+            RequestNotFound: there is nothing to give, or no longer.
+        """
+
+    async def cancel(self, request_id: str) -> CancelOutcome:
+        """Stop a request if it has not ended.
+
+        Raises:
+            RequestNotFound: this provider was never given it.
+        """
+
+    async def discard(self, request_id: str) -> None:
+        """Forget what was made of a request, since it has been delivered."""

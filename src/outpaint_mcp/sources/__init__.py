@@ -1,0 +1,25 @@
+"""Where the source audio comes from: a file, a link or the request itself, through doors only.
+
+* `intake`    which of the three an `audio` argument is
+* `paths`     files inside the allowed folders
+* `links`     https links and the addresses that may be behind them
+* `download`  a link becomes a file; `transfer` and `answers` are its httpx side, loaded at first need
+* `names`     what people and logs get to see of a source
+"""
+
+from outpaint_mcp.sources.download import fetch
+from outpaint_mcp.sources.intake import InlineAudio, LocalFile, RemoteUrl, Source, resolve_source
+from outpaint_mcp.sources.links import is_public_address
+from outpaint_mcp.sources.names import redact, title_of
+
+__all__ = [
+    "InlineAudio",
+    "LocalFile",
+    "RemoteUrl",
+    "Source",
+    "fetch",
+    "is_public_address",
+    "redact",
+    "resolve_source",
+    "title_of",
+]

@@ -1,0 +1,152 @@
+"""What an `audio` argument is: a file in an allowed folder, a link, or the audio itself."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from outpaint_mcp.errors import InvalidRequest, SourceTooLarge, UnsupportedAudio
+from outpaint_mcp.sources.links import parse_link, refuse_private_host
+from outpaint_mcp.sources.names import quoted, redact, scheme_of
+from outpaint_mcp.sources.paths import chat_attachment, find_file, folders_named, path_of_file_url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MAX_INLINE_BYTES = 64 * 1024 * 1024
+"""Of decoded audio in a data: URI; more belongs into a file."""
+
+_CHAT_SCHEMES = frozenset({"attachment", "attachments", "cid", "sandbox"})
+
+_DATA_HEAD = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
+_DATA_HEAD_CHARACTERS = 1_000
+
+_URL_SAFE_ALPHABET = str.maketrans("-_", "+/")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file on this machine.
+
+    Attributes:
+        path: absolute, without symbolic links; a regular file inside an allowed folder.
+    """
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteUrl:
+    """A link that has not been fetched yet.
+
+    Attributes:
+        url: https, well-formed, in ASCII, its host not obviously private. It can be a pre-signed link and is
+            as secret as what it opens.
+    """
+
+    url: str
+
+    def __repr__(self) -> str:
+        return f"RemoteUrl({redact(self.url)!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class InlineAudio:
+    """Audio that came inside the request.
+
+    Attributes:
+        content: the decoded bytes, not empty.
+        media_type: as the request has it, in lower case and without parameters, such as `audio/wav`.
+    """
+
+    content: bytes = field(repr=False)
+    media_type: str
+
+
+Source = LocalFile | RemoteUrl | InlineAudio
+
+
+def resolve_source(audio: str, *, input_dirs: Sequence[Path]) -> Source:
+    """Find out what `audio` is and check all that can be checked without fetching it.
+
+    Args:
+        audio: a path (absolute, `~/…`, or relative to one of the folders), a `file:` URL, an https link or a
+            base64 data: URI.
+        input_dirs: the folders that may be read.
+
+    Raises:
+        InvalidRequest: none of these, or malformed.
+        SourceNotAllowed: outside the folders, plain http, or a private host.
+        SourceUnreachable: no such file.
+        SourceTooLarge: a data: URI over the limit.
+        UnsupportedAudio: a folder, a device, an empty file, or a data: URI of something else.
+    """
+    text = audio.strip()
+    scheme = scheme_of(text)
+    if not text:
+        raise InvalidRequest(f"The audio is missing. {_accepted(input_dirs)}")
+    if not scheme:
+        return LocalFile(find_file(text, input_dirs))
+    if scheme == "file":
+        return LocalFile(find_file(path_of_file_url(text), input_dirs))
+    if scheme == "data":
+        return _decoded(text)
+    if scheme in {"http", "https"}:
+        link = parse_link(text)
+        refuse_private_host(link)
+        return RemoteUrl(link.url)
+    if scheme in _CHAT_SCHEMES:
+        raise chat_attachment(text, input_dirs)
+    raise InvalidRequest(
+        f"{quoted(text)}: this server does not read {scheme}: links. {_accepted(input_dirs)}"
+    )
+
+
+def _accepted(input_dirs: Sequence[Path]) -> str:
+    return (
+        f"Give a file's path in {folders_named(input_dirs)}, a public or pre-signed https link, or a base64 "
+        "data: URI of audio."
+    )
+
+
+def _decoded(uri: str) -> InlineAudio:
+    """The audio in a data: URI (RFC 2397), base64 only; wrapped lines and a lost padding are forgiven."""
+    head = _DATA_HEAD.match(uri, 0, _DATA_HEAD_CHARACTERS)
+    if head is None:
+        raise InvalidRequest(
+            "The data: URI is malformed: write data:audio/wav;base64, and then the base64 text."
+        )
+    media_type = head[1].strip().lower()
+    if not media_type.startswith("audio/") and media_type != "application/octet-stream":
+        raise UnsupportedAudio(
+            f"{quoted(uri)} says that it is not audio: give audio/wav, audio/flac or the like."
+        )
+    if not head[2].lower().endswith(";base64"):
+        raise InvalidRequest(
+            f"{quoted(uri)} is not base64: write data:{media_type};base64, and the base64 text."
+        )
+    return InlineAudio(_from_base64(uri[head.end() :], quoted(uri)), media_type)
+
+
+def _from_base64(text: str, shown: str) -> bytes:
+    payload = (
+        "".join((unquote(text) if "%" in text else text).split()).translate(_URL_SAFE_ALPHABET).rstrip("=")
+    )
+    if len(payload) * 3 // 4 > MAX_INLINE_BYTES:
+        raise SourceTooLarge(
+            f"{shown} is over the limit of {MAX_INLINE_BYTES // 2**20} MiB of audio in a request: save it as "
+            "a file and give its path, or give an https link."
+        )
+    try:
+        content = base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True)
+    except ValueError as exc:
+        raise InvalidRequest(
+            f"{shown} is not valid base64, it may have been cut: give the file's path or a link instead."
+        ) from exc
+    if not content:
+        raise UnsupportedAudio(f"{shown} is empty: put the audio behind the comma, or give a path or a link.")
+    return content

@@ -1,0 +1,112 @@
+"""What people, messages and logs get to see of a source: a title, and a form without secrets."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+from urllib.parse import unquote
+
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+):(//)?")  # two letters at least: `C:` is a drive
+
+_BARE_SCHEMES = frozenset(
+    {"attachment", "blob", "cid", "content", "data", "file", "http", "https", "sandbox"}
+)
+"""Schemes believed without `//` behind them; `Artist: Title.wav` is a file's name."""
+
+_HOST_AND_PORT = re.compile(r"([^\s:@\[\]]*|\[[0-9A-Fa-f:.]*\])(:\d*)?")
+
+_DATA_TYPE = re.compile(r"\s*data:([\w.+-]{1,40}/[\w.+-]{1,40})[^,]{0,100},", re.ASCII | re.IGNORECASE)
+
+_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+
+_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
+"""Names that Windows keeps for devices, whatever follows their first dot."""
+
+_TITLE_CHARACTERS = 80
+_TITLE_BYTES = 160
+"""In UTF-8; file systems allow 255 (eCryptfs 143 of its own), and the caller adds to the title."""
+
+_SHOWN_CHARACTERS = 160
+
+
+def scheme_of(audio: str) -> str:
+    """The URL scheme in lower case, or an empty string where `audio` is a path."""
+    match = _SCHEME.match(audio)
+    if match is None:
+        return ""
+    scheme = match[1].lower()
+    return scheme if match[2] or scheme in _BARE_SCHEMES else ""
+
+
+def redact(audio: str) -> str:
+    """The form of `audio` that may be shown and logged; never raises.
+
+    A URL loses user info, query and fragment, and is elided from the host on where it is too malformed
+    to tell these apart. A data: URI becomes its type and size. Paths stay as they are.
+    """
+    scheme = scheme_of(audio)
+    if not scheme:
+        return audio
+    if scheme == "data":
+        return _redact_data(audio)
+    rest = audio.strip()[len(scheme) + 1 :]
+    if not rest.startswith("//"):
+        visible = _until(rest, "?#")
+        return f"{scheme}:…" if "@" in visible else f"{scheme}:{visible}"
+    segment, slash, path = rest[2:].partition("/")
+    authority = _until(segment, "?#\\")
+    host = authority.rpartition("@")[2]
+    if ("@" in segment and authority != segment) or not _HOST_AND_PORT.fullmatch(host):
+        return f"{scheme}://…"
+    return f"{scheme}://{host}" + (slash + _until(path, "?#") if authority == segment else "")
+
+
+def quoted(audio: str) -> str:
+    """`audio` as it stands in a message: redacted, on one line, shortened, between quotation marks."""
+    shown = redact(audio)
+    if len(shown) > _SHOWN_CHARACTERS:
+        shown = f"{shown[: _SHOWN_CHARACTERS // 2]}…{shown[-_SHOWN_CHARACTERS // 2 :]}"
+    return '"' + "".join(mark if mark.isprintable() else "�" for mark in shown) + '"'
+
+
+def title_of(audio: str) -> str:
+    """A name that a person understands and that every system takes as a file's name.
+
+    It is the file's name or the last segment of the link's path, without its extension, at most 80
+    characters and 160 bytes in UTF-8, and `audio` where nothing is left of it.
+    """
+    scheme = scheme_of(audio)
+    if not scheme:
+        name = Path(audio.strip()).name
+    elif scheme == "data":
+        name = ""
+    elif scheme == "file":
+        name = unquote(audio.strip()).rpartition("/")[2]
+    else:
+        _, _, path = redact(audio).partition("://")[2].partition("/")
+        name = unquote(path).rstrip("/").rpartition("/")[2]
+    return _safe(_EXTENSION.sub("", name.strip())) or "audio"
+
+
+def _safe(name: str) -> str:
+    """`name` without what Windows, macOS or Linux refuse in a file's name; may be empty."""
+    spaced = " ".join(unicodedata.normalize("NFC", name).split())
+    visible = "".join(mark for mark in spaced if not unicodedata.category(mark).startswith("C"))
+    clean = re.sub(r'[<>:"/\\|?*�]', "_", visible).strip(" .")
+    if _RESERVED.match(clean):
+        clean = f"_{clean}"
+    short = clean[:_TITLE_CHARACTERS].encode()[:_TITLE_BYTES].decode(errors="ignore")
+    return short.rstrip(" .")
+
+
+def _redact_data(audio: str) -> str:
+    match = _DATA_TYPE.match(audio)
+    if match is None:
+        return "data:…"
+    content_bytes = (len(audio.rstrip().rstrip("=")) - match.end()) * 3 // 4
+    return f"data:{match[1].lower()};base64,… ({content_bytes:,} bytes)"
+
+
+def _until(text: str, marks: str) -> str:
+    return re.split(f"[{re.escape(marks)}]", text, maxsplit=1)[0]

@@ -1,0 +1,169 @@
+"""Files inside the allowed folders, and nothing outside them."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from outpaint_mcp.errors import (
+    InvalidRequest,
+    OutpaintError,
+    SourceError,
+    SourceNotAllowed,
+    SourceUnreachable,
+    UnsupportedAudio,
+)
+from outpaint_mcp.sources.names import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+_CHAT_FOLDERS = ("/mnt/data/", "/mnt/user-data/", "/home/oai/", "/home/claude/")
+"""Where chat products put attachments, in sandboxes of their own that agents take for this machine."""
+
+
+def find_file(text: str, input_dirs: Sequence[Path]) -> Path:
+    """The regular file that a path means, symbolic links followed.
+
+    Args:
+        text: absolute, `~/…`, or relative to any of the folders, which are tried in order.
+        input_dirs: the folders that may be read; those that do not exist are passed over.
+
+    Raises:
+        InvalidRequest: no path on this system.
+        SourceNotAllowed: outside the folders, whether anything is there or not; or no right to read it.
+        SourceUnreachable: no such file.
+        UnsupportedAudio: a folder, a device, an empty file.
+    """
+    roots = _existing(input_dirs)
+    path = _path(text)
+    if not roots:
+        raise SourceNotAllowed(
+            f"{quoted(text)} cannot be read, because no folder is open to this server: name existing folders "
+            "in OUTPAINT_INPUT_DIRS, or give a public https link."
+        )
+    _refuse_network_share(path, text, roots)
+    outside = False
+    for candidate in [path] if path.is_absolute() else [root / path for root in roots]:
+        try:
+            resolved = candidate.resolve()
+            if not any(resolved.is_relative_to(root) for root in roots):
+                outside = True
+                continue
+            status = resolved.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, RuntimeError) as exc:
+            raise _unreadable(text, exc) from exc
+        _check_usable(resolved, status, text)
+        return resolved
+    raise _outside(text, input_dirs) if outside else _missing(text, roots)
+
+
+def path_of_file_url(url: str) -> str:
+    """The path in a `file:` URL of this machine; `?` and `#` are taken as part of it.
+
+    Raises:
+        InvalidRequest: another machine's, not absolute, or not percent-encoded UTF-8.
+    """
+    rest = url[len("file:") :]
+    if rest.startswith("//"):
+        authority, slash, tail = rest[2:].partition("/")
+        rest = slash + tail if authority.lower() in {"", "localhost"} else ""
+    if not rest.startswith("/"):
+        raise InvalidRequest(f"{quoted(url)} names no file of this machine: write file:///folder/file.wav.")
+    try:
+        path = unquote(rest, errors="strict")
+    except UnicodeDecodeError as exc:
+        raise InvalidRequest(
+            f"{quoted(url)} is not percent-encoded UTF-8: give the plain path instead."
+        ) from exc
+    return path[1:] if os.name == "nt" else path
+
+
+def folders_named(input_dirs: Sequence[Path]) -> str:
+    """The folders that may be read, as a message names them."""
+    return ", ".join(map(str, input_dirs)) or "(none: set OUTPAINT_INPUT_DIRS)"
+
+
+def chat_attachment(text: str, input_dirs: Sequence[Path]) -> SourceUnreachable:
+    """The error for a file that only the chat's own sandbox has."""
+    return SourceUnreachable(
+        f"{quoted(text)} is a place inside the chat: this server runs elsewhere and cannot see the chat's "
+        f"attachments. Ask the user to save the file into {folders_named(input_dirs)} and give its name, or "
+        "give a public https link to it."
+    )
+
+
+def _existing(input_dirs: Sequence[Path]) -> list[Path]:
+    roots = []
+    for folder in input_dirs:
+        try:
+            root = folder.expanduser().resolve(strict=True)
+        except (OSError, RuntimeError):
+            continue
+        if root.is_dir():
+            roots.append(root)
+    return roots
+
+
+def _path(text: str) -> Path:
+    if "\0" in text or any(0xD800 <= ord(mark) <= 0xDFFF for mark in text):  # noqa: PLR2004  surrogates
+        raise InvalidRequest(f"{quoted(text)} has characters that no file's name can have: check the path.")
+    if os.name != "nt" and _WINDOWS_PATH.match(text):
+        raise InvalidRequest(
+            f"{quoted(text)} is a Windows path, and this server does not run on Windows: give the path as it "
+            "is on the server's machine."
+        )
+    return Path(os.path.expanduser(text)) if text.startswith("~") else Path(text)  # noqa: PTH111  never raises
+
+
+def _refuse_network_share(path: Path, text: str, roots: Sequence[Path]) -> None:
+    """Refuse another machine's share unseen: Windows sends a password's hash to any share it looks at."""
+    if path.drive.startswith("\\\\") and path.drive.lower() not in {root.drive.lower() for root in roots}:
+        raise _outside(text, roots)
+
+
+def _outside(text: str, input_dirs: Sequence[Path]) -> SourceError:
+    if text.startswith(_CHAT_FOLDERS):
+        return chat_attachment(text, input_dirs)
+    return SourceNotAllowed(
+        f"{quoted(text)} lies outside the folders that this server may read: {folders_named(input_dirs)}. "
+        "Ask the user to copy the file into one of them, or to add its folder to OUTPAINT_INPUT_DIRS."
+    )
+
+
+def _missing(text: str, roots: Sequence[Path]) -> SourceUnreachable:
+    return SourceUnreachable(
+        f"{quoted(text)} is not there; searched: {folders_named(roots)}. Check the name. A file attached to "
+        "the chat has to be saved into one of these folders first, because this server cannot see the chat."
+    )
+
+
+def _unreadable(text: str, exc: OSError | RuntimeError) -> OutpaintError:
+    if isinstance(exc, PermissionError):
+        return SourceNotAllowed(
+            f"{quoted(text)} may not be read by the user that this server runs as: change its permissions."
+        )
+    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "its symbolic links form a loop"
+    return SourceUnreachable(f"{quoted(text)} cannot be reached ({reason}): check the path.")
+
+
+def _check_usable(path: Path, status: os.stat_result, text: str) -> None:
+    """Refuse what is no readable file with something in it; nothing is opened, a FIFO would block."""
+    if stat.S_ISDIR(status.st_mode):
+        raise UnsupportedAudio(f"{quoted(text)} is a folder: name one audio file in it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsupportedAudio(f"{quoted(text)} is a device, a pipe or a socket: name an audio file.")
+    if status.st_size == 0:
+        raise UnsupportedAudio(
+            f"{quoted(text)} is empty: wait until it is fully saved, or name another file."
+        )
+    if not os.access(path, os.R_OK):
+        raise _unreadable(text, PermissionError())

@@ -1,0 +1,183 @@
+"""One download over httpx, redirect by redirect; imported at first need, because httpx is slow to load."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urljoin
+
+import httpx
+
+from outpaint_mcp.errors import (
+    InvalidRequest,
+    SourceError,
+    SourceNotAllowed,
+    SourceTooLarge,
+    SourceUnreachable,
+    UnsupportedAudio,
+)
+from outpaint_mcp.sources.answers import announced_bytes, refuse_failure, refuse_text, unreachable
+from outpaint_mcp.sources.links import Link, parse_link
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+STALL_SECONDS = 30.0
+"""The longest silence of a host that has taken the connection."""
+
+CONNECT_SECONDS = 10.0
+
+MAX_REDIRECTS = 5
+MAX_ADDRESSES = 4
+"""How many of a host's addresses are tried in turn."""
+
+CHUNK_BYTES = 256 * 1024
+
+_HEADERS = {
+    "Accept": "audio/*, application/octet-stream;q=0.9, */*;q=0.5",
+    "Accept-Encoding": "identity",  # an encoded answer could grow without bound when decoded
+    "User-Agent": "outpaint-mcp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What `fetch` was asked for; `shown` is the link as messages have it."""
+
+    shown: str
+    destination: Path
+    max_bytes: int
+    is_public: Callable[[IPv4Address | IPv6Address], bool]
+    tls: ssl.SSLContext | None
+    on_progress: Callable[[int, int | None], None]
+
+    async def run(self, link: Link) -> None:
+        """Follow the link to the file and save it."""
+        try:
+            tls = self.tls or httpx.create_ssl_context()
+            for _ in range(MAX_REDIRECTS + 1):
+                location = await self._hop(link, tls)
+                if location is None:
+                    return
+                link = self._next(link, location)
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise unreachable(exc, self.shown) from exc
+        raise SourceUnreachable(
+            f"{self.shown} redirects more than {MAX_REDIRECTS} times: give a direct link to the audio file."
+        )
+
+    async def _hop(self, link: Link, tls: ssl.SSLContext) -> str | None:
+        """Ask one host; where it redirects to, or None when the file is saved.
+
+        Each hop has a client of its own: a pooled connection belongs to an address, and may have been
+        verified for another host's name.
+        """
+        addresses = await self._addresses(link)
+        timeout = httpx.Timeout(STALL_SECONDS, connect=CONNECT_SECONDS)
+        async with (
+            httpx.AsyncClient(verify=tls, trust_env=False, timeout=timeout) as client,
+            aclosing(await _connect(client, link, addresses)) as response,
+        ):
+            if response.has_redirect_location:
+                return response.headers["location"]
+            refuse_failure(response, self.shown)
+            await self._save(response)
+            return None
+
+    def _next(self, link: Link, location: str) -> Link:
+        try:
+            return parse_link(urljoin(link.url, location))
+        except (InvalidRequest, ValueError) as exc:
+            raise SourceUnreachable(
+                f"{self.shown} redirects to something that is no https link: give a direct link to the audio."
+            ) from exc
+
+    async def _addresses(self, link: Link) -> list[IPv4Address | IPv6Address]:
+        """The host's addresses, each of them public."""
+        loop = asyncio.get_running_loop()
+        try:
+            answers = await loop.getaddrinfo(link.host, link.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as exc:
+            raise SourceUnreachable(
+                f"{self.shown}: the host {link.host} is not known; check the link and the network connection."
+            ) from exc
+        addresses = [ip_address(answer[4][0]) for answer in answers]
+        if not addresses or not all(map(self.is_public, addresses)):
+            raise SourceNotAllowed(
+                f"{self.shown} leads to {link.host}, which belongs to a private network, where this server "
+                "fetches nothing: give a link on the public internet, or save the file and give its path."
+            )
+        return list(dict.fromkeys(addresses))[:MAX_ADDRESSES]
+
+    async def _save(self, response: httpx.Response) -> None:
+        """Stream the body into the destination."""
+        total = announced_bytes(response)
+        self._refuse_excess(total or 0)
+        received = 0
+        with _part_of(self.destination, self.shown) as part:
+            async for chunk in response.aiter_raw(CHUNK_BYTES):
+                if received == 0:
+                    refuse_text(chunk, response, self.shown)
+                received += len(chunk)
+                self._refuse_excess(received)
+                part.write(chunk)
+                self.on_progress(received, total)
+            if received == 0:
+                raise UnsupportedAudio(f"{self.shown} is an empty file: check what it leads to.")
+            part.flush()
+            await asyncio.to_thread(os.fsync, part.fileno())
+
+    def _refuse_excess(self, size_bytes: int) -> None:
+        if size_bytes > self.max_bytes:
+            raise SourceTooLarge(
+                f"{self.shown} is larger than the limit of {self.max_bytes:,} bytes: give a shorter file, or "
+                "a compressed one such as FLAC."
+            )
+
+
+async def _connect(
+    client: httpx.AsyncClient, link: Link, addresses: list[IPv4Address | IPv6Address]
+) -> httpx.Response:
+    """The answer, body unread, of the first address that takes the connection; TLS verifies the name."""
+    *others, last = addresses
+    for address in others:
+        try:
+            return await _ask(client, link, address)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            continue
+    return await _ask(client, link, last)
+
+
+async def _ask(client: httpx.AsyncClient, link: Link, address: IPv4Address | IPv6Address) -> httpx.Response:
+    request = client.build_request(
+        "GET",
+        link.at(address),
+        headers=_HEADERS | {"Host": link.authority},
+        extensions={"sni_hostname": link.host},
+    )
+    return await client.send(request, stream=True)
+
+
+@contextmanager
+def _part_of(destination: Path, shown: str) -> Iterator[BinaryIO]:
+    """A file that becomes `destination` when the block ends well, and vanishes when it does not."""
+    part = destination.with_name(destination.name + ".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(destination)
+    except OSError as exc:
+        raise SourceError(
+            f"{shown} could not be written on this machine ({exc.strerror}): make room or mend the "
+            "permissions of the data folder, then try again."
+        ) from exc
+    finally:
+        with suppress(OSError):
+            part.unlink()
