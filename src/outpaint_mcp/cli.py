@@ -114,6 +114,8 @@ def _serve(parsed: argparse.Namespace, settings: Settings) -> int:
             " Use a loopback address (127.0.0.1, ::1, localhost), and a tunnel with its own login where it"
             " has to be reached from elsewhere."
         )
+    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+    print(f"outpaint-mcp: Streamable HTTP at http://{host}:{parsed.port}/mcp", file=sys.stderr)
     server.run("streamable-http", host=parsed.host, port=parsed.port)
     return 0
 

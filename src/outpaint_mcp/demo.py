@@ -32,7 +32,7 @@ async def run_demo(folder: Path) -> None:
     print(f"A short piece, composed by this package: {piece}\n")
     server = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "outpaint_mcp"],
+        args=["-P", "-m", "outpaint_mcp"],
         env=os.environ | {"OUTPAINT_OUTPUT_DIR": str(folder)},
     )
     async with Client(server, mode="auto") as client:

@@ -265,10 +265,20 @@ class Desk:
         """Put a completed request's file into the output folder, once, and find it there ever after."""
         delivery = entry.delivery
         if delivery is None:
-            outcome = await self._provider.result(entry.request_id)
-            delivery = await asyncio.to_thread(self._results.deliver, entry.request_id, outcome, target)
-            await self._provider.discard(entry.request_id)
+            delivery = await self._deliver_now(entry.request_id, target)
         await asyncio.to_thread(self._results.find, delivery)
+        return delivery
+
+    async def _deliver_now(self, request_id: str, target: Path | None) -> Delivery:
+        try:
+            outcome = await self._provider.result(request_id)
+        except RequestNotFound:
+            delivery = (await asyncio.to_thread(self._journal.get, request_id)).delivery
+            if delivery is not None:  # another process was faster
+                return delivery
+            raise
+        delivery = await asyncio.to_thread(self._results.deliver, request_id, outcome, target)
+        await self._provider.discard(request_id)
         return delivery
 
 

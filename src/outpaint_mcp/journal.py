@@ -111,8 +111,12 @@ class Journal:
         Raises:
             RequestNotFound: the journal has no such request.
         """
-        with self._database.read() as connection:
-            row = connection.execute("SELECT * FROM requests WHERE request_id = ?", (request_id,)).fetchone()
+        row = None
+        if is_request_id(request_id):  # anything else may not even be text that SQLite takes
+            with self._database.read() as connection:
+                row = connection.execute(
+                    "SELECT * FROM requests WHERE request_id = ?", (request_id,)
+                ).fetchone()
         if row is None:
             raise RequestNotFound(
                 f"No request has the id {request_id[:64]!r}. Copy the id from submit_outpaint's answer,"

@@ -5,7 +5,15 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from outpaint_mcp.errors import InvalidRequest
@@ -20,7 +28,13 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
-_NO_BOOL = BeforeValidator(_refuse_bool)
+def _refuse_surrogates(text: str) -> str:
+    text.encode()  # raises ValueError: half a character can be neither stored nor answered
+    return text
+
+
+NO_BOOL = BeforeValidator(_refuse_bool)
+_UNICODE = AfterValidator(_refuse_surrogates)
 
 Audio = Annotated[
     str,
@@ -32,6 +46,7 @@ Audio = Annotated[
             "default": "https://playgrounds-storage-public.runcomfy.net/tools/7357/media-files/input-example1.mp3"
         },
     ),
+    _UNICODE,
 ]
 Tags = Annotated[
     str,
@@ -41,6 +56,7 @@ Tags = Annotated[
         " extensions.",
         json_schema_extra={"default": "lofi, hiphop, chill, mellow piano, soft drums"},
     ),
+    _UNICODE,
 ]
 ExtendBeforeDuration = Annotated[
     float,
@@ -51,7 +67,7 @@ ExtendBeforeDuration = Annotated[
         le=240,
         allow_inf_nan=False,
     ),
-    _NO_BOOL,
+    NO_BOOL,
 ]
 ExtendAfterDuration = Annotated[
     float,
@@ -62,7 +78,7 @@ ExtendAfterDuration = Annotated[
         le=240,
         allow_inf_nan=False,
     ),
-    _NO_BOOL,
+    NO_BOOL,
 ]
 Lyrics = Annotated[
     str,
@@ -71,6 +87,7 @@ Lyrics = Annotated[
         description="Optional lyrics to guide vocals in the extended sections. Leave blank to let the model write"
         " lyrics, or use [inst] / [instrumental] for no vocals.",
     ),
+    _UNICODE,
 ]
 Seed = Annotated[
     int,
@@ -80,7 +97,7 @@ Seed = Annotated[
         ge=-1,
         le=2147483647,
     ),
-    _NO_BOOL,
+    NO_BOOL,
 ]
 
 

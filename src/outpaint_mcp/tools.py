@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from outpaint_mcp.desk import Desk
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.models import (
+    NO_BOOL,
     Audio,
     Cancellation,
     ExtendAfterDuration,
@@ -63,6 +64,7 @@ WaitSeconds = Annotated[
         allow_inf_nan=False,
         description="Wait up to so many seconds for the request to end; 0 answers at once.",
     ),
+    NO_BOOL,
 ]
 
 
@@ -117,7 +119,7 @@ async def cancel_outpaint(
 
 async def list_outpaints(
     ctx: Context[Lifespan, Any],
-    limit: Annotated[int, Field(ge=1, le=100, description="At most so many.")] = 20,
+    limit: Annotated[int, Field(ge=1, le=100, description="At most so many."), NO_BOOL] = 20,
     status: Annotated[
         Literal["any", "in_queue", "in_progress", "completed", "failed", "cancelled"],
         Field(description="Only requests that stand here."),

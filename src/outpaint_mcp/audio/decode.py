@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BLOCK_FRAMES = 65_536
 """Frames that are decoded, converted or written at a time."""
 
+_CONTAINERS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3"})
+"""Where music is found. libsndfile's decoders of samplers' and laboratories' formats see no files from outside."""
 _RATES_HZ = range(4_000, 655_351)
 """From below telephony to the highest rate that FLAC can name."""
 _MAX_CHANNELS = 8
@@ -150,8 +152,8 @@ def _open(path: Path) -> StraightFile:
 def _describe(path: Path, file: StraightFile) -> Probe:
     rate, channels = file.samplerate, file.channels
     problem = None
-    if file.format == "RAW":  # guessed from the name alone, so that any text would be noise
-        problem = "has no header that says how to decode it"
+    if file.format not in _CONTAINERS:  # RAW among them, guessed from a name, when any text would be noise
+        problem = f"is of a kind ({file.format}) that is not served"
     elif rate not in _RATES_HZ:
         problem = f"has {rate} Hz; {_RATES_HZ[0]} to {_RATES_HZ[-1]} Hz can be served"
     elif not 1 <= channels <= _MAX_CHANNELS:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.audio.shapes import Samples
 
-_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
 _FLOATS = {"FLOAT": np.float32, "DOUBLE": np.float64}
 
 _WAV_SUBTYPES = {
-    **{subtype: subtype for subtype in (*_BITS, *_FLOATS)},
+    **{subtype: subtype for subtype in _BITS},
     "PCM_S8": "PCM_U8",  # WAV knows no signed bytes
     "ALAC_32": "PCM_32",
     "DWVW_12": "PCM_16",
@@ -30,7 +30,6 @@ _WAV_SUBTYPES = {
     "DWVW_24": "PCM_24",
     **dict.fromkeys(("ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "G723_24"), "PCM_16"),
     **dict.fromkeys(("G723_40", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"), "PCM_16"),
-    **dict.fromkeys(("DPCM_8", "DPCM_16"), "PCM_16"),
 }
 """For each encoding with a fixed grid of values, the WAV encoding that has that grid.
 
@@ -105,25 +104,19 @@ class Delivery:
         container: as the format has it, or `RF64` where the file outgrows WAV.
     """
 
-    def __init__(
-        self, path: Path, form: DeliveryFormat, *, sample_rate: int, channels: int, frames: int
-    ) -> None:
-        """Create `path` for `frames` frames; raises `GenerationFailed` where that is impossible."""
+    def __init__(self, path: Path, found: Probe, frames: int) -> None:
+        """Create `path` for `frames` frames of a source like `found`.
+
+        Raises:
+            GenerationFailed: if that is impossible.
+        """
+        container, self._subtype, _ = delivery_format(found)
+        size = frames * found.channels * _BITS[self._subtype] // 8
+        self.container = "RF64" if container == "WAV" and size > _WAV_LIMIT_BYTES else container
         self._path = path
-        self._subtype = form.subtype
-        size = (
-            frames * channels * (_BITS.get(form.subtype) or 8 * np.dtype(_FLOATS[form.subtype]).itemsize) // 8
-        )
-        self.container = "RF64" if form.container == "WAV" and size > _WAV_LIMIT_BYTES else form.container
+        header = (found.sample_rate, found.channels, self._subtype)
         try:
-            self._file = StraightFile(
-                path,
-                "w",
-                samplerate=sample_rate,
-                channels=channels,
-                format=self.container,
-                subtype=form.subtype,
-            )
+            self._file = StraightFile(path, "w", *header, format=self.container)
         except (OSError, soundfile.LibsndfileError) as exc:
             raise self._failure() from exc
 
@@ -131,7 +124,10 @@ class Delivery:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except soundfile.LibsndfileError as exc:
+            raise self._failure() from exc
 
     def write(self, samples: npt.NDArray[Any]) -> None:
         """Append samples: integers of the carrier as they are, floating point rounded where need be.
@@ -143,7 +139,7 @@ class Delivery:
         """
         for first in range(0, len(samples), BLOCK_FRAMES):
             block = samples[first : first + BLOCK_FRAMES]
-            if self._subtype in _BITS and block.dtype.kind == "f":
+            if self._subtype not in _FLOATS and block.dtype.kind == "f":
                 block = quantise(block, self._subtype)
             try:
                 self._file.write(block)
@@ -178,7 +174,6 @@ def seal(path: Path) -> tuple[int, str]:
 
 
 def _stored(subtype: str) -> npt.DTypeLike:
-    bits = _BITS.get(subtype)
-    if bits is None:
+    if subtype in _FLOATS:
         return _FLOATS[subtype]
-    return np.int16 if bits <= np.iinfo(np.int16).bits else np.int32
+    return np.int16 if _BITS[subtype] <= np.iinfo(np.int16).bits else np.int32

@@ -168,26 +168,21 @@ def _write(source: Path, destination: Path, found: Probe, composed: _Composed, o
     """Write music, source and music, the source decoded again block by block; return the container."""
     sides = (composed.before, composed.after)
     total = composed.source_frames + sum(len(side.samples) for side in sides if side)
-    with (
-        Source(source) as middle,
-        Delivery(
-            destination,
-            delivery_format(found),
-            sample_rate=found.sample_rate,
-            channels=found.channels,
-            frames=total,
-        ) as delivery,
-    ):
-        if composed.before:
-            delivery.write(composed.before.samples)
-        block = np.empty((BLOCK_FRAMES, found.channels), carrier(found))
-        while count := middle.read_into(block):
-            delivery.write(block[:count])
-            on_progress(middle.frames / composed.source_frames)
-        if composed.after:
-            delivery.write(composed.after.samples)
-    if middle.frames != composed.source_frames or middle.probe != found:
-        raise SourceUnreachable(f"{source.name} changed while being read. Try again once it stays as it is.")
+    changed = SourceUnreachable(f"{source.name} changed while being read. Try again once it stays as it is.")
+    with Source(source) as middle:
+        if middle.probe != found:
+            raise changed
+        with Delivery(destination, found, total) as delivery:
+            if composed.before:
+                delivery.write(composed.before.samples)
+            block = np.empty((BLOCK_FRAMES, found.channels), carrier(found))
+            while count := middle.read_into(block):
+                delivery.write(block[:count])
+                on_progress(middle.frames / composed.source_frames)
+            if composed.after:
+                delivery.write(composed.after.samples)
+        if middle.frames != composed.source_frames:
+            raise changed
     return delivery.container
 
 

@@ -53,13 +53,13 @@ def read_tail(path: Path, *, max_seconds: float, on_progress: Progress) -> Tail:
         ring = _empty_region(source.probe)
         limit = max_seconds * source.probe.sample_rate
         expected = max(1, source.probe.frames)
-        while True:
+        # Not straight into the ring: at the end libsndfile clears what it does not fill.
+        block = np.empty((BLOCK_FRAMES, source.probe.channels), np.float32)
+        slot = 0
+        while count := source.read_into(block[: len(ring) - slot]):
+            _silence_nonsense(block[:count])
+            ring[slot : slot + count] = block[:count]
             slot = source.frames % len(ring)
-            space = ring[slot : slot + BLOCK_FRAMES]
-            count = source.read_into(space)
-            if not count:
-                break
-            _silence_nonsense(space[:count])
             if source.frames > limit:
                 raise SourceTooLarge(
                     f"{path.name} lasts longer than the {max_seconds:g} seconds that a source may last. "
@@ -71,7 +71,7 @@ def read_tail(path: Path, *, max_seconds: float, on_progress: Progress) -> Tail:
         raise UnsupportedAudio(f"{path.name} holds no audio that can be decoded. {READABLE}")
     if frames <= len(ring):
         return Tail(ring[:frames], frames, intact)
-    _rotate(ring, frames % len(ring))
+    _rotate(ring, slot)
     return Tail(ring, frames, intact)
 
 

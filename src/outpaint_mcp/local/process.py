@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 # taken in another order would make another take of the same seed.
 _SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+# What the system's out-of-memory killer sends; Windows has no name for it.
+_KILLED = -9
+
 # A line of the protocol is far shorter; a longer one is a worker gone mad.
 _MAX_LINE_BYTES = 1 << 20
 
@@ -38,6 +41,7 @@ async def call_worker(
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # a host's working folder is no place to import from
         "-m",
         "outpaint_mcp.local.worker",
         stdin=asyncio.subprocess.PIPE,
@@ -68,7 +72,7 @@ async def call_worker(
 
 
 def _epitaph(code: int) -> str:
-    if code == -signal.SIGKILL:
+    if code == _KILLED:
         cause = "was killed, most likely because the machine ran out of memory"
     elif code < 0:
         cause = f"crashed ({signal.Signals(-code).name})"

@@ -8,6 +8,7 @@ import secrets
 import shutil
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.local.jobs import Job, Jobs
@@ -48,6 +49,11 @@ async def open_local_provider(database: Database, data_dir: Path) -> AsyncIterat
         presence.close()
 
 
+async def _probed(path: Path) -> float:
+    found = await call_worker({"task": "probe", "path": str(path), "max_seconds": MAX_SOURCE_SECONDS})
+    return float(found["seconds"])
+
+
 class LocalProvider:
     """Carries the track's own material on; tags and lyrics do not steer it."""
 
@@ -61,12 +67,16 @@ class LocalProvider:
 
     async def source_seconds(self, source: Source) -> float | None:
         """See `Provider.source_seconds`; a file is opened by a worker, so that it cannot harm the server."""
-        if not isinstance(source, LocalFile):
-            return None
-        found = await call_worker(
-            {"task": "probe", "path": str(source.path), "max_seconds": MAX_SOURCE_SECONDS}
-        )
-        return float(found["seconds"])
+        match source:
+            case LocalFile(path=path):
+                return await _probed(path)
+            case InlineAudio(content=content):
+                with TemporaryDirectory() as folder:
+                    path = Path(folder, SOURCE_NAME)
+                    await asyncio.to_thread(path.write_bytes, content)
+                    return await _probed(path)
+            case RemoteUrl():
+                return None
 
     async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
         """See `Provider.submit`."""
@@ -120,4 +130,5 @@ class LocalProvider:
 
     async def discard(self, request_id: str) -> None:
         """See `Provider.discard`."""
+        await asyncio.to_thread(self._jobs.forget, request_id)
         await asyncio.to_thread(shutil.rmtree, self._folder / request_id, ignore_errors=True)

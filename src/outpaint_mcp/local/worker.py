@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # An hour of audio needs about a tenth of this; a job gone astray must not take the machine along.
 MAX_MEMORY_BYTES = 4 << 30
+_NICENESS = 10
 # A predecessor on the same job dies with its server, within moments.
 _LOCK_TIMEOUT_SECONDS = 10
 
@@ -46,7 +48,7 @@ def main() -> None:
 
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_stdin, daemon=True).start()
-    _bound_memory()
+    _be_modest()
     try:
         say(outcome=_TASKS[order.pop("task")](say=say, **order))
     except OutpaintError as exc:
@@ -131,7 +133,10 @@ def _end_with_stdin() -> None:
     os._exit(1)
 
 
-def _bound_memory() -> None:
+def _be_modest() -> None:
+    """Leave the processor to whoever is waited for, and bound the memory."""
+    with suppress(AttributeError):  # POSIX only
+        os.nice(_NICENESS)
     try:
         import resource  # noqa: PLC0415 - POSIX only
     except ImportError:

@@ -16,7 +16,8 @@ _MAX_CHARACTERS = 5_000
 _AUTHORITY = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:@%\[\]]+))(?::\d{0,5})?")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]")
+_NEVER_IN_A_LINK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\]")
+"""Control characters, half characters, and the backslash that browsers take for a slash."""
 
 _URL_CHARACTERS = "%:/?[]@!$&'()*+,;=-._~"
 """What stands in a URL as it is (RFC 3986); `%` too, so that nothing is encoded twice."""
@@ -85,7 +86,7 @@ def parse_link(url: str) -> Link:
         raise malformed from exc
     if parts.scheme == "http":
         raise SourceNotAllowed(f"{quoted(url)} is plain http, which anyone on the way can change: use https.")
-    if len(url) > _MAX_CHARACTERS or _UNPRINTABLE.search(url):
+    if len(url) > _MAX_CHARACTERS or _NEVER_IN_A_LINK.search(url):
         raise malformed
     if "@" in parts.netloc:
         raise SourceNotAllowed(

@@ -52,8 +52,7 @@ def redact(audio: str) -> str:
         return _redact_data(audio)
     rest = audio.strip()[len(scheme) + 1 :]
     if not rest.startswith("//"):
-        visible = _until(rest, "?#")
-        return f"{scheme}:…" if "@" in visible else f"{scheme}:{visible}"
+        return f"{scheme}:…" if "@" in rest else f"{scheme}:{_until(rest, '?#')}"
     segment, slash, path = rest[2:].partition("/")
     authority = _until(segment, "?#\\")
     host = authority.rpartition("@")[2]
