@@ -85,7 +85,9 @@ class Database:
         self._path = path
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
+        self._in_use = 0
+        self._is_open = True
+        self._changed = threading.Condition()
         with self._told():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # SQLite's own lock does not cover the change to write-ahead mode.
@@ -135,12 +137,27 @@ class Database:
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
-            yield
+            with self._counted():
+                yield
         except (sqlite3.Error, OSError) as exc:
             raise StorageFailed(
                 f"The data folder {self._path.parent} cannot be used: {exc}. Make room, mend its permissions,"
                 " or set OUTPAINT_DATA_DIR to another folder; then try again."
             ) from exc
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Keep the connections open meanwhile: SQLite crashes the process when one is closed under a statement."""
+        with self._changed:
+            if not self._is_open:
+                raise sqlite3.ProgrammingError("this server is stopping")
+            self._in_use += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._in_use -= 1
+                self._changed.notify_all()
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -155,13 +172,15 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")  # a submission survives a power cut
             connection.execute("PRAGMA foreign_keys = ON")
             self._local.connection = connection
-            with self._lock:
+            with self._changed:
                 self._connections.append(connection)
         return connection
 
     def close(self) -> None:
-        """Close every thread's connection."""
-        with self._lock:
+        """Close every thread's connection, as soon as threads that were left behind are done with theirs."""
+        with self._changed:
+            self._is_open = False
+            self._changed.wait_for(lambda: self._in_use == 0)
             for connection in self._connections:
                 connection.close()
             self._connections.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from outpaint_mcp.provider import ProviderStatus
 from outpaint_mcp.results import Results
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.provider import Provider
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 # know after this long was lost with the server that took it.
 _HANDOVER_SECONDS = 30.0
 
+_MOST_LISTED = 1_000_000
+
 
 @asynccontextmanager
 async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
@@ -48,7 +50,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     database = await asyncio.to_thread(Database, settings.data_dir / "outpaint.sqlite3")
     try:
         async with open_local_provider(database, settings.data_dir) as provider:
-            yield Desk(settings, Journal(database), provider)
+            desk = Desk(settings, Journal(database), provider)
+            await desk.tidy(await provider.kept())
+            yield desk
     finally:
         database.close()
 
@@ -63,6 +67,15 @@ class Desk:
         self._results = Results(journal, settings.output_dir, settings.data_dir / "locks")
         self._looks: dict[str, asyncio.Task[Entry]] = {}
         self._seen: dict[str, ProviderStatus] = {}
+
+    async def tidy(self, kept: Iterable[str]) -> None:
+        """Throw away what a killed server could not: files the provider keeps of requests that are over."""
+        await asyncio.to_thread(self._results.tidy)
+        for request_id in kept:
+            with suppress(RequestNotFound):
+                entry = await self._look(request_id)
+                if entry.delivery is not None or entry.status in {Status.FAILED, Status.CANCELLED}:
+                    await self._provider.discard(request_id)
 
     async def submit(self, request: OutpaintRequest) -> Submission:
         """Take a request in: look at its source, write it down, hand it to the provider.
@@ -196,7 +209,13 @@ class Desk:
         return Cancellation(request_id=request_id, outcome=outcome, status=entry.status, message=message)
 
     async def list(self, *, limit: int = 20, status: Status | None = None) -> RequestList:
-        """Return requests of every server and every day, newest first."""
+        """Return requests of every server and every day, newest first.
+
+        Raises:
+            InvalidRequest: `limit` is below 1 or beyond all measure.
+        """
+        if not 1 <= limit <= _MOST_LISTED:
+            raise InvalidRequest(f"limit is {limit}; give 1 to {_MOST_LISTED}.")
         for entry in await asyncio.to_thread(self._journal.open_requests, self._provider.name):
             await self._look(entry.request_id)
         entries = await asyncio.to_thread(self._journal.newest, limit=limit, status=status)

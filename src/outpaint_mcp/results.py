@@ -7,13 +7,13 @@ import hashlib
 import itertools
 import os
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from outpaint_mcp.errors import DeliveryFailed
+from outpaint_mcp.errors import DeliveryFailed, RequestNotFound, StorageFailed
 from outpaint_mcp.journal import Delivery
 
 if TYPE_CHECKING:
@@ -36,10 +36,9 @@ class Results:
 
         Raises:
             DeliveryFailed: the folder cannot be written to, or something lies at `target`.
+            StorageFailed: the data folder cannot be written to.
         """
-        self._locks.mkdir(parents=True, exist_ok=True)
-        lock = self._locks / f"{request_id}.lock"
-        with FileLock(lock):
+        with self._alone_with(request_id):
             entry = self._journal.get(request_id)
             if entry.delivery is not None:
                 return entry.delivery
@@ -54,8 +53,34 @@ class Results:
                 note=outcome.note,
             )
             self._journal.deliver(request_id, delivery)
-            lock.unlink(missing_ok=True)  # whoever comes later finds the delivery in the journal
             return delivery
+
+    @contextmanager
+    def _alone_with(self, request_id: str) -> Iterator[None]:
+        """Keep other processes from delivering the same request."""
+        path = self._locks / f"{request_id}.lock"
+        try:
+            self._locks.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            lock.acquire()
+        except OSError as exc:
+            raise StorageFailed(
+                f"The longer file is ready, but {self._locks.parent} cannot be used: {exc.strerror or exc}."
+                " Make room or mend its permissions, then call get_outpaint_result again; nothing is lost."
+            ) from exc
+        try:
+            yield
+            with suppress(OSError):  # whoever waits for it finds the delivery in the journal
+                path.unlink()
+        finally:
+            lock.release()
+
+    def tidy(self) -> None:
+        """Throw away the locks of deliveries whose server was killed before it could."""
+        for lock in self._locks.glob("*.lock"):
+            with suppress(RequestNotFound, OSError):
+                if self._journal.get(lock.stem).delivery is not None:
+                    lock.unlink()
 
     def find(self, delivery: Delivery) -> None:
         """Check that a delivered file is still where it was put.
@@ -73,14 +98,16 @@ class Results:
         """Put the file into the folder, or find it there if a server was killed right after it did."""
         if entry.planned_path is not None:
             planned = Path(entry.planned_path)
+            with suppress(OSError):
+                _part_of(planned, entry.request_id).unlink()
             if _is_same_file(planned, size_bytes=outcome.size_bytes, sha256=outcome.sha256):
                 return planned
         for path in self._places(entry, outcome, target):
-            if path.exists():
+            if os.path.lexists(path):  # unlike pathlib's, never raises
                 continue
             self._journal.plan_delivery(entry.request_id, path)
             with suppress(FileExistsError):
-                _put(outcome.path, path)
+                _put(outcome.path, path, _part_of(path, entry.request_id))
                 return path
         raise DeliveryFailed(
             f"Something lies at {target} already, and nothing is overwritten. Give another name;"
@@ -118,7 +145,12 @@ def _name_of_result(title: str, before_seconds: float, after_seconds: float) -> 
     return f"{title}, extended {' and '.join(added)}"
 
 
-def _put(source: Path, target: Path) -> None:
+def _part_of(target: Path, request_id: str) -> Path:
+    """Name the file that holds a copy until it is whole; whoever delivers next finds it if this one is killed."""
+    return target.with_name(f".{request_id}.part")
+
+
+def _put(source: Path, target: Path, part: Path) -> None:
     """Bring a finished file to its place in one step, leaving the one at `source` alone.
 
     Raises:
@@ -126,13 +158,14 @@ def _put(source: Path, target: Path) -> None:
         DeliveryFailed: the folder cannot be written to, or the disk is full.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # a file in the folder's place: the next step fails on it
+            target.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(source, target)
         except FileExistsError:
             raise
         except OSError:
-            _copy(source, target)
+            _copy(source, target, part)
     except FileExistsError:
         raise
     except OSError as exc:
@@ -143,9 +176,8 @@ def _put(source: Path, target: Path) -> None:
         ) from exc
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, part: Path) -> None:
     """Put a copy there, for folders on another disk or without hard links."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with source.open("rb") as reader, part.open("wb") as writer:
             shutil.copyfileobj(reader, writer, 1 << 20)

@@ -14,9 +14,13 @@ from outpaint_mcp.errors import StorageFailed
 from outpaint_mcp.tools import Lifespan, all_tools
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
     from outpaint_mcp.config import Settings
+
+# Hosts show all instructions of all servers to the agent: 1,500 bytes are ours in all.
+_MAX_FOLDERS_BYTES = 300
 
 _INSTRUCTIONS = """\
 Makes recordings longer: music before, after, or both, with the original untouched inside.
@@ -47,13 +51,18 @@ def build_server(settings: Settings) -> MCPServer[Lifespan]:
 
     # A link to pydantic's site in every argument error is nothing an agent can act on.
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
-    folders = ", ".join(str(folder) for folder in settings.input_dirs)
     return MCPServer(
         "outpaint-mcp",
         title="Outpaint",
         version=__version__,
-        instructions=_INSTRUCTIONS.format(folders=folders),
+        instructions=_INSTRUCTIONS.format(folders=_named(settings.input_dirs)),
         tools=all_tools(),
         log_level=settings.log_level,
         lifespan=lifespan,
     )
+
+
+def _named(folders: Sequence[Path]) -> str:
+    """Name the folders, as long as that does not crowd out the rest of the instructions."""
+    named = ", ".join(map(str, folders))
+    return named if len(named.encode()) <= _MAX_FOLDERS_BYTES else "the folders of OUTPAINT_INPUT_DIRS"

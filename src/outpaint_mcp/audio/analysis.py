@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from outpaint_mcp.audio.beats import Beats, find_beats
 from outpaint_mcp.audio.features import Features, features
 from outpaint_mcp.audio.likeness import Likeness, compare
+from outpaint_mcp.audio.seams import Limits, usual_limits
 from outpaint_mcp.audio.shapes import Floats, Samples
 from outpaint_mcp.audio.units import Units, cut_units
 from outpaint_mcp.audio.waves import downmix, peak
@@ -23,12 +24,14 @@ class Music:
         beats: its beat grid, None where there is no steady pulse.
         units: the pieces that it can be rearranged in.
         likeness: how these compare.
+        limits: the most that happens from one unit to the next.
     """
 
     features: Features
     beats: Beats | None
     units: Units
     likeness: Likeness
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +68,5 @@ def _listen(samples: Samples, sample_rate: int, weights: Floats) -> Music:
     frames = len(samples)
     beats = find_beats(heard, frames) if frames >= _LEAST_SECONDS_FOR_BEATS * sample_rate else None
     units = cut_units(heard, beats, frames, sample_rate)
-    return Music(heard, beats, units, compare(units))
+    limits = usual_limits(heard, units.bounds, samples, sample_rate, weights)
+    return Music(heard, beats, units, compare(units), limits)

@@ -2,15 +2,19 @@
 
 import numpy as np
 
-from outpaint_mcp.audio.analysis import Material, Music
-from outpaint_mcp.audio.course import Course, chart
+from outpaint_mcp.audio.analysis import Material
+from outpaint_mcp.audio.course import chart
+from outpaint_mcp.audio.edges import Edge
 from outpaint_mcp.audio.loops import loop
-from outpaint_mcp.audio.meeting import meet
+from outpaint_mcp.audio.meeting import RELEASE_SECONDS, Ringing, release_curve, ring_out
+from outpaint_mcp.audio.outlook import Outlook
 from outpaint_mcp.audio.render import splice
-from outpaint_mcp.audio.shapes import Extension, Floats, Progress, Samples, Segment, Side
+from outpaint_mcp.audio.shapes import Extension, Progress, Samples, Side
 
 _LEAST_UNITS = 8
 _CHOOSING_SHARE = 0.7
+_LANDED_FADE_SECONDS = 0.005
+_SEED_BITS = (1 << 64) - 1
 
 
 def _untold(_done: float) -> None:
@@ -29,13 +33,14 @@ def extend(
         seed: another seed makes another take; the same seed makes the same samples.
         on_progress: told the fraction done; may raise to stop the work.
     """
-    rng = np.random.default_rng([seed & 0xFFFF_FFFF_FFFF_FFFF, 1 if side is Side.AFTER else 2])
+    rng = np.random.default_rng([seed & _SEED_BITS, 1 if side is Side.AFTER else 2])
     if material.music is None or frames <= 0:
         made = _silence(material, max(frames, 0))
     else:
-        made = _rearranged(material, material.music, side, frames, rng, on_progress) or _looped(
-            material, side, frames, rng, on_progress
-        )
+        outlook = Outlook(material, material.music, side)
+        made = _rearranged(outlook, frames, rng, on_progress) or _looped(outlook, frames, rng, on_progress)
+    limit = max(1.0, material.peak)
+    np.clip(made.samples, -limit, limit, out=made.samples)
     on_progress(1.0)
     return made
 
@@ -45,82 +50,61 @@ def _silence(material: Material, frames: int) -> Extension:
     return Extension(np.zeros((frames, material.samples.shape[1]), np.float32), (), (), "silence", None)
 
 
-def _rearranged(  # noqa: PLR0913 - the whole request
-    material: Material, music: Music, side: Side, frames: int, rng: np.random.Generator, on_progress: Progress
+def _rearranged(
+    outlook: Outlook, frames: int, rng: np.random.Generator, on_progress: Progress
 ) -> Extension | None:
     """Beats or grains in a new order; None where there are too few."""
-    if len(music.units) < _LEAST_UNITS:
+    if len(outlook.music.units) < _LEAST_UNITS:
         return None
-    course = chart(material, music, side, frames, rng, lambda done: on_progress(_CHOOSING_SHARE * done))
+    ringing = ring_out(outlook)
+    course = chart(outlook, ringing, frames, rng, lambda done: on_progress(_CHOOSING_SHARE * done))
     if course is None:
         return None
     rendered = splice(
-        material,
-        music,
-        course,
-        side,
-        frames,
-        lambda done: on_progress(_CHOOSING_SHARE + (1 - _CHOOSING_SHARE) * done),
+        outlook, course, frames, lambda done: on_progress(1 - (1 - done) * (1 - _CHOOSING_SHARE))
     )
-    samples = rendered.samples
-    meet(_outward(samples, side), material, course.edge, side)
-    _finish(samples, rendered.sounding, material, music, course, side)
-    limit = max(1.0, material.peak)
-    np.clip(samples, -limit, limit, out=samples)
-    method = "beats" if music.units.metric else "texture"
-    return Extension(samples, rendered.segments, rendered.seams, method, tempo_bpm(material, music, side))
+    far = outlook.turned(rendered.samples)
+    _meet_source(far, ringing, course.edge, outlook.sample_rate)
+    _finish(far, outlook, rendered.sounding_frames, landed=course.landed)
+    method = "beats" if outlook.music.units.metric else "texture"
+    return Extension(rendered.samples, rendered.segments, rendered.seams, method, _tempo_bpm(outlook))
 
 
-def tempo_bpm(material: Material, music: Music, side: Side) -> float | None:
+def _tempo_bpm(outlook: Outlook) -> float | None:
     """The tempo over the 16 beats next to the edge; None where there is no steady beat."""
-    if music.beats is None:
+    beats = outlook.music.beats
+    if beats is None:
         return None
-    near = music.beats.frames[-17:] if side is Side.AFTER else music.beats.frames[:17]
-    return 60 * material.sample_rate * (len(near) - 1) / float(near[-1] - near[0])
+    near = beats.frames[:17] if outlook.backwards else beats.frames[-17:]
+    return 60 * outlook.sample_rate * (len(near) - 1) / float(near[-1] - near[0])
 
 
-def _outward(samples: Samples, side: Side) -> Samples:
-    """The same samples seen from the source's edge."""
-    return samples if side is Side.AFTER else samples[::-1]
+def _meet_source(extension: Samples, ringing: Ringing, edge: Edge, sample_rate: int) -> None:
+    """Set the level at the source's edge and let its ringing die away there, in place (outward)."""
+    near = extension[: int(RELEASE_SECONDS * sample_rate)]
+    near *= release_curve(edge.gain_db, len(near), sample_rate).astype(np.float32)
+    blended = ringing.under(near, edge.agreement)
+    near[: len(blended)] = blended
 
 
-def _finish(
-    samples: Samples, sounding: tuple[int, int], material: Material, music: Music, course: Course, side: Side
-) -> None:  # noqa: PLR0913, E501
-    """Fade the far end in place, in 2 to 4 s; a landed ending of the source's own needs only a moment."""
-    rate, frames = material.sample_rate, len(samples)
-    far = _outward(samples, side)
-    if course.landed:
-        length = sounding[1] - sounding[0]
-        fade = min(frames // 2, length, int(0.005 * rate))
-        curve: Floats = np.linspace(1, 0, fade)
-        far = far[length - fade : length]
+def _finish(extension: Samples, outlook: Outlook, sounding_frames: int, *, landed: bool) -> None:
+    """Fade the far end in 2 to 4 s, in place (outward); a landed ending of the source's own needs only a moment."""
+    rate, frames = outlook.sample_rate, len(extension)
+    if landed:
+        fade = min(frames // 2, sounding_frames, int(_LANDED_FADE_SECONDS * rate))
+        curve = np.linspace(1, 0, fade)
     else:
-        fade = int(min(0.25 * frames, max(2.0 * rate, 4 * music.units.period_frames), 4 * rate))
+        sounding_frames = frames
+        fade = int(min(0.25 * frames, max(2.0 * rate, 4 * outlook.music.units.period_frames), 4 * rate))
         curve = np.cos(np.pi / 2 * (np.arange(fade) + 0.5) / max(fade, 1)) ** 2
-        far = far[frames - fade :]
-    far *= curve.astype(np.float32)[:, None]
+    extension[sounding_frames - fade : sounding_frames] *= curve.astype(np.float32)[:, None]
 
 
-def _looped(
-    material: Material, side: Side, frames: int, rng: np.random.Generator, on_progress: Progress
-) -> Extension:
+def _looped(outlook: Outlook, frames: int, rng: np.random.Generator, on_progress: Progress) -> Extension:
     """Overlapping grains where there are too few units."""
-    samples, segments = loop(_outward(material.samples, side), material, frames, rng, on_progress)
-    fade = int(min(0.25 * frames, 2 * material.sample_rate))
-    samples[frames - fade :] *= (np.linspace(1, 0, fade, dtype=np.float32) ** 2)[:, None]
-    if side is Side.BEFORE:
-        total = len(material.samples)
-        samples = np.ascontiguousarray(samples[::-1])
-        segments = [
-            Segment(
-                frames - part.extension_frame - part.frames,
-                total - part.source_frame - part.frames,
-                part.frames,
-            )
-            for part in reversed(segments)
-        ]
-    limit = max(1.0, material.peak)
-    np.clip(samples, -limit, limit, out=samples)
-    seams = tuple(part.extension_frame for part in segments[1:])
-    return Extension(samples, tuple(segments), seams, "loop", None)
+    extension, segments = loop(outlook, frames, rng, on_progress)
+    fade = int(min(0.25 * frames, 2 * outlook.sample_rate))
+    extension[frames - fade :] *= (np.linspace(1, 0, fade, dtype=np.float32) ** 2)[:, None]
+    samples = np.ascontiguousarray(outlook.turned(extension))
+    seams = tuple(segment.extension_frame for segment in segments[1:])
+    return Extension(samples, segments, seams, "loop", None)

@@ -62,7 +62,7 @@ def delivery_format(found: Probe) -> DeliveryFormat:
 
     FLAC stays FLAC and other lossless compression becomes it; whatever else has a grid of values or
     floating point becomes WAV with the same; lossy sources, which decode to floating point without
-    a grid, become FLAC of 24 bits, each value rounded once.
+    a grid, become FLAC of 24 bits, each value rounded once and clipped at full scale as players do.
     """
     if found.container == "FLAC":
         return DeliveryFormat("FLAC", found.subtype, ".flac")
@@ -101,7 +101,8 @@ class Delivery:
     """The file that is delivered while it is written; a context manager.
 
     Attributes:
-        container: as the format has it, or `RF64` where the file outgrows WAV.
+        container: as the delivery format has it, or `RF64` where the file outgrows WAV.
+        subtype: as the delivery format has it.
     """
 
     def __init__(self, path: Path, found: Probe, frames: int) -> None:
@@ -110,11 +111,11 @@ class Delivery:
         Raises:
             GenerationFailed: if that is impossible.
         """
-        container, self._subtype, _ = delivery_format(found)
-        size = frames * found.channels * _BITS[self._subtype] // 8
+        container, self.subtype, _ = delivery_format(found)
+        size = frames * found.channels * _BITS[self.subtype] // 8
         self.container = "RF64" if container == "WAV" and size > _WAV_LIMIT_BYTES else container
         self._path = path
-        header = (found.sample_rate, found.channels, self._subtype)
+        header = (found.sample_rate, found.channels, self.subtype)
         try:
             self._file = StraightFile(path, "w", *header, format=self.container)
         except (OSError, soundfile.LibsndfileError) as exc:
@@ -139,8 +140,8 @@ class Delivery:
         """
         for first in range(0, len(samples), BLOCK_FRAMES):
             block = samples[first : first + BLOCK_FRAMES]
-            if self._subtype not in _FLOATS and block.dtype.kind == "f":
-                block = quantise(block, self._subtype)
+            if self.subtype not in _FLOATS and block.dtype.kind == "f":
+                block = quantise(block, self.subtype)
             try:
                 self._file.write(block)
             except (AssertionError, soundfile.LibsndfileError) as exc:  # AssertionError: fewer than given

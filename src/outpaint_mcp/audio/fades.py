@@ -9,6 +9,8 @@ _TRAINING_SECONDS = (0.12, 0.04, 0.015)
 _PROOF_SECONDS = 0.003
 _ORDER_SECONDS = 0.006
 _DAMPING = 0.9995
+_FAINTEST, _NO_POWER = 1e-6, 1e-18
+_LEAST_FRAMES = 32
 _ENERGY_SECONDS, _ENERGY_CAP = 0.005, 1.25
 
 
@@ -39,7 +41,7 @@ def extrapolate(past: Samples, frames: int, sample_rate: int) -> Samples:
 
 def _extrapolate_channel(past: Floats, frames: int, sample_rate: int) -> Floats:
     loudest = float(np.abs(past).max(initial=0.0))
-    model = _best_model(past, sample_rate) if loudest >= 1e-6 else None
+    model = _best_model(past, sample_rate) if loudest >= _FAINTEST else None
     if model is None:
         return np.zeros(frames)
     tail = _ring(past, model, frames)
@@ -61,7 +63,7 @@ def _best_model(past: Floats, sample_rate: int) -> Floats | None:
     for seconds in _TRAINING_SECONDS:
         length = min(len(past), int(seconds * sample_rate))
         fitting = min(order, (length - proof) // 3)
-        if length < 32 or fitting < 1:
+        if length < _LEAST_FRAMES or fitting < 1:
             continue
         trial = burg(past[-length:-proof], fitting)
         error = float(np.mean((_ring(past[:-proof], trial, proof) - past[-proof:]) ** 2))
@@ -76,7 +78,7 @@ def burg(wave: Floats, order: int) -> Floats:
     filter_ = np.ones(1)
     for _ in range(order):
         power = forward @ forward + backward @ backward
-        if power <= 1e-18:
+        if power <= _NO_POWER:
             break
         reflection = -2 * (forward @ backward) / power
         padded = np.append(filter_, 0)

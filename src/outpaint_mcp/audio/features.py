@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import soxr
@@ -12,8 +13,11 @@ from outpaint_mcp.audio.waves import mono, running_mean
 _ANALYSIS_HZ = 22_050.0
 _WINDOWS_PER_SECOND = 86.13  # a hop of 512 frames at 44.1 kHz, as in Ellis 2007
 _BANDS = 40
+_LOWEST_PITCH_HZ = 80.0
+_LEAST_FRAMES = 64
+_FLAT = 1e-6
 _CHUNK_FRAMES = 1 << 18
-_CHUNK_WINDOWS = 1024
+_CHUNK_POINTS = 1 << 19  # transformed at a time: 4 MB in double precision
 _CHROMA_STRETCH = 4  # chroma windows and hops are this much longer
 
 
@@ -25,11 +29,14 @@ class Features:
         frames_per_window: distance between two windows, in frames of the source.
         windows_per_second: the same as a rate.
         bands_db: mel bands `[windows, 40]`, dB.
+        floor_db: level below which no band is heard.
+        flux_db: mean rise of all bands `[windows]`, dB (spectral flux).
         onsets: onset strength `[windows]`, local mean removed, unit variance.
         onset_bands: rise of bass, middle and treble `[windows, 3]`, dB.
         onset_patterns: the same with local mean removed and unit variance.
         punch_db: how strong the clear onsets are, dB; near 0 for drones.
         chroma: energy of the twelve pitch classes `[chroma windows, 12]`, compressed.
+        tones: the same neither compressed nor weighted.
         chroma_frames_per_window: distance between two chroma windows, in frames of the source.
         loudness_db: loudness `[windows]`, roughly K-weighted (ITU-R BS.1770), dB.
         silence_db: loudness below which nothing counts as heard.
@@ -38,11 +45,14 @@ class Features:
     frames_per_window: float
     windows_per_second: float
     bands_db: Floats
+    floor_db: float
+    flux_db: Floats
     onsets: Floats
     onset_bands: Floats
     onset_patterns: Floats
     punch_db: float
     chroma: Floats
+    tones: Floats
     chroma_frames_per_window: float
     loudness_db: Floats
     silence_db: float
@@ -51,29 +61,46 @@ class Features:
 def features(samples: Samples, sample_rate: int, weights: Floats) -> Features:
     """Measure a region `[frames, channels]` window by window; `weights` mix it down to mono."""
     signal, rate = _analysis_signal(samples, sample_rate, weights)
-    hop = max(1, round(rate / _WINDOWS_PER_SECOND))
-    size = max(64, 1 << round(np.log2(rate * 0.0464)))
-    bank, centres_hz = mel_bank(rate, size)
-    power = mel_power(signal, size, hop, bank)
+    hop, size = _window(rate)
+    bank, centres_hz = _mel_bank(rate, size)
+    power = _mel_power(signal, size, hop, bank)
     bands_db = 10 * np.log10(power + 1e-10)
-    rise = band_rise(bands_db)
+    floor_db = max(float(bands_db.max()) - 80, -100.0)
+    rise = _band_rise(bands_db, floor_db)
     second = max(3, int(rate / hop))
     strength = rise.mean(axis=1)
     thirds = _thirds(rise, centres_hz)
     loudness = 10 * np.log10(power @ _loudness_weights(centres_hz) + 1e-10)
+    chroma, tones = _chroma(signal, rate, size * _CHROMA_STRETCH, hop * _CHROMA_STRETCH)
     return Features(
         frames_per_window=hop * sample_rate / rate,
         windows_per_second=rate / hop,
         bands_db=bands_db,
+        floor_db=floor_db,
+        flux_db=strength,
         onsets=_standout(strength, second),
         onset_bands=thirds,
         onset_patterns=_standout(thirds, second),
         punch_db=float(np.percentile(strength, 98)),
-        chroma=_chroma(signal, rate, size * _CHROMA_STRETCH, hop * _CHROMA_STRETCH),
+        chroma=chroma,
+        tones=tones,
         chroma_frames_per_window=hop * _CHROMA_STRETCH * sample_rate / rate,
         loudness_db=loudness,
         silence_db=float(max(loudness.max() - 60, -75)),
     )
+
+
+def flux_of(wave: Floats, sample_rate: int, floor_db: float) -> tuple[Floats, float]:
+    """Spectral flux of a short mono excerpt as `Features.flux_db` has it, and the frames between two windows."""
+    signal, rate = _analysis_signal(wave[:, None].astype(np.float32), sample_rate, np.ones(1))
+    hop, size = _window(rate)
+    power = _mel_power(signal, size, hop, _mel_bank(rate, size)[0])
+    return _band_rise(10 * np.log10(power + 1e-10), floor_db).mean(axis=1), hop * sample_rate / rate
+
+
+def _window(rate: float) -> tuple[int, int]:
+    """Hop and length of a window (about 12 and 46 ms), in frames at the analysis rate."""
+    return max(1, round(rate / _WINDOWS_PER_SECOND)), max(64, 1 << round(np.log2(rate * 0.0464)))
 
 
 def _analysis_signal(samples: Samples, sample_rate: int, weights: Floats) -> tuple[Samples, float]:
@@ -83,7 +110,7 @@ def _analysis_signal(samples: Samples, sample_rate: int, weights: Floats) -> tup
         for start in range(0, len(samples), _CHUNK_FRAMES)
     )
     factor = round(sample_rate / _ANALYSIS_HZ)
-    if factor <= 1 or len(samples) < 64:
+    if factor <= 1 or len(samples) < _LEAST_FRAMES:
         return np.concatenate(list(chunks)), float(sample_rate)
     rate = sample_rate / factor
     stream = soxr.ResampleStream(sample_rate, rate, 1, dtype="float32", quality="MQ")
@@ -93,11 +120,12 @@ def _analysis_signal(samples: Samples, sample_rate: int, weights: Floats) -> tup
 
 
 def _power_spectra(signal: Samples, size: int, hop: int, bins: int) -> Iterator[Floats]:
-    """Power spectra of Hann windows centred on every hop, `[up to 1024, bins]` at a time."""
+    """Power spectra of Hann windows centred on every hop, `[windows, bins]`, some at a time."""
     taper = np.hanning(size + 1)[:-1]
     total = len(signal) // hop + 1
-    for first in range(0, total, _CHUNK_WINDOWS):
-        count = min(_CHUNK_WINDOWS, total - first)
+    most = max(1, _CHUNK_POINTS // size)
+    for first in range(0, total, most):
+        count = min(most, total - first)
         start = first * hop - size // 2
         stop = start + (count - 1) * hop + size
         inner = signal[max(start, 0) : max(stop, 0)]
@@ -108,13 +136,14 @@ def _power_spectra(signal: Samples, size: int, hop: int, bins: int) -> Iterator[
         yield spectrum.real**2 + spectrum.imag**2
 
 
-def mel_power(signal: Samples, size: int, hop: int, bank: Floats) -> Floats:
+def _mel_power(signal: Samples, size: int, hop: int, bank: Floats) -> Floats:
     """Mean power in each mel band `[windows, bands]`, on about the scale of sample power."""
     spectra = _power_spectra(signal, size, hop, bank.shape[1])
     return np.concatenate([spectrum @ bank.T for spectrum in spectra]) / (size * 0.375)
 
 
-def mel_bank(rate: float, size: int) -> tuple[Floats, Floats]:
+@cache
+def _mel_bank(rate: float, size: int) -> tuple[Floats, Floats]:
     """Triangular filters `[bands, bins]` of unit sum from 30 Hz to 11 kHz, and their centres in Hz."""
     top_hz = min(11_000.0, rate / 2 * 0.98)
     lowest, highest = (float(2595 * np.log10(1 + hertz / 700)) for hertz in (30.0, top_hz))
@@ -129,13 +158,11 @@ def mel_bank(rate: float, size: int) -> tuple[Floats, Floats]:
     return bank / bank.sum(axis=1, keepdims=True), edges[1:-1]
 
 
-def band_rise(bands_db: Floats) -> Floats:
+def _band_rise(bands_db: Floats, floor_db: float) -> Floats:
     """Half-wave rectified change of every band across two hops `[windows, bands]`, dB (spectral flux)."""
-    floor = max(float(bands_db.max()) - 80, -100.0)
-    heard = np.maximum(bands_db, floor)
+    heard = np.maximum(bands_db, floor_db)
     rise = np.zeros_like(heard)
-    if len(heard) > 2:
-        rise[1:-1] = np.maximum(heard[2:] - heard[:-2], 0)
+    rise[1:-1] = np.maximum(heard[2:] - heard[:-2], 0)
     return rise
 
 
@@ -150,19 +177,23 @@ def _standout(strength: Floats, width: int) -> Floats:
     """What stands above the local mean, at unit variance; zero where nothing does."""
     above = np.maximum(strength - running_mean(strength, width), 0)
     spread = above.std(axis=0)
-    return np.asarray(np.where(spread > 1e-6, above / np.maximum(spread, 1e-6), 0.0))
+    return np.asarray(np.where(spread > _FLAT, above / np.maximum(spread, _FLAT), 0.0))
 
 
-def _chroma(signal: Samples, rate: float, size: int, hop: int) -> Floats:
-    """Pitch classes `[windows, 12]`: a 2.5 kHz spectrum folded into octaves, weighted round F#4."""
+def _chroma(signal: Samples, rate: float, size: int, hop: int) -> tuple[Floats, Floats]:
+    """A 2.5 kHz spectrum folded into octaves: compressed and weighted round F#4, and as it is `[windows, 12]`."""
     hertz = np.arange(size // 2 + 1) * rate / size
     hertz = hertz[hertz < min(2500.0, rate / 2 * 0.95)]
     pitch = 69 + 12 * np.log2(np.maximum(hertz, 1e-3) / 440)
-    weight = np.exp(-0.5 * ((pitch - 66) / 16) ** 2) * (hertz > 80)
     distance = (pitch - np.arange(12)[:, None] + 6) % 12 - 6
-    fold = np.exp(-0.5 * (distance / 0.35) ** 2) * weight
-    spectra = _power_spectra(signal, size, hop, len(hertz))
-    return np.concatenate([np.log1p(30 * np.sqrt(spectrum)) @ fold.T for spectrum in spectra])
+    fold = np.exp(-0.5 * (distance / 0.35) ** 2) * (hertz > _LOWEST_PITCH_HZ)
+    weighted = fold * np.exp(-0.5 * ((pitch - 66) / 16) ** 2)
+    chroma, tones = [], []
+    for spectrum in _power_spectra(signal, size, hop, len(hertz)):
+        magnitude = np.sqrt(spectrum)
+        chroma.append(np.log1p(30 * magnitude) @ weighted.T)
+        tones.append(magnitude @ fold.T)
+    return np.concatenate(chroma), np.concatenate(tones)
 
 
 def _loudness_weights(centres_hz: Floats) -> Floats:

@@ -73,11 +73,6 @@ def leap_costs(units: Units, likeness: Likeness) -> Floats:
     return cost
 
 
-def outward(costs: Floats, *, backwards: bool) -> Floats:
-    """Leap costs for a path that runs away from the source: as they are, or turned round in time."""
-    return costs[::-1, ::-1].T if backwards else costs
-
-
 def cheapest_leaps(costs: Floats, rng: np.random.Generator) -> Leaps:
     """Keep the best leaps of every unit after noise that never makes one cheaper: another seed, another take."""
     noisy = costs + _NOISE * rng.exponential(size=costs.shape)

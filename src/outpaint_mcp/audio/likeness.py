@@ -1,5 +1,6 @@
 """How alike units are, in themselves and in their context, and which places in the bar they share."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ _AROUND = {-4: 0.3, -3: 0.4, -2: 0.6, -1: 1.0, 0: 1.0, 1: 0.8, 2: 0.5, 3: 0.3}
 _BEHIND = {-8: 0.2, -7: 0.2, -6: 0.3, -5: 0.4, -4: 0.5, -3: 0.6, -2: 0.8, -1: 1.0}
 _BARS = (16, 12)  # four bars of four, four of three
 _REACH = 8
+_ALL_ALIKE = 1e-7
+_FEWEST_FOR_BARS, _FEWEST_PAIRS = 24, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +61,32 @@ def compare(units: Units) -> Likeness:
 def _distances(units: Units) -> Matrix:
     """Harmony, timbre, rhythm and loudness, each by its own median, blended; with silence as the last unit."""
     count = len(units)
-    chroma, timbre, rhythm = (
-        np.pad(part, ((0, 1), (0, 0))) for part in (units.chroma, units.timbre, units.rhythm)
-    )
     quietest = units.silence_db - 15
     loudness = np.maximum(np.append(units.loudness_db, quietest), quietest)
     silent = loudness < units.silence_db
     pairs = np.random.default_rng(1).integers(0, count, (2, 4000))
     pairs = pairs[:, pairs[0] != pairs[1]]
-    loudness_gap = np.minimum(np.abs(loudness[:, None] - loudness) / 6, 3)
     blend = np.zeros((count + 1, count + 1), np.float32)
-    parts = (
-        (np.maximum(1 - chroma @ chroma.T, 0), 1.0, 0.0),
-        (_euclidean(_whitened(timbre)), 1.0, 0.0),
-        (_euclidean(_whitened(rhythm)), 0.6, 0.0),
-        (loudness_gap, 0.5, 0.5),
-    )
-    for part, weight, least_median in parts:
+    for part, weight, least_median in _parts(units, loudness):
         median = max(float(np.median(part[*pairs])) if pairs.size else 1.0, least_median)
-        if median > 1e-7:
+        if median > _ALL_ALIKE:
             blend += weight / 3.1 * np.minimum(part / median, 3)
     blend[silent[:, None] & silent] = 0
     one_silent = silent[:, None] ^ silent
     blend[one_silent] = np.maximum(blend[one_silent], 1.5)
     return blend
+
+
+def _parts(units: Units, loudness_db: Floats) -> Iterator[tuple[Matrix, float, float]]:
+    """One aspect at a time, silence as the last unit: distances, weight, and the least median to divide them by."""
+    chroma, timbre, rhythm = (
+        np.pad(part, ((0, 1), (0, 0))) for part in (units.chroma, units.timbre, units.rhythm)
+    )
+    yield np.maximum(1 - chroma @ chroma.T, 0).astype(np.float32), 1.0, 0.0
+    yield _euclidean(_whitened(timbre)).astype(np.float32), 1.0, 0.0
+    yield _euclidean(_whitened(rhythm)).astype(np.float32), 0.6, 0.0
+    loudness = (loudness_db / 6).astype(np.float32)
+    yield np.minimum(np.abs(loudness[:, None] - loudness), 3), 0.5, 0.5
 
 
 def _whitened(values: Floats) -> Floats:
@@ -145,7 +150,7 @@ def _strange_harmony(units: Units) -> Matrix:
 def _off_bar(units: Units, apart: Matrix) -> Floats:
     """Which jumps leave the place in the bar: units a whole number of bars apart are more alike than others."""
     flat = np.zeros(1)
-    if not units.metric or len(units) < 24:
+    if not units.metric or len(units) < _FEWEST_FOR_BARS:
         return flat
     trend = _lag_profile(units, apart)
     best, best_contrast = flat, 0.01
@@ -167,7 +172,7 @@ def _lag_profile(units: Units, apart: Matrix) -> Floats:
     profile = np.zeros(longest + 1)
     for lag in range(1, longest + 1):
         both = sounding[:-lag] & sounding[lag:]
-        if both.sum() < 8:
+        if both.sum() < _FEWEST_PAIRS:
             return np.zeros(0)
         profile[lag] = np.diagonal(apart[:-1, :-1], lag)[both].mean()
     profile[0] = profile[1:].mean()

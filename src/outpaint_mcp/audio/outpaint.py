@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp.audio.analysis import Material, analyse
 from outpaint_mcp.audio.continuation import extend
-from outpaint_mcp.audio.decode import BLOCK_FRAMES, Probe, Source, probe
-from outpaint_mcp.audio.encode import Delivery, carrier, delivery_format, seal
-from outpaint_mcp.audio.regions import read_head, read_tail
+from outpaint_mcp.audio.decode import Probe, Source, probe
+from outpaint_mcp.audio.encode import Delivery, carrier, seal
+from outpaint_mcp.audio.regions import Tail, read_head
 from outpaint_mcp.audio.shapes import Side
 from outpaint_mcp.errors import SourceUnreachable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outpaint_mcp.audio.shapes import Extension, Progress, Samples
+    from outpaint_mcp.audio.shapes import Progress, Samples
 
 Report = Callable[[float, str], None]
 """Told the fraction of the whole that is done, 0 to 1, and the step at hand; may raise to stop the work."""
 
-_DECODING, _SIDES, _WRITING = 0.3, 0.4, 0.3
-"""Shares of the whole; those of listening and composing are split between the sides."""
+_SHARES = {"decoding": 3.0, "listening": 2.0, "composing": 2.0, "writing": 1.0}
+"""How long each step takes beside the others, roughly."""
 _NEWS = 0.01
 """Progress smaller than this is not reported."""
 
@@ -71,12 +69,11 @@ class Outpainted:
         return (self.before_frames + self.source_frames + self.after_frames) / self.sample_rate
 
 
-@dataclass(frozen=True, slots=True)
-class _Composed:
-    source_frames: int
-    source_intact: bool
-    before: Extension | None
-    after: Extension | None
+class _Music(NamedTuple):
+    """What is told about an extension once it is written and gone from memory."""
+
+    method: str | None = None
+    tempo_bpm: float | None = None
 
 
 def outpaint_file(  # noqa: PLR0913 - one request, each part of it named
@@ -111,90 +108,107 @@ def outpaint_file(  # noqa: PLR0913 - one request, each part of it named
         GenerationFailed: if the destination cannot be written.
     """
     found = probe(source)
-    steps = _Steps(on_progress)
-    lengths = {
-        Side.BEFORE: round(before_seconds * found.sample_rate),
-        Side.AFTER: round(after_seconds * found.sample_rate),
-    }
-    composed = _compose(source, found, lengths, seed=seed, max_seconds=max_source_seconds, steps=steps)
-    container = _write(source, destination, found, composed, steps.begin("writing", _WRITING))
+    before_frames = round(before_seconds * found.sample_rate)
+    after_frames = round(after_seconds * found.sample_rate)
+    steps = _Steps(on_progress, before=before_frames > 0, after=after_frames > 0)
+    with Delivery(destination, found, before_frames + found.frames + after_frames) as delivery:
+        work = _Work(source, found, delivery, seed, steps)
+        before = work.lead_in(before_frames) if before_frames else _Music()
+        decoded = work.copy(max_source_seconds, keep_end=after_frames > 0)
+        after = work.go_on(after_frames) if after_frames else _Music()
+        steps.begin("writing")
     size_bytes, sha256 = seal(destination)
     on_progress(1.0, "writing")
-    before, after = composed.before, composed.after
-    near = after or before
     return Outpainted(
         sample_rate=found.sample_rate,
         channels=found.channels,
-        container=container,
-        subtype=delivery_format(found).subtype,
-        source_frames=composed.source_frames,
-        source_intact=composed.source_intact,
-        before_frames=lengths[Side.BEFORE],
-        after_frames=lengths[Side.AFTER],
-        method_before=before.method if before else None,
-        method_after=after.method if after else None,
-        tempo_bpm=near.tempo_bpm if near else None,
+        container=delivery.container,
+        subtype=delivery.subtype,
+        source_frames=decoded.frames,
+        source_intact=decoded.intact,
+        before_frames=before_frames,
+        after_frames=after_frames,
+        method_before=before.method,
+        method_after=after.method,
+        tempo_bpm=after.tempo_bpm if after_frames else before.tempo_bpm,
         size_bytes=size_bytes,
         sha256=sha256,
     )
 
 
-def _compose(  # noqa: PLR0913 - see outpaint_file
-    source: Path, found: Probe, lengths: dict[Side, int], *, seed: int, max_seconds: float, steps: _Steps
-) -> _Composed:
-    """Make the music of both sides, holding one end of a long source at a time."""
-    share = _SIDES / 2 / max(1, sum(frames > 0 for frames in lengths.values()))
+class _Work:
+    """One request on its way into the delivery, from the first frame of that to the last.
 
-    def listen(region: Samples) -> Material:
-        steps.begin("listening", share)
-        return analyse(region, found.sample_rate)
+    The source is decoded once, straight into the delivery. Only its beginning is decoded before that, for
+    the music that comes first; where the source is longer than what is kept of an end, that end is let
+    go before the other is known, so that an hour needs no more memory than some minutes.
+    """
 
-    def make(material: Material, side: Side) -> Extension:
-        return extend(material, side, lengths[side], seed=seed, on_progress=steps.begin("composing", share))
+    def __init__(self, source: Path, found: Probe, delivery: Delivery, seed: int, steps: _Steps) -> None:
+        self._source = source
+        self._found = found
+        self._delivery = delivery
+        self._seed = seed
+        self._steps = steps
+        self._whole: Material | None = None
+        self._tail = Tail(found)
 
-    tail = read_tail(source, max_seconds=max_seconds, on_progress=steps.begin("decoding", _DECODING))
-    frames, intact, whole = tail.source_frames, tail.intact, tail.whole
-    material = listen(tail.samples) if lengths[Side.AFTER] or whole else None
-    del tail
-    after = make(material, Side.AFTER) if material and lengths[Side.AFTER] else None
-    if lengths[Side.BEFORE] and not whole:
-        material = None  # one end makes room for the other before that is read
-        material = listen(read_head(source))
-    before = make(material, Side.BEFORE) if material and lengths[Side.BEFORE] else None
-    return _Composed(frames, intact, before, after)
+    def lead_in(self, frames: int) -> _Music:
+        """Write music that leads into the source."""
+        self._steps.begin("decoding")
+        head = read_head(self._source)
+        material = self._listen(head.samples)
+        if head.whole:
+            self._whole = material
+        return self._compose(material, Side.BEFORE, frames)
 
+    def copy(self, max_seconds: float, *, keep_end: bool) -> Source:
+        """Write the source itself, and keep its end unless all of it is known already."""
+        progress = self._steps.begin("decoding")
+        keep_end = keep_end and not self._whole
+        with Source(self._source, max_seconds=max_seconds) as decoded:
+            if decoded.probe == self._found:
+                for block in decoded.blocks(carrier(self._found)):
+                    self._delivery.write(block)
+                    if keep_end:
+                        self._tail.add(block)
+                    progress(decoded.frames / max(1, self._found.frames))
+        if not decoded.frames or (self._whole and decoded.frames != len(self._whole.samples)):
+            raise SourceUnreachable(
+                f"{self._source.name} changed while being read. Try again once it stays as it is."
+            )
+        return decoded
 
-def _write(source: Path, destination: Path, found: Probe, composed: _Composed, on_progress: Progress) -> str:
-    """Write music, source and music, the source decoded again block by block; return the container."""
-    sides = (composed.before, composed.after)
-    total = composed.source_frames + sum(len(side.samples) for side in sides if side)
-    changed = SourceUnreachable(f"{source.name} changed while being read. Try again once it stays as it is.")
-    with Source(source) as middle:
-        if middle.probe != found:
-            raise changed
-        with Delivery(destination, found, total) as delivery:
-            if composed.before:
-                delivery.write(composed.before.samples)
-            block = np.empty((BLOCK_FRAMES, found.channels), carrier(found))
-            while count := middle.read_into(block):
-                delivery.write(block[:count])
-                on_progress(middle.frames / composed.source_frames)
-            if composed.after:
-                delivery.write(composed.after.samples)
-        if middle.frames != composed.source_frames:
-            raise changed
-    return delivery.container
+    def go_on(self, frames: int) -> _Music:
+        """Write music that follows the source."""
+        material = self._whole or self._listen(self._tail.unroll())
+        return self._compose(material, Side.AFTER, frames)
+
+    def _listen(self, region: Samples) -> Material:
+        self._steps.begin("listening")
+        return analyse(region, self._found.sample_rate)
+
+    def _compose(self, material: Material, side: Side, frames: int) -> _Music:
+        progress = self._steps.begin("composing")
+        extension = extend(material, side, frames, seed=self._seed, on_progress=progress)
+        self._delivery.write(extension.samples)
+        return _Music(extension.method, extension.tempo_bpm)
 
 
 class _Steps:
     """Maps the fraction of each step to one of the whole, which only grows."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, *, before: bool, after: bool) -> None:
         self._report = report
+        side = _SHARES["listening"] + _SHARES["composing"]
+        self._total = sum(
+            ((_SHARES["decoding"] + side) * before, _SHARES["decoding"], side * after, _SHARES["writing"])
+        )
         self._next = 0.0
 
-    def begin(self, word: str, share: float) -> Progress:
-        """Report a step that takes `share` of the whole; returns what to tell its own fraction to."""
+    def begin(self, word: str) -> Progress:
+        """Report the next step; returns what to tell its own fraction to."""
+        share = _SHARES[word] / self._total
         start = told = self._next
         self._next += share
         self._report(start, word)

@@ -1,19 +1,19 @@
-"""The regions at a source's ends that its continuation is made from, in memory."""
+"""The ends of a source that its continuation is made from, in memory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from outpaint_mcp.audio.decode import BLOCK_FRAMES, READABLE, Probe, Source
-from outpaint_mcp.errors import SourceTooLarge, UnsupportedAudio
+from outpaint_mcp.audio.decode import BLOCK_FRAMES, Probe, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outpaint_mcp.audio.shapes import Progress, Samples
+    import numpy.typing as npt
+
+    from outpaint_mcp.audio.shapes import Samples
 
 _REGION_SECONDS = 360.0
 _REGION_VALUES = 40_000_000
@@ -22,69 +22,55 @@ _LOUDEST = 1e8
 """Values beyond this (+160 dB) are not sound but broken floating-point data."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tail:
-    """The end of a source, after all of it was decoded once.
+class Head(NamedTuple):
+    """The beginning of a source.
 
     Attributes:
-        samples: its last frames, finite; the whole source where that fits.
-        source_frames: how many frames the source has.
-        intact: False where the decoder stopped at damage and the source may once have been longer.
+        samples: its first frames, finite.
+        whole: whether these are all that it has.
     """
 
     samples: Samples
-    source_frames: int
-    intact: bool
-
-    @property
-    def whole(self) -> bool:
-        """Whether the region is the entire source."""
-        return len(self.samples) == self.source_frames
+    whole: bool
 
 
-def read_tail(path: Path, *, max_seconds: float, on_progress: Progress) -> Tail:
-    """Decode all of a source, count its frames and keep its end.
-
-    Raises:
-        SourceTooLarge: as soon as more than `max_seconds` were decoded.
-        SourceUnreachable, UnsupportedAudio: as opening a `Source` does, or if not one frame can be decoded.
-    """
-    with Source(path) as source:
-        ring = _empty_region(source.probe)
-        limit = max_seconds * source.probe.sample_rate
-        expected = max(1, source.probe.frames)
-        # Not straight into the ring: at the end libsndfile clears what it does not fill.
-        block = np.empty((BLOCK_FRAMES, source.probe.channels), np.float32)
-        slot = 0
-        while count := source.read_into(block[: len(ring) - slot]):
-            _silence_nonsense(block[:count])
-            ring[slot : slot + count] = block[:count]
-            slot = source.frames % len(ring)
-            if source.frames > limit:
-                raise SourceTooLarge(
-                    f"{path.name} lasts longer than the {max_seconds:g} seconds that a source may last. "
-                    "Cut it shorter and try again."
-                )
-            on_progress(min(1.0, source.frames / expected))
-        frames, intact = source.frames, source.intact
-    if not frames:
-        raise UnsupportedAudio(f"{path.name} holds no audio that can be decoded. {READABLE}")
-    if frames <= len(ring):
-        return Tail(ring[:frames], frames, intact)
-    _rotate(ring, slot)
-    return Tail(ring, frames, intact)
-
-
-def read_head(path: Path) -> Samples:
-    """Decode the first frames of a source, as many as are kept of its end, and make them finite.
-
-    Decoding them again when their turn comes costs little and spares holding both ends at once.
-    """
+def read_head(path: Path) -> Head:
+    """Decode the beginning of a source; raises as opening a `Source` does."""
     with Source(path) as source:
         region = _empty_region(source.probe)
-        while count := source.read_into(region[source.frames : source.frames + BLOCK_FRAMES]):
-            _silence_nonsense(region[source.frames - count : source.frames])
-        return region[: source.frames]
+        while source.read_into(region[source.frames : source.frames + BLOCK_FRAMES]):
+            pass
+        samples = region[: source.frames]
+        whole = not source.read_into(np.empty((1, source.probe.channels), np.float32))
+    for first in range(0, len(samples), BLOCK_FRAMES):
+        _silence_nonsense(samples[first : first + BLOCK_FRAMES])
+    return Head(samples, whole)
+
+
+class Tail:
+    """The last frames of a source that passes by in blocks: a ring, put in order in the end."""
+
+    def __init__(self, found: Probe) -> None:
+        self._ring = _empty_region(found)
+        self._frames = 0
+
+    def add(self, block: npt.NDArray[Any]) -> None:
+        """Take in the next frames `[frames, channels]`: floating point, or integers up to their full scale."""
+        scale = 1 / -float(np.iinfo(block.dtype).min) if block.dtype.kind == "i" else 1.0
+        while len(block):
+            slot = self._frames % len(self._ring)
+            space = self._ring[slot : slot + len(block)]
+            with np.errstate(over="ignore"):
+                np.multiply(block[: len(space)], scale, out=space, dtype=np.float32)
+            _silence_nonsense(space)
+            self._frames += len(space)
+            block = block[len(space) :]
+
+    def unroll(self) -> Samples:
+        """Return the region, finite and in order, without a copy; nothing may be added after this."""
+        if self._frames > len(self._ring):
+            _rotate(self._ring, self._frames % len(self._ring))
+        return self._ring[: self._frames]
 
 
 def _empty_region(found: Probe) -> Samples:
@@ -93,7 +79,7 @@ def _empty_region(found: Probe) -> Samples:
 
 
 def _rotate(ring: Samples, start: int) -> None:
-    """Bring frame `start` of a ring to its beginning, in place: three reversals (Bentley 1986)."""
+    """Bring frame `start` of a ring to its beginning, in place, by three reversals (Bentley 1986)."""
     _reverse(ring[:start])
     _reverse(ring[start:])
     _reverse(ring)

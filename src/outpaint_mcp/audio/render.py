@@ -5,15 +5,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from outpaint_mcp.audio.alignment import Handover, hand_over
 from outpaint_mcp.audio.analysis import Material, Music
 from outpaint_mcp.audio.course import Course
 from outpaint_mcp.audio.fades import crossfade_gains
-from outpaint_mcp.audio.shapes import Floats, Progress, Samples, Segment, Side
-from outpaint_mcp.audio.waves import correlation, level_db, to_gain
+from outpaint_mcp.audio.handover import Handover, hand_over
+from outpaint_mcp.audio.meeting import RELEASE_SECONDS, release_curve
+from outpaint_mcp.audio.outlook import Outlook
+from outpaint_mcp.audio.shapes import Progress, Samples, Segment
+from outpaint_mcp.audio.waves import correlation, level_db
 
-RELEASE_SECONDS = 3.0
-LEVEL_SECONDS = 1.0
+_LEVEL_SECONDS = 1.0
 _INAUDIBLE_DB = -70.0
 
 
@@ -25,13 +26,13 @@ class Splice:
         samples: exactly the asked frames; silence where a landed ending came earlier.
         segments: where they come from.
         seams: where one segment hands over to the next.
-        sounding: first and last frame of what was filled.
+        sounding_frames: how many of them, from the source on, were filled.
     """
 
     samples: Samples
     segments: tuple[Segment, ...]
     seams: tuple[int, ...]
-    sounding: tuple[int, int]
+    sounding_frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +46,15 @@ class _Piece:
     gain_db: float
 
 
-def splice(
-    material: Material, music: Music, course: Course, side: Side, frames: int, on_progress: Progress
-) -> Splice:  # noqa: PLR0913
-    """Render a course; what is too long for the asked frames is cut away from the source's side outward."""
-    pieces = _pieces(material, music, course)
+def splice(outlook: Outlook, course: Course, frames: int, on_progress: Progress) -> Splice:
+    """Render a course; what is too long for the asked frames is cut away at the far end."""
+    material = outlook.material
+    pieces = _pieces(material, outlook.music, course)
     total = sum(piece.stop - piece.start for piece in pieces)
     room = max(total, frames)
-    at = room - total if side is Side.BEFORE else 0
-    crop = room - frames if side is Side.BEFORE else 0
+    at, crop = (room - total, room - frames) if outlook.backwards else (0, 0)
     canvas = np.zeros((room, material.samples.shape[1]), np.float32)
     segments, seams = [], []
-    first = at
     for index, piece in enumerate(pieces):
         _paint(canvas, material, piece, at)
         segments.append(Segment(at - crop, piece.start, piece.stop - piece.start))
@@ -68,7 +66,7 @@ def splice(
         canvas[crop : crop + frames],
         tuple(cropped for segment in segments if (cropped := _crop(segment, frames)) is not None),
         tuple(seam for seam in seams if 0 < seam < frames),
-        (max(first - crop, 0), min(at - crop, frames)),
+        min(total, frames),
     )
 
 
@@ -112,7 +110,7 @@ def _fits(handover: Handover, start: int, stop: int, total: int) -> bool:
 
 def _entry_gains_db(material: Material, spans: list[list[int]]) -> list[float]:
     """Gain at every span's entry that carries the level across; it fades within three seconds."""
-    samples, half = material.samples, int(LEVEL_SECONDS * material.sample_rate / 2)
+    samples, half = material.samples, int(_LEVEL_SECONDS * material.sample_rate / 2)
     release = RELEASE_SECONDS * material.sample_rate
     gains = [0.0]
     for this, following in pairwise(spans):
@@ -122,12 +120,6 @@ def _entry_gains_db(material: Material, spans: list[list[int]]) -> list[float]:
         wanted = 0.0 if min(left, entered) < _INAUDIBLE_DB else float(np.clip(left - entered, -9, 3))
         gains.append(float(np.clip(wanted + residue, -40, 4)))
     return gains
-
-
-def release_curve(gain_db: float, frames: int, sample_rate: int) -> Floats:
-    """A gain that settles at 0 dB within three seconds, as factors `[frames, 1]`."""
-    remaining = np.clip(1 - np.arange(frames) / (RELEASE_SECONDS * sample_rate), 0, 1)
-    return to_gain(gain_db * remaining)[:, None]
 
 
 def _paint(canvas: Samples, material: Material, piece: _Piece, at: int) -> None:

@@ -8,11 +8,12 @@ import numpy.typing as npt
 from outpaint_mcp.audio.beats import Beats
 from outpaint_mcp.audio.features import Features
 from outpaint_mcp.audio.shapes import Floats, Ints
-from outpaint_mcp.audio.waves import running_mean
+from outpaint_mcp.audio.waves import span_means
 
 _COEFFICIENTS = 12
 _SLOTS = 8
 _LONGEST_GRAIN_SECONDS, _SHORTEST_GRAIN_SECONDS, _GRAINS_WANTED = 0.5, 0.12, 24
+_FEWEST_BOUNDS = 3
 _SLIVER = 0.06  # a first or last unit shorter than this share of the period joins its neighbour
 
 
@@ -53,7 +54,9 @@ def cut_units(heard: Features, beats: Beats | None, frames: int, sample_rate: in
     )
     edges = bounds / heard.frames_per_window
     middles = (edges[:-1] + edges[1:]) / 2
-    loudness = 10 * np.log10(np.maximum(_means(10 ** (heard.loudness_db / 10), edges[:-1], edges[1:]), 1e-10))
+    loudness = 10 * np.log10(
+        np.maximum(span_means(10 ** (heard.loudness_db / 10), edges[:-1], edges[1:]), 1e-10)
+    )
     return Units(
         bounds=bounds,
         period_frames=period,
@@ -71,7 +74,7 @@ def _beat_bounds(beats: Beats, frames: int) -> Ints:
     """Every beat and both ends; slivers at the ends join their neighbours."""
     bounds = np.unique(np.concatenate([[0], beats.frames, [frames]]))
     keep = np.ones(len(bounds), dtype=bool)
-    if len(bounds) > 3:
+    if len(bounds) > _FEWEST_BOUNDS:
         short = np.diff(bounds) < _SLIVER * beats.period_frames
         keep[1], keep[-2] = not short[0], not short[-1]
     return bounds[keep]
@@ -85,18 +88,11 @@ def _grains(frames: int, sample_rate: int) -> tuple[Ints, float]:
     return np.unique(np.rint(np.linspace(0, frames, count + 1)).astype(np.int64)), frames / count
 
 
-def _means(values: Floats, starts: Floats, stops: Floats) -> Floats:
-    """Mean of `values` (`[n]` or `[n, k]`) over each span of rows, at least one row each."""
-    sums = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
-    low = np.clip(np.rint(starts).astype(int), 0, len(values) - 1)
-    high = np.clip(np.rint(stops).astype(int), low + 1, len(values))
-    spans = (high - low).reshape(-1, *([1] * (values.ndim - 1)))
-    return np.asarray((sums[high] - sums[low]) / spans)
-
-
 def _halves(values: Floats, edges: Floats, middles: Floats) -> Floats:
     """Means over the first and the second half of every unit, side by side."""
-    return np.concatenate([_means(values, edges[:-1], middles), _means(values, middles, edges[1:])], axis=1)
+    return np.concatenate(
+        [span_means(values, edges[:-1], middles), span_means(values, middles, edges[1:])], axis=1
+    )
 
 
 def _cepstra(heard: Features) -> Floats:

@@ -8,6 +8,7 @@ SILENCE_DB = -100.0
 """The level told for digital silence, dB re full scale."""
 
 _CHUNK_FRAMES = 1 << 18
+_LEAST_TO_CORRELATE = 4
 
 
 def downmix(samples: Samples) -> tuple[Floats, float]:
@@ -52,7 +53,7 @@ def running_mean(values: Floats, width: int) -> Floats:
     """Centred moving average of `[n]` or `[n, k]` along the first axis; shorter windows at both ends."""
     half = max(width, 1) // 2
     count = len(values)
-    if half == 0 or count < 2:
+    if half == 0 or count <= 1:
         return values.astype(np.float64)
     sums = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
     index = np.arange(count)
@@ -61,10 +62,19 @@ def running_mean(values: Floats, width: int) -> Floats:
     return np.asarray((sums[high] - sums[low]) / spans, dtype=np.float64)
 
 
+def span_means(values: Floats, starts: Floats, stops: Floats) -> Floats:
+    """Mean of the rows of `values` (`[n]` or `[n, k]`) over each span, at least one row each."""
+    sums = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
+    low = np.clip(np.rint(starts).astype(int), 0, len(values) - 1)
+    high = np.clip(np.rint(stops).astype(int), low + 1, len(values))
+    spans = (high - low).reshape(-1, *([1] * (values.ndim - 1)))
+    return np.asarray((sums[high] - sums[low]) / spans)
+
+
 def correlation(first: Samples | Floats, second: Samples | Floats) -> float:
     """Normalised inner product of two excerpts, -1 to 1; 0 where there is too little to tell."""
     count = min(len(first), len(second))
-    if count < 4:
+    if count < _LEAST_TO_CORRELATE:
         return 0.0
     a = first[:count].ravel().astype(np.float64)
     b = second[:count].ravel().astype(np.float64)

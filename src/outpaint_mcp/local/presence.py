@@ -26,10 +26,12 @@ class Presence:
         folder.mkdir(parents=True, exist_ok=True)
         self.server_id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = self._lock_of(self.server_id)
-        self._lock.acquire()
+        with FileLock(folder / "gate"):  # nobody takes one for dead that is just being born
+            self._lock.acquire()
+            self.dead_among(lock.stem for lock in folder.glob("*.lock"))
 
     def dead_among(self, server_ids: Iterable[str]) -> set[str]:
-        """Return those of the servers that are no longer alive."""
+        """Return those of the servers that are no longer alive; their lock files go."""
         return {each for each in server_ids if each != self.server_id and not self._is_alive(each)}
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 # One worker a core: threads of its linear algebra would only get in each other's way, and sums
 # taken in another order would make another take of the same seed.
-_SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 # What the system's out-of-memory killer sends; Windows has no name for it.
 _KILLED = -9
@@ -47,7 +47,7 @@ async def call_worker(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL if not _log.isEnabledFor(logging.DEBUG) else None,
-        env=os.environ | _SINGLE_THREADED,
+        env=os.environ | SINGLE_THREADED,
         limit=_MAX_LINE_BYTES,
     )
     assert process.stdin is not None  # noqa: S101 - asked for above

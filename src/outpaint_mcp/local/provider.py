@@ -128,6 +128,10 @@ class LocalProvider:
             return outcome
         return CancelOutcome.NOT_CANCELLABLE
 
+    async def kept(self) -> list[str]:
+        """Return the ids of the requests of which there are files here."""
+        return await asyncio.to_thread(lambda: [path.name for path in self._folder.glob("*")])
+
     async def discard(self, request_id: str) -> None:
         """See `Provider.discard`."""
         await asyncio.to_thread(self._jobs.forget, request_id)

@@ -94,7 +94,9 @@ class Runner:
                 except StorageFailed:
                     _log.exception("The queue cannot be read; trying again")
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._bell.wait(), _LOOK_SECONDS)
+                    # Not `wait_for`: Python 3.11's can swallow a cancellation that comes with the bell.
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._bell.wait()
 
     def _sweep(self) -> None:
         """Remove what servers left behind that were killed between two steps."""

@@ -1,0 +1,235 @@
+"""What an MP3 holds, whatever it says of its length.
+
+libsndfile reads an MP3 no further than its Xing tag says or, without one, than the size of the first frame
+suggests. Recordings that were joined, or went on after the tag was written, would lose their end, and so
+would those of variable bit rate without a tag; one with Fraunhofer's VBRI header has none, for the decoder
+(mpg123) takes that for a silent frame. So the frames are counted here, and a tag that says so is put in place.
+
+Header: ISO/IEC 11172-3, 2.4.2.3. Tag: Xing's "VBR header SDK" and LAME's "Mp3 Info Tag rev 1": a silent frame
+with, after the side information, the word Xing or Info, 32 bits of flags and, as these tell, 32 bits each
+for how many frames follow and for the bytes from its own beginning on; delay and padding come later.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from _typeshed import WriteableBuffer
+
+_KBPS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_KBPS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_VERSIONS = ((3, 1, 144_000, _KBPS_1), (2, 2, 72_000, _KBPS_2), (0, 4, 72_000, _KBPS_2))
+"""For MPEG 1, 2 and 2.5: its code, what divides the sample rates, the slots per kbit/s and Hz, the bit rates."""
+_SIZES = {
+    0xFFE200 | version << 11 | index << 4 | rate << 2 | padding << 1: slots * kbps * divisor // hz + padding
+    for version, divisor, slots, bit_rates in _VERSIONS
+    for index, kbps in enumerate(bit_rates, start=1)
+    for rate, hz in enumerate((44_100, 48_000, 32_000))
+    for padding in (0, 1)
+}
+"""The bytes in a frame of layer III, by the first three of its header, its protection and private bits cleared."""
+_PLACES = {(True, False): 36, (True, True): 21, (False, False): 21, (False, True): 13}
+"""Where in its frame the tag's word stands, by whether that is MPEG 1 and whether mono."""
+_MONO = 3
+"""The mode in a header; the others have two channels."""
+_HAS_FRAMES, _HAS_BYTES = 1, 2
+"""Flags of the tag."""
+_SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")
+"""How a frame of layer III begins."""
+_REACH_BYTES = 65_536
+"""How far the next frame is looked for behind what is none."""
+_MOST_TRIMMED = 2 * 0xFFF + 529
+"""Samples that a tag's delay and padding, 12 bits each, and mpg123's own delay can take away."""
+_SPARE_FRAMES = 2
+"""At least as long as the padding that LAME writes, and room for a frame that only the decoder takes for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An MP3's frames as counted and as claimed.
+
+    Attributes:
+        runs: offsets where frames begin that follow without a gap, and after the last of them.
+        opening: the first frame.
+        tagged: whether that is a tag.
+        frames: how many complete ones there are, without the tag.
+        claimed_frames: what the tag says, None where it does not.
+        claimed_bytes: likewise, from the tag's beginning on.
+    """
+
+    runs: list[tuple[int, int]]
+    opening: bytes
+    tagged: bool
+    frames: int
+    claimed_frames: int | None
+    claimed_bytes: int | None
+
+    def needs_mending(self, samples: int) -> bool:
+        """Tell whether libsndfile, which expects `samples` per channel, would stop too early or at junk.
+
+        At junk it gives up, and takes along what it decoded in the same call.
+        """
+        if self._lacks or len(self.runs) > 1:
+            return True
+        if self.claimed_frames is not None:
+            return self.frames > self.claimed_frames
+        return self.frames * self._frame_samples > samples
+
+    def is_broken(self, samples: int) -> bool:
+        """Tell whether something is lost where `samples` per channel were decoded in all."""
+        return self._lacks or samples < self.frames * self._frame_samples - _MOST_TRIMMED
+
+    def mended(self, path: Path) -> Spliced:
+        """Open its frames alone, with a tag that lets the decoder go on to the end.
+
+        Delay and padding stay as the tag has them. Where it was written for fewer bytes the padding is not this
+        end's, and a count somewhat too great keeps it from being cut off. Where there was no tag the new
+        one makes mpg123 leave out the 529 samples of its own delay, as it does with every tag.
+        """
+        exact = (self.claimed_bytes or 0) >= self._bytes
+        frames = self.frames + (0 if exact else _SPARE_FRAMES)
+        count = max(frames, self.claimed_frames or 0).to_bytes(4, "big")
+        place = _place(self.opening)
+        if self.claimed_frames is not None:
+            tag = self.opening[: place + 8] + count + self.opening[place + 12 :]
+        else:
+            word = b"Info" + _HAS_FRAMES.to_bytes(4, "big") + count
+            tag = (self.opening[:4].ljust(place, b"\0") + word).ljust(len(self.opening), b"\0")
+        (start, stop), *others = self.runs
+        return Spliced(path, tag, [(start + self.tagged * len(self.opening), stop), *others])
+
+    @property
+    def _lacks(self) -> bool:
+        """Whether the tag knows more frames, and there is a gap for them or it knows more bytes.
+
+        Otherwise its count is false, or includes the tag itself.
+        """
+        more_bytes = (self.claimed_bytes or 0) > self._bytes
+        return (self.claimed_frames or 0) > self.frames and (more_bytes or len(self.runs) > 1)
+
+    @property
+    def _bytes(self) -> int:
+        return self.runs[-1][1] - self.runs[0][0]
+
+    @property
+    def _frame_samples(self) -> int:
+        return 1152 if _is_mpeg_1(self.opening) else 576
+
+
+class Spliced(io.RawIOBase):
+    """Parts of a file to read, one after the other, with a new beginning."""
+
+    def __init__(self, path: Path, opening: bytes, runs: list[tuple[int, int]]) -> None:
+        """Join `opening` and what `path` has between each pair of offsets."""
+        self._opening = opening
+        self._runs = runs
+        *self._starts, self._size = accumulate((stop - start for start, stop in runs), initial=len(opening))
+        self._at = 0
+        self._file = path.open("rb")
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read what is next, at most to the end of a part."""
+        with memoryview(buffer) as out:
+            if self._at < len(self._opening):
+                part = self._opening[self._at : self._at + len(out)]
+                out[: len(part)] = part
+                count = len(part)
+            else:
+                run = bisect_right(self._starts, self._at) - 1
+                start, stop = self._runs[run]
+                at = self._file.seek(start + self._at - self._starts[run])
+                count = self._file.readinto(out[: max(0, stop - at)])
+        self._at += count
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset as with any file."""
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """Return the offset."""
+        return self._at
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+def survey(path: Path) -> Stream | None:
+    """Count the frames of `path`; None if there are none of layer III, or only of free format.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    frames, opening = 0, b""
+    runs: list[tuple[int, int]] = []
+    with path.open("rb") as file:
+        for start, stop in _spans(file):
+            if not frames:
+                file.seek(start)
+                opening = file.read(stop - start)
+            if runs and runs[-1][1] == start:
+                runs[-1] = runs[-1][0], stop
+            else:
+                runs.append((start, stop))
+            frames += 1
+    if not frames:
+        return None
+    word, *fields = (opening[at : at + 4] for at in range(_place(opening), len(opening) - 3, 4))
+    tagged = word in {b"Xing", b"Info"}
+    flags = int.from_bytes(fields.pop(0)) if tagged else 0
+    claimed_frames = int.from_bytes(fields.pop(0)) if flags & _HAS_FRAMES else None
+    claimed_bytes = int.from_bytes(fields.pop(0)) if flags & _HAS_BYTES else None
+    return Stream(runs, opening, tagged, frames - tagged, claimed_frames, claimed_bytes)
+
+
+def _spans(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """Where each complete frame begins and ends."""
+    size = file.seek(0, io.SEEK_END)
+    at: int | None = 0
+    while at is not None:
+        file.seek(at)
+        end = at + _frame_bytes(file.read(3))
+        if at < end <= size:
+            yield at, end
+            at = end
+        else:
+            at = _resume(file, at)
+
+
+def _resume(file: BinaryIO, at: int) -> int | None:
+    """Where frames may go on after what is not one: where two are seen in a row, or behind an ID3v2 tag."""
+    file.seek(at)
+    ahead = file.read(_REACH_BYTES)
+    tag = ahead.find(b"ID3", 0, len(ahead) - 9)
+    for sync in _SYNC.finditer(ahead, 1, tag if tag >= 0 else len(ahead)):
+        following = sync.start() + _frame_bytes(ahead[sync.start() : sync.start() + 3])
+        if following > sync.start() and _frame_bytes(ahead[following : following + 3]):
+            return at + sync.start()
+    if tag < 0:
+        return None
+    sizes = zip(ahead[tag + 6 : tag + 10], (21, 14, 7, 0), strict=True)
+    return at + tag + 10 + sum(byte << shift for byte, shift in sizes)
+
+
+def _frame_bytes(header: bytes) -> int:
+    return _SIZES.get(int.from_bytes(header) & 0xFFFEFE, 0)
+
+
+def _is_mpeg_1(frame: bytes) -> bool:
+    return bool(frame[1] & 8)
+
+
+def _place(frame: bytes) -> int:
+    return _PLACES[_is_mpeg_1(frame), frame[3] >> 6 == _MONO]

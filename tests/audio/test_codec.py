@@ -1,0 +1,387 @@
+"""Sources are decoded exactly, counted honestly, and written so that every value survives."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from outpaint_mcp.audio import decode, regions
+from outpaint_mcp.audio.decode import BLOCK_FRAMES, Probe, Source, StraightFile, probe
+from outpaint_mcp.audio.encode import Delivery, carrier, delivery_format, quantise, seal
+from outpaint_mcp.audio.regions import Tail, read_head
+from outpaint_mcp.errors import GenerationFailed, SourceTooLarge, SourceUnreachable, UnsupportedAudio
+
+if sys.platform != "win32":
+    import resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_III"}
+NOT_WRITTEN = {"MPEG_LAYER_I", "MPEG_LAYER_II", "DWVW_12"}
+"""Encodings that libsndfile only reads."""
+
+
+def write(
+    path: Path, samples: npt.NDArray[Any], container: str, subtype: str, sample_rate: int = 48_000
+) -> Path:
+    """Write in blocks; libsndfile crashes where Vorbis is written at once."""
+    with soundfile.SoundFile(
+        path, "w", sample_rate, samples.shape[1], format=container, subtype=subtype
+    ) as file:
+        for first in range(0, len(samples), BLOCK_FRAMES):
+            file.write(samples[first : first + BLOCK_FRAMES])
+    return path
+
+
+def noise(frames: int, channels: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(seed).uniform(-1, 1, (frames, channels)).astype(np.float32)
+
+
+def straight(path: Path, dtype: str) -> npt.NDArray[Any]:
+    """Everything in one call of the library."""
+    with StraightFile(path) as file:
+        values: npt.NDArray[Any] = file.read(out=np.empty((file.frames, file.channels), dtype))
+    return values
+
+
+def deliver(source: Path, folder: Path) -> Path:
+    found = probe(source)
+    destination = folder / f"delivered{delivery_format(found).suffix}"
+    with Source(source) as middle, Delivery(destination, found, found.frames) as delivery:
+        for block in middle.blocks(carrier(found)):
+            delivery.write(block)
+    seal(destination)
+    return destination
+
+
+CONTAINERS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3")
+
+
+def encodings() -> Iterator[tuple[str, str]]:
+    for container in CONTAINERS:
+        for subtype in soundfile.available_subtypes(container):
+            if subtype not in NOT_WRITTEN and (container, subtype) != ("WAV", "MPEG_LAYER_III"):
+                yield container, subtype
+
+
+@pytest.mark.parametrize(("container", "subtype"), list(encodings()))
+def test_every_decoded_value_of_every_encoding_survives(tmp_path: Path, container: str, subtype: str) -> None:
+    try:
+        source = write(tmp_path / "source", noise(3_000, 1), container, subtype, 8_000)
+    except soundfile.LibsndfileError:
+        source = write(tmp_path / "source", noise(3_000, 1), container, subtype, 44_100)
+    delivered = deliver(source, tmp_path)
+    if subtype in LOSSY or container == "MP3":
+        expected = np.rint(straight(source, "float32") * 2.0**23).clip(-(2**23), 2**23 - 1).astype(np.int32)
+        assert np.array_equal(straight(delivered, "int32") >> 8, expected)
+    else:
+        kind = "float64" if subtype in {"FLOAT", "DOUBLE"} else "int32"
+        assert np.array_equal(straight(delivered, kind), straight(source, kind))
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "expected"),
+    [
+        ("WAV", "PCM_16", ("WAV", "PCM_16", ".wav")),
+        ("WAV", "PCM_U8", ("WAV", "PCM_U8", ".wav")),
+        ("WAV", "PCM_24", ("WAV", "PCM_24", ".wav")),
+        ("WAV", "DOUBLE", ("WAV", "DOUBLE", ".wav")),
+        ("WAV", "ULAW", ("WAV", "PCM_16", ".wav")),
+        ("AIFF", "PCM_S8", ("WAV", "PCM_U8", ".wav")),
+        ("FLAC", "PCM_16", ("FLAC", "PCM_16", ".flac")),
+        ("FLAC", "PCM_S8", ("FLAC", "PCM_S8", ".flac")),
+        ("CAF", "ALAC_20", ("FLAC", "PCM_24", ".flac")),
+        ("MP3", "MPEG_LAYER_III", ("FLAC", "PCM_24", ".flac")),
+        ("OGG", "OPUS", ("FLAC", "PCM_24", ".flac")),
+        ("WAV", "an encoding of the future", ("FLAC", "PCM_24", ".flac")),
+    ],
+)
+def test_what_is_delivered_is_lossless_and_as_deep_as_the_source(
+    container: str, subtype: str, expected: tuple[str, str, str]
+) -> None:
+    assert delivery_format(Probe(container, subtype, 44_100, 2, 1)) == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    form=st.sampled_from([
+        ("WAV", "PCM_U8"), ("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "PCM_32"),
+        ("FLAC", "PCM_S8"), ("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("AIFF", "PCM_24"),
+    ]),
+    channels=st.integers(1, 8),
+    sample_rate=st.sampled_from([4_000, 8_000, 22_050, 44_100, 96_000, 192_000, 384_000, 655_350]),
+    frames=st.integers(1, 300) | st.sampled_from([BLOCK_FRAMES - 1, BLOCK_FRAMES, BLOCK_FRAMES + 1]),
+    seed=st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_integers_come_through_bit_for_bit(
+    form: tuple[str, str], channels: int, sample_rate: int, frames: int, seed: int
+) -> None:
+    values = np.random.default_rng(seed).integers(-(2**31), 2**31, (frames, channels), np.int32)
+    with tempfile.TemporaryDirectory() as folder:
+        source = write(Path(folder, "source"), values, *form, sample_rate)
+        delivered = deliver(source, Path(folder))
+        assert probe(delivered).sample_rate == sample_rate
+        assert np.array_equal(straight(delivered, "int32"), straight(source, "int32"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    samples=arrays.arrays(
+        np.float64, st.tuples(st.integers(1, 40), st.integers(1, 8)), elements=st.floats(width=32)
+    ),
+    subtype=st.sampled_from(["FLOAT", "DOUBLE"]),
+)
+def test_floating_point_comes_through_bit_for_bit_nan_and_infinity_included(
+    samples: npt.NDArray[np.float64], subtype: str
+) -> None:
+    dtype = {"FLOAT": "float32", "DOUBLE": "float64"}[subtype]
+    with tempfile.TemporaryDirectory() as folder:
+        source = write(Path(folder, "source"), samples.astype(dtype), "WAV", subtype)
+        assert straight(deliver(source, Path(folder)), dtype).tobytes() == straight(source, dtype).tobytes()
+
+
+@pytest.mark.parametrize(("subtype", "bits"), [("PCM_U8", 8), ("PCM_16", 16), ("PCM_24", 24), ("PCM_32", 32)])
+def test_rounding_keeps_what_lies_on_the_grid_clips_what_lies_beyond_and_silences_nan(
+    subtype: str, bits: int
+) -> None:
+    grid = np.random.default_rng(0).integers(-(2 ** (min(bits, 24) - 1)), 2 ** (min(bits, 24) - 1), (500, 2))
+    on_grid = quantise((grid / 2.0 ** (min(bits, 24) - 1)).astype(np.float32), subtype)
+    full = 8 * on_grid.dtype.itemsize
+    assert np.array_equal(on_grid.astype(np.int64), grid << (full - min(bits, 24)))
+    beyond = quantise(np.array([[1.0, -1.0, 7.0, -7.0, np.nan]], np.float32), subtype).astype(np.int64)
+    top = 2 ** (bits - 1) - 1
+    assert (beyond >> (full - bits)).tolist() == [[top, -top - 1, top, -top - 1, 0]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    frames=st.integers(1, 400),
+    region=st.integers(1, 120),
+    block=st.integers(1, 150),
+    dtype=st.sampled_from(["int16", "int32", "float32", "float64"]),
+)
+def test_the_regions_are_exactly_the_ends_whatever_the_lengths(
+    frames: int, region: int, block: int, dtype: str
+) -> None:
+    grid = np.random.default_rng(0).integers(-(2**15), 2**15, (frames, 2))
+    samples = (grid / 2.0**15).astype(np.float32)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(regions, "_REGION_VALUES", 2 * region),
+        patch.object(regions, "BLOCK_FRAMES", block),
+        patch.object(decode, "BLOCK_FRAMES", block),
+    ):
+        source = write(Path(folder, "source"), grid.astype(np.int16), "WAV", "PCM_16")
+        head, whole = read_head(source)
+        tail = Tail(probe(source))
+        with Source(source) as decoded:
+            for values in decoded.blocks(dtype):
+                tail.add(values)
+        assert decoded.frames == frames
+        assert whole == (frames <= region)
+        assert np.array_equal(head, samples[:region])
+        assert np.array_equal(tail.unroll(), samples[-region:])
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_what_is_not_finite_or_absurd_is_silence_to_the_ears_of_the_analysis(
+    tmp_path: Path, subtype: str
+) -> None:
+    samples = noise(1_000, 2).astype({"FLOAT": "float32", "DOUBLE": "float64"}[subtype])
+    samples[3, 0], samples[500, 1], samples[501, 0], samples[999, 1] = np.nan, np.inf, -np.inf, 1e30
+    samples[7] = np.finfo(samples.dtype).max
+    source = write(tmp_path / "x.wav", samples, "WAV", subtype)
+    tail = Tail(probe(source))
+    with Source(source) as decoded:
+        for block in decoded.blocks(carrier(decoded.probe)):
+            tail.add(block)
+    odd = ~(np.abs(samples) <= 1)
+    assert np.count_nonzero(odd) == 6
+    for heard in (tail.unroll(), read_head(source).samples):
+        assert np.array_equal(heard, np.where(odd, 0, samples).astype(np.float32))
+
+
+def test_an_mp3_decodes_in_blocks_as_it_does_in_one_go(tmp_path: Path) -> None:
+    source = write(tmp_path / "x.mp3", 0.3 * noise(150_000, 1), "MP3", "MPEG_LAYER_III", 44_100)
+    with Source(source) as blocks:
+        out = np.empty((2 * 150_000, 1), np.float32)
+        while blocks.read_into(out[blocks.frames : blocks.frames + 5_000]):
+            pass
+    assert np.array_equal(out[: blocks.frames], straight(source, "float32"))
+
+
+def decoded(path: Path, max_seconds: float = 60) -> tuple[npt.NDArray[np.float32], bool]:
+    """All that a source holds, block by block, and whether it was intact."""
+    with Source(path, max_seconds=max_seconds) as source:
+        blocks = [block.copy() for block in source.blocks(np.float32)]
+    assert source.frames == sum(map(len, blocks))
+    return np.concatenate([*blocks, np.empty((0, source.probe.channels), np.float32)]), source.intact
+
+
+def test_an_mp3_whose_header_promises_twice_its_length_is_counted(tmp_path: Path) -> None:
+    source = write(tmp_path / "x.mp3", 0.3 * noise(100_000, 2), "MP3", "MPEG_LAYER_III", 44_100)
+    content = bytearray(source.read_bytes())
+    place = max(content.find(b"Xing"), content.find(b"Info")) + 8
+    promised = struct.unpack_from(">I", content, place)[0]
+    struct.pack_into(">I", content, place, 2 * promised)
+    source.write_bytes(content)
+    assert probe(source).frames > 190_000
+    assert 100_000 <= len(decoded(source)[0]) < 103_000
+
+
+def test_a_flac_that_does_not_know_its_length_is_counted(tmp_path: Path) -> None:
+    source = write(tmp_path / "x.flac", noise(100_000, 2), "FLAC", "PCM_16")
+    content = bytearray(source.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    source.write_bytes(content)
+    assert probe(source).frames == 0
+    assert len(decoded(source)[0]) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("WAV", "PCM_24")],
+)
+def test_a_source_that_breaks_off_counts_up_to_there(tmp_path: Path, container: str, subtype: str) -> None:
+    whole = write(tmp_path / "whole", 0.3 * noise(200_000, 2), container, subtype)
+    broken = tmp_path / "broken"
+    content = whole.read_bytes()
+    broken.write_bytes(content[: len(content) * 2 // 3])
+    samples, intact = decoded(broken)
+    assert 100_000 < len(samples) < 150_000
+    assert np.array_equal(samples, straight(whole, "float32")[: len(samples)])
+    assert intact == (container not in {"FLAC", "MP3"})  # the others cannot tell
+    with Source(broken) as again:
+        assert sum(len(block) for block in again.blocks(np.int32)) == len(samples)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("song.mp3", b"\x89PNG\r\n\x1a\n" + bytes(3000), "PNG image"),
+        ("song.mp3", b"these are only words " * 500, "not audio"),
+        ("song.wav", b"", "empty"),
+        ("song.flac", b"\x00\x00\x00\x20ftypisom" + bytes(3000), "MP4"),
+        ("song.webm", b"\x1a\x45\xdf\xa3" + bytes(3000), "WebM"),
+        ("song.wav", b"RIFF\x24\x00\x00\x00WAVEfmt ", "not audio"),
+        ("song.flac", b"fLaC" + bytes(100), "not audio"),
+        ("song.ogg", b"OggS" + bytes(100), "not audio"),
+        ("song.raw", bytes(3000), "not audio"),
+        ("song.vox", b"plain words, again and again " * 100, "RAW"),
+        ("page.mp3", b"<!doctype html><p>Not found</p>", "web page"),
+    ],
+)  # fmt: skip
+def test_what_is_not_audio_is_refused_by_name(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedAudio, match=said) as refusal:
+        probe(path)
+    assert name in str(refusal.value)
+    assert str(tmp_path) not in str(refusal.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    start=st.sampled_from([b"", b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0", b"fLaC\0\0\0\x22", b"OggS\0\2", b"FORM"]),
+    rest=st.binary(max_size=300),
+)  # fmt: skip
+def test_no_bytes_whatever_raise_anything_but_the_errors_that_are_promised(start: bytes, rest: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "source")
+        path.write_bytes(start + rest)
+        try:
+            found = probe(path)
+            samples, _ = decoded(path)
+        except (UnsupportedAudio, SourceTooLarge):
+            return
+        assert samples.shape[1] == found.channels
+
+
+def test_a_source_without_a_frame_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedAudio, match="no audio"):
+        probe(write(tmp_path / "x.wav", noise(0, 2), "WAV", "PCM_16"))
+
+
+@pytest.mark.parametrize(("channels", "sample_rate"), [(9, 44_100), (2, 1_000), (1, 1_000_000)])
+def test_channels_and_rates_beyond_reason_are_refused(
+    tmp_path: Path, channels: int, sample_rate: int
+) -> None:
+    with pytest.raises(UnsupportedAudio, match="can be served"):
+        probe(write(tmp_path / "x.wav", noise(10, channels), "WAV", "PCM_16", sample_rate))
+
+
+def test_a_source_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreachable, match=r"gone\.wav"):
+        probe(tmp_path / "gone.wav")
+
+
+def test_a_source_that_is_too_long_is_given_up_as_soon_as_that_is_known(tmp_path: Path) -> None:
+    hour = write(tmp_path / "hour.flac", np.zeros((3600 * 4_000, 1), np.int16), "FLAC", "PCM_16", 4_000)
+    assert hour.stat().st_size < 500_000
+    with pytest.raises(SourceTooLarge, match="60 seconds"), Source(hour, max_seconds=60) as source:
+        for _ in source.blocks(np.float32):
+            pass
+    assert source.frames <= 60 * 4_000 + BLOCK_FRAMES
+    assert len(decoded(hour, max_seconds=3600)[0]) == 3600 * 4_000
+
+
+def test_a_wav_beyond_four_gigabytes_becomes_rf64(tmp_path: Path) -> None:
+    found = Probe("WAV", "PCM_24", 48_000, 6, 0)
+    for frames, container in ((238_000_000, "WAV"), (239_000_000, "RF64")):
+        with Delivery(tmp_path / "x.wav", found, frames) as delivery:
+            delivery.write(np.zeros((10, 6), np.int32))
+        assert delivery.container == container
+        assert probe(tmp_path / "x.wav").container == container
+
+
+def test_a_sealed_file_carries_no_time_of_day_and_is_what_its_hash_says(tmp_path: Path) -> None:
+    written = tmp_path / "x.wav"
+    with Delivery(written, Probe("WAV", "FLOAT", 8_000, 2, 0), 10) as delivery:
+        delivery.write(noise(10, 2))
+    size, sha256 = seal(written)
+    content = written.read_bytes()
+    assert content[content.index(b"PEAK") :][12:16] == bytes(4)
+    assert (size, sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert np.array_equal(straight(written, "float32"), noise(10, 2))
+
+
+def test_a_destination_that_cannot_be_written_is_a_failure_in_words(tmp_path: Path) -> None:
+    with pytest.raises(GenerationFailed, match="could not be written"):
+        Delivery(tmp_path / "no such folder" / "x.wav", Probe("WAV", "PCM_16", 8_000, 1, 0), 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
+@pytest.mark.parametrize("container", ["WAV", "FLAC"])
+def test_a_disk_that_fills_up_is_a_failure_in_words(tmp_path: Path, container: str) -> None:
+    found = Probe(container, "PCM_16", 8_000, 1, 0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with (
+            pytest.raises(GenerationFailed, match="disk full"),
+            Delivery(tmp_path / "x", found, 1) as delivery,
+        ):
+            delivery.write(noise(100_000, 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_containers_from_laboratories_and_samplers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedAudio, match="MAT5"):
+        probe(write(tmp_path / "x.wav", noise(100, 1), "MAT5", "PCM_16"))

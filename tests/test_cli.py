@@ -1,0 +1,230 @@
+"""The command line: what it prints where, and the code it ends with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import soundfile
+
+from outpaint_mcp import __version__, errors
+from outpaint_mcp.cli import main
+
+if TYPE_CHECKING:
+    from outpaint_mcp.config import Settings
+
+
+@pytest.fixture(autouse=True)
+def _environment(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def run(*arguments: str | Path) -> int:
+    """Run the command in this process; returns its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_extending_prints_the_path_and_nothing_else_on_stdout(
+    song: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("extend", song, "--after", "1") == 0
+    captured = capsys.readouterr()
+    path = Path(captured.out.rstrip("\n"))
+    assert path == settings.output_dir / "song, extended 1s after.wav"
+    assert soundfile.info(path).frames == 4 * 16_000
+    assert "bit-exact" in captured.err
+    assert "\r" not in captured.err  # no progress line where there is no terminal
+
+
+def test_extending_prints_json_for_programs(song: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("extend", song, "--before", "0.5", "--after", "1", "--seed", "5", "--tags", "x", "--json") == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert (result["status"], result["before_seconds"], result["after_seconds"]) == ("completed", 0.5, 1)
+    assert result["seed"] == 5
+    assert Path(result["path"]).is_file()
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("output", "place"),
+    [
+        ("takes", "takes/song, extended 1s after.wav"),
+        ("takes/mine.wav", "takes/mine.wav"),
+        ("takes/mine.mp3", "takes/mine.wav"),
+    ],
+)
+def test_the_longer_file_goes_where_it_was_wanted(
+    song: Path, tmp_path: Path, output: str, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("extend", song, "--after", "1", "--output", tmp_path / output) == 0
+    assert Path(capsys.readouterr().out.strip()) == tmp_path / place
+    assert (tmp_path / place).is_file()
+
+
+def test_an_output_that_is_taken_is_not_overwritten(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.wav").write_text("the person's own")
+    assert run("extend", song, "--after", "1", "--output", tmp_path / "mine.wav") == 6
+    assert "nothing is overwritten" in capsys.readouterr().err
+    assert (tmp_path / "mine.wav").read_text() == "the person's own"
+
+
+def test_a_file_named_at_a_terminal_may_lie_anywhere(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    song.rename(tmp_path / "elsewhere" / "tune.wav")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("extend", "tune.wav", "--after", "1") == 0
+    assert capsys.readouterr().out.endswith("tune, extended 1s after.wav\n")
+
+
+def test_an_earlier_request_is_extended_by_its_id_and_both_are_listed(
+    song: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("extend", song, "--after", "1", "--json") == 0
+    first = json.loads(capsys.readouterr().out)["request_id"]
+    assert run("extend", first, "--after", "1", "--json") == 0
+    second = json.loads(capsys.readouterr().out)["request_id"]
+
+    assert run("list", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)["requests"]
+    assert [each["request_id"] for each in listed] == [second, first]
+    assert listed[0]["parent_request_id"] == first
+
+    assert run("list", "--limit", "1") == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert second in line
+    assert "completed" in line
+    assert line.endswith("song, extended 2s after.wav")
+
+
+def test_a_list_of_nothing_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("list") == 0
+    assert capsys.readouterr().out == ""
+    assert run("list", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"requests": []}
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1000000000000000000000", "many"])
+def test_a_limit_that_is_none_is_refused(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("list", "--limit", limit) == 2
+    assert "limit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["extend", "gone.wav"], 3, "is not there"),
+        (["extend", "http://example.com/a.mp3"], 3, "https"),
+        (["extend", "https://127.0.0.1/a.mp3"], 3, "private"),
+        (["extend", "https://nothing.invalid/a.mp3"], 4, "nothing.invalid"),
+        (["extend", "data:audio/wav;base64,bm90IGF1ZGlv"], 3, "audio"),
+        (["extend", "op_00000000000000000000"], 7, "No request has the id"),
+        (["extend", "song.wav", "--after", "0"], 2, "nothing to extend"),
+        (["extend", "song.wav", "--after", "241"], 2, "extend_after_duration"),
+        (["extend", "song.wav", "--before", "nan"], 2, "extend_before_duration"),
+        (["extend", "song.wav", "--seed", "-2"], 2, "seed"),
+        (["extend", "song.wav", "--after", "long"], 2, "invalid float value"),
+        (["extend"], 2, "SOURCE"),
+        (["prolong"], 2, "invalid choice"),
+        (["serve", "--http", "--host", "0.0.0.0"], 8, "--host 0.0.0.0 can be reached from other machines"),
+        (["serve", "--http", "--host", "192.168.0.5"], 8, "loopback address"),
+        (["serve", "--http", "--host", "example.com"], 8, "loopback address"),
+        (["serve", "--http", "--host", "::"], 8, "loopback address"),
+    ],
+)
+def test_what_goes_wrong_is_told_on_stderr_with_a_code_of_its_kind(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == code
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_a_setting_that_cannot_be_used_is_told_before_anything_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OUTPAINT_DATA_DIR", "relative")
+    assert run("list") == 8
+    assert capsys.readouterr().err.startswith("outpaint-mcp: OUTPAINT_DATA_DIR is 'relative'")
+
+
+def test_a_data_folder_that_cannot_be_used_is_told(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.data_dir.touch()
+    assert run("list") == 6
+    assert "OUTPAINT_DATA_DIR" in capsys.readouterr().err
+
+
+def test_an_interrupted_wait_cancels_the_request(
+    song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def interrupt(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("outpaint_mcp.cli._Bar.show", interrupt)
+        with pytest.raises(asyncio.CancelledError):
+            main(["extend", str(song), "--after", "240"])
+    assert run("list", "--json") == 0
+    [listed] = json.loads(capsys.readouterr().out)["requests"]
+    assert listed["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["extend", "--help"], ["serve", "--help"]])
+def test_help_is_given(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments) == 0
+    assert "usage: outpaint-mcp" in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"outpaint-mcp {__version__}\n"
+
+
+def test_the_root_of_the_errors_is_never_raised_itself() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(errors.__file__).parent.rglob("*.py"))
+    assert "raise OutpaintError(" not in source
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX")
+def test_on_a_terminal_a_progress_line_is_drawn_and_wiped_away(song: Path) -> None:
+    outer, inner = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "outpaint_mcp", "extend", song, "--after", "1"],
+        stdout=subprocess.PIPE,
+        stderr=inner,
+        text=True,
+        check=True,
+    )
+    os.close(inner)
+    drawn = b""
+    while True:
+        try:
+            part = os.read(outer, 1 << 16)
+        except OSError:  # how Linux tells the end of a terminal
+            break
+        if not part:
+            break
+        drawn += part
+    os.close(outer)
+    assert done.stdout.endswith("song, extended 1s after.wav\n")
+    assert b"\r[" in drawn
+    assert b"%" in drawn
+    assert b"\r" + b" " * 70 + b"\r" in drawn

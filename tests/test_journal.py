@@ -1,0 +1,176 @@
+"""The journal: what was written down is there, in order, and final states are final."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outpaint_mcp.database import Database
+from outpaint_mcp.errors import RequestNotFound
+from outpaint_mcp.journal import Delivery, Entry, Journal, is_request_id
+from outpaint_mcp.models import OutpaintRequest, Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outpaint_mcp.config import Settings
+
+DELIVERY = Delivery(
+    path="/music/song, extended 30s after.wav",
+    sha256="ab" * 32,
+    size_bytes=123,
+    duration_seconds=33.0,
+    before_seconds=0.0,
+    after_seconds=30.0,
+    seed=7,
+    note="Well made.",
+)
+
+
+class Clock:
+    """Shows the time that it is set to, in Unix seconds."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def journal(database: Database, clock: Clock) -> Journal:
+    return Journal(database, now=clock)
+
+
+def add(
+    journal: Journal, title: str = "song", *, parent: str | None = None, provider: str = "local"
+) -> Entry:
+    return journal.add(
+        OutpaintRequest.of(audio=f"/music/{title}.wav", tags="lofi", extend_before_duration=1.5, lyrics="la"),
+        provider=provider,
+        shown_audio=f"/music/{title}.wav",
+        title=title,
+        parent_request_id=parent,
+        expected_duration_seconds=34.5,
+    )
+
+
+def test_a_new_request_is_written_down_as_it_was_made(journal: Journal) -> None:
+    entry = add(journal)
+    assert is_request_id(entry.request_id)
+    assert journal.get(entry.request_id) == entry
+    assert entry == Entry(
+        request_id=entry.request_id,
+        provider="local",
+        status=Status.IN_QUEUE,
+        audio="/music/song.wav",
+        title="song",
+        extend_before_duration=1.5,
+        extend_after_duration=30,
+        parent_request_id=None,
+        expected_duration_seconds=34.5,
+        created_at=1_000.0,
+        error=None,
+        delivery=None,
+        planned_path=None,
+    )
+
+
+def test_another_process_finds_it_at_once(journal: Journal, settings: Settings) -> None:
+    entry = add(journal)
+    other = Database(settings.data_dir / "outpaint.sqlite3")
+    assert Journal(other).get(entry.request_id) == entry
+    other.close()
+
+
+def test_ids_differ(journal: Journal) -> None:
+    assert len({add(journal).request_id for _ in range(50)}) == 50
+
+
+def test_only_what_looks_like_an_id_is_one() -> None:
+    assert is_request_id("op_0123456789abcdef0123")
+    for other in (
+        "",
+        "op_",
+        "0123456789abcdef0123",
+        "op_0123456789ABCDEF0123",
+        "op_0123456789abcdef01234",
+        "song.wav",
+    ):
+        assert not is_request_id(other)
+
+
+@pytest.mark.parametrize("unknown", ["", "op_00000000000000000000", "\ud800", "x" * 9_999, "' OR 1=1 --"])
+def test_an_unknown_request_is_not_found_and_the_way_to_find_it_is_told(
+    journal: Journal, unknown: str
+) -> None:
+    add(journal)
+    with pytest.raises(RequestNotFound, match="list_outpaints") as failure:
+        journal.get(unknown)
+    assert len(str(failure.value)) < 500
+
+
+def test_a_request_grows_older(journal: Journal, clock: Clock) -> None:
+    entry = add(journal)
+    clock.time += 31
+    assert journal.age_seconds(entry) == 31
+
+
+@pytest.mark.parametrize("final", [status for status in Status if status.is_final])
+def test_a_final_state_stays_what_it_is(journal: Journal, final: Status) -> None:
+    request_id = add(journal).request_id
+    assert journal.note(request_id, Status.IN_PROGRESS).status is Status.IN_PROGRESS
+    assert journal.note(request_id, final, "why").status is final
+    for other in Status:
+        entry = journal.note(request_id, other, "another reason")
+        assert (entry.status, entry.error) == (final, "why")
+
+
+def test_a_plan_is_remembered_until_the_file_is_in_its_place(journal: Journal, tmp_path: Path) -> None:
+    request_id = add(journal).request_id
+    journal.plan_delivery(request_id, tmp_path / "first.wav")
+    journal.plan_delivery(request_id, tmp_path / "second.wav")
+    planned = journal.get(request_id)
+    assert (planned.planned_path, planned.delivery) == (str(tmp_path / "second.wav"), None)
+    delivered = journal.deliver(request_id, DELIVERY)
+    assert (delivered.planned_path, delivered.delivery) == (None, DELIVERY)
+    journal.plan_delivery(request_id, tmp_path / "third.wav")
+    assert journal.get(request_id).delivery == DELIVERY
+
+
+def test_the_newest_come_first_also_within_one_instant(journal: Journal, clock: Clock) -> None:
+    first, second = add(journal, "first"), add(journal, "second")
+    clock.time += 1
+    third = add(journal, "third")
+    assert journal.newest(limit=9) == [third, second, first]
+    assert journal.newest(limit=2) == [third, second]
+
+
+def test_requests_in_one_state_are_found(journal: Journal) -> None:
+    waiting, failed = add(journal), add(journal)
+    failed = journal.note(failed.request_id, Status.FAILED, "why")
+    assert journal.newest(limit=9, status=Status.FAILED) == [failed]
+    assert journal.newest(limit=9, status=Status.IN_QUEUE) == [waiting]
+    assert journal.newest(limit=9, status=Status.COMPLETED) == []
+
+
+def test_open_requests_are_those_of_one_provider_that_have_not_ended_oldest_first(
+    journal: Journal, clock: Clock
+) -> None:
+    first = add(journal)
+    add(journal, provider="other")
+    clock.time += 1
+    ended, last = add(journal), add(journal)
+    journal.note(ended.request_id, Status.CANCELLED)
+    assert journal.open_requests("local") == [first, last]
+
+
+def test_lineage_is_kept(journal: Journal) -> None:
+    parent = add(journal)
+    assert add(journal, parent=parent.request_id).parent_request_id == parent.request_id

@@ -1,0 +1,192 @@
+"""The request, held against the hosted model's own schema, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from outpaint_mcp.errors import InvalidRequest
+from outpaint_mcp.models import (
+    MAX_LYRICS_CHARACTERS,
+    MAX_TAGS_CHARACTERS,
+    Cancellation,
+    OutpaintRequest,
+    RequestList,
+    ResultReport,
+    Status,
+    StatusReport,
+    Submission,
+)
+from outpaint_mcp.tools import all_tools
+
+PUBLISHED: dict[str, Any] = json.loads(
+    (Path(__file__).parent / "model-schema.json").read_text(encoding="utf-8")
+)["input"]
+FIELDS: list[str] = list(PUBLISHED["properties"])
+SUBMIT: dict[str, Any] = next(tool for tool in all_tools() if tool.name == "submit_outpaint").parameters
+VALID: dict[str, Any] = {"audio": "song.wav", "tags": "lofi"}
+
+
+def test_the_request_has_the_published_fields_in_the_published_order_and_no_others() -> None:
+    schema = OutpaintRequest.model_json_schema()
+    assert list(schema["properties"]) == FIELDS
+    assert (schema["type"], schema["title"]) == (PUBLISHED["type"], PUBLISHED["title"])
+    assert schema["required"] == PUBLISHED["required"]
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_of_the_request_is_what_was_published(name: str) -> None:
+    assert OutpaintRequest.model_json_schema()["properties"][name] == PUBLISHED["properties"][name]
+
+
+def test_the_submit_tool_takes_the_published_fields_and_no_others() -> None:
+    assert list(SUBMIT["properties"]) == FIELDS
+    assert SUBMIT["required"] == PUBLISHED["required"]
+    assert SUBMIT["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_of_the_submit_tool_is_what_was_published(name: str) -> None:
+    field, published = dict(SUBMIT["properties"][name]), dict(PUBLISHED["properties"][name])
+    if (
+        name == "audio"
+    ):  # it also takes what the hosted model does not, and says so after the model's own words
+        assert field.pop("description").startswith(published.pop("description"))
+    assert field == published
+
+
+def test_values_left_out_are_the_published_defaults() -> None:
+    request = OutpaintRequest.of(**VALID)
+    published = {name: of["default"] for name, of in PUBLISHED["properties"].items() if name not in VALID}
+    assert request.model_dump() == VALID | published
+
+
+@given(
+    before=st.floats(0, 240),
+    after=st.floats(0, 240),
+    seed=st.integers(-1, 2**31 - 1),
+    lyrics=st.text(max_size=99),
+)
+def test_whatever_lies_within_the_bounds_and_extends_something_is_taken_as_it_is(
+    before: float, after: float, seed: int, lyrics: str
+) -> None:
+    inputs = {
+        "extend_before_duration": before,
+        "extend_after_duration": after,
+        "seed": seed,
+        "lyrics": lyrics,
+    }
+    if before + after > 0:
+        assert OutpaintRequest.of(**VALID, **inputs).model_dump() == VALID | inputs
+    else:
+        with pytest.raises(InvalidRequest, match="nothing to extend"):
+            OutpaintRequest.of(**VALID, **inputs)
+
+
+@given(
+    name=st.sampled_from(["extend_before_duration", "extend_after_duration"]),
+    seconds=st.floats().filter(lambda seconds: not 0 <= seconds <= 240),
+)
+def test_a_duration_outside_the_bounds_is_refused_by_name(name: str, seconds: float) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{name}: "):
+        OutpaintRequest.of(**VALID | {name: seconds})
+
+
+@given(seed=st.integers().filter(lambda seed: not -1 <= seed < 2**31))
+def test_a_seed_outside_the_bounds_is_refused_by_name(seed: int) -> None:
+    with pytest.raises(InvalidRequest, match=r"^seed: "):
+        OutpaintRequest.of(**VALID, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in FIELDS for value in (None, [], {}, True, False, object(), b"\xff")),
+        *(
+            (name, value)
+            for name in ("extend_before_duration", "extend_after_duration", "seed")
+            for value in (
+                math.nan,
+                math.inf,
+                -math.inf,
+                "nan",
+                "inf",
+                "-Infinity",
+                "half a minute",
+                "",
+                "1,5",
+                1j,
+            )
+        ),
+        *((name, value) for name in ("audio", "tags", "lyrics") for value in (3, 1.5, "\ud800")),
+        ("seed", 1.5),
+        ("seed", "0x10"),
+        ("seed", 10**400),
+        ("extend_after_duration", 10**400),
+        ("extend_after_duration", math.nextafter(240, 241)),
+        ("extend_before_duration", math.nextafter(0, -1)),
+        ("audio", ""),
+        ("audio", " \n\t"),
+        ("tags", "x" * (MAX_TAGS_CHARACTERS + 1)),
+        ("lyrics", "x" * (MAX_LYRICS_CHARACTERS + 1)),
+        ("lenght", 30),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(InvalidRequest, match=rf"^{name}\b"):
+        OutpaintRequest.of(**VALID | {name: value})
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(InvalidRequest, match=r"extend_after_duration.*seed.*minutes") as refusal:
+        OutpaintRequest.of(**VALID, extend_after_duration=-1, seed=-2, minutes=3)
+    assert str(refusal.value).count(";") == 2
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(InvalidRequest, match=r"^tags: Field required"):
+        OutpaintRequest.of(audio="song.wav")
+
+
+def test_a_refusal_never_repeats_what_was_sent() -> None:
+    for inputs in ({"lyrics": "secret" * 9_999}, {"tags": "secret" * 9_999}, {"seed": "secret"}):
+        with pytest.raises(InvalidRequest) as refusal:
+            OutpaintRequest.of(**VALID | inputs)
+        assert "secret" not in str(refusal.value)
+        assert refusal.value.__cause__ is None
+
+
+def test_extending_nothing_is_refused_with_the_way_out() -> None:
+    with pytest.raises(InvalidRequest, match="extend_before_duration or extend_after_duration above 0"):
+        OutpaintRequest.of(**VALID, extend_before_duration=0, extend_after_duration=0)
+
+
+def test_a_request_and_an_answer_never_change() -> None:
+    request = OutpaintRequest.of(**VALID)
+    with pytest.raises(ValidationError, match="frozen"):
+        request.seed = 5
+    answer = StatusReport(request_id="op_", provider="local", status=Status.IN_QUEUE, message="")
+    with pytest.raises(ValidationError, match="frozen"):
+        answer.message = "other"
+
+
+def test_three_of_the_five_states_are_final() -> None:
+    assert [status for status in Status if status.is_final] == ["completed", "failed", "cancelled"]
+    assert [status for status in Status if not status.is_final] == ["in_queue", "in_progress"]
+
+
+@pytest.mark.parametrize("model", [Submission, StatusReport, ResultReport, Cancellation, RequestList])
+def test_the_schema_of_an_answer_speaks_of_no_null_and_of_no_union(
+    model: type[Submission | StatusReport | ResultReport | Cancellation | RequestList],
+) -> None:
+    text = json.dumps(model.model_json_schema())
+    assert '"null"' not in text
+    assert "anyOf" not in text

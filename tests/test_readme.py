@@ -1,0 +1,62 @@
+"""The README is a promise: its tool docs are generated, and its settings are those that are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from outpaint_mcp import config
+from outpaint_mcp.tools import all_tools
+
+if TYPE_CHECKING:
+    import pytest
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+START, END = "<!-- tools: generated, see tests/test_readme.py -->\n", "<!-- /tools -->"
+
+
+def tool_docs() -> str:
+    """Markdown for every tool, from what an agent is told of it."""
+    return "\n".join(_tool_doc(tool.name, tool.description, tool.parameters) for tool in all_tools())
+
+
+def _tool_doc(name: str, description: str, parameters: dict[str, Any]) -> str:
+    rows = [
+        f"| `{argument}` | {_type(schema)} | {_default(argument, schema, parameters)} | {schema['description']} |"
+        for argument, schema in parameters["properties"].items()
+    ]
+    return "\n".join(
+        [f"**`{name}`** {description}\n", "| argument | type | default | |", "|---|---|---|---|", *rows, ""]
+    )
+
+
+def _type(schema: dict[str, Any]) -> str:
+    bounds = [f"{schema[bound]:g}" for bound in ("minimum", "maximum") if bound in schema]
+    return str(schema["type"]) + (f", {' to '.join(bounds)}" if bounds else "")
+
+
+def _default(argument: str, schema: dict[str, Any], parameters: dict[str, Any]) -> str:
+    return "required" if argument in parameters.get("required", ()) else f"`{json.dumps(schema['default'])}`"
+
+
+def test_the_tool_docs_are_those_of_the_tools(pytestconfig: pytest.Config) -> None:
+    text = README.read_text()
+    start, end = text.index(START) + len(START), text.index(END)
+    if pytestconfig.getoption("--update-snapshots"):
+        README.write_text(text[:start] + tool_docs() + text[end:])
+    else:
+        assert text[start:end] == tool_docs(), "run pytest --update-snapshots"
+
+
+def test_the_settings_table_names_every_variable_that_is_read() -> None:
+    read = set(re.findall(r'"(OUTPAINT_[A-Z_]+)"', Path(config.__file__).read_text()))
+    assert set(re.findall(r"^\| `(OUTPAINT_[A-Z_]+)`", README.read_text(), re.MULTILINE)) == read
+
+
+def test_server_json_names_every_variable_that_is_read() -> None:
+    read = set(re.findall(r'"(OUTPAINT_[A-Z_]+)"', Path(config.__file__).read_text()))
+    (package,) = json.loads((ROOT / "server.json").read_text())["packages"]
+    assert {variable["name"] for variable in package["environmentVariables"]} == read

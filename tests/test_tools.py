@@ -1,0 +1,396 @@
+"""The tools as a client sees them, in memory and in both protocol eras."""
+
+# ruff: noqa: ASYNC240 - small files in a folder of the test's own
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import anyio
+import jsonschema  # type: ignore[import-untyped]  # comes with mcp, without types
+import numpy as np
+import pytest
+import soundfile
+from mcp.client import Client
+from mcp.types import CallToolResult, ResourceLink, TextContent
+
+from outpaint_mcp import __version__
+from outpaint_mcp.config import Settings
+from outpaint_mcp.server import build_server
+from outpaint_mcp.tools import MAX_WAIT_SECONDS, all_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mcp.types import Tool
+    from tests.conftest import MakeSong
+
+pytestmark = pytest.mark.anyio
+
+NAMES = ["submit_outpaint", "get_outpaint_status", "get_outpaint_result", "cancel_outpaint", "list_outpaints"]
+NOWHERE = "https://nothing.invalid/song.mp3"
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:  # noqa: ANN401 - JSON
+    answer = await client.call_tool(tool, arguments)
+    assert isinstance(answer, CallToolResult)
+    return answer
+
+
+async def ask(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Call a tool that must succeed, and hold its answer against what the tool has published."""
+    answer = await call(client, tool, **arguments)
+    first = answer.content[0]
+    assert isinstance(first, TextContent)
+    assert not answer.is_error, first.text
+    published = {each.name: each.output_schema for each in (await client.list_tools()).tools}
+    structure: dict[str, Any] = answer.structured_content or {}
+    jsonschema.validate(structure, published[tool])
+    assert json.loads(first.text) == structure
+    assert "null" not in first.text
+    return structure
+
+
+async def refusal(client: Client, tool: str, **arguments: Any) -> str:  # noqa: ANN401 - JSON
+    """Call a tool that must refuse, and return what it says."""
+    answer = await call(client, tool, **arguments)
+    assert answer.is_error
+    assert answer.structured_content is None
+    return "".join(block.text for block in answer.content if isinstance(block, TextContent))
+
+
+async def extend(client: Client, audio: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    submission = await ask(client, "submit_outpaint", audio=audio, **{"tags": "", **arguments})
+    return await ask(client, "get_outpaint_result", request_id=submission["request_id"], wait_seconds=45)
+
+
+async def test_a_recording_is_extended_from_submission_to_list(client: Client, song: Path) -> None:
+    submission = await ask(
+        client,
+        "submit_outpaint",
+        audio=str(song),
+        tags="lofi",
+        extend_before_duration=1,
+        extend_after_duration=1.5,
+        seed=7,
+    )
+    request_id = submission["request_id"]
+    assert submission == {
+        "request_id": request_id,
+        "provider": "local",
+        "status": "in_queue",
+        "expected_duration_seconds": 5.5,
+        "message": submission["message"],
+    }
+    assert "get_outpaint_result" in submission["message"]
+
+    status = await ask(client, "get_outpaint_status", request_id=request_id, wait_seconds=45)
+    assert status.pop("message")
+    assert status == {"request_id": request_id, "provider": "local", "status": "completed", "progress": 1.0}
+
+    result = await ask(client, "get_outpaint_result", request_id=request_id)
+    assert result == await ask(client, "get_outpaint_result", request_id=request_id)
+    assert {"request_id", "provider", "status", "message", "path", "url", "sha256", "size_bytes"} <= set(
+        result
+    )
+    assert (result["before_seconds"], result["after_seconds"], result["seed"]) == (1.0, 1.5, 7)
+    assert result["duration_seconds"] == 5.5
+
+    listed = (await ask(client, "list_outpaints"))["requests"]
+    assert [(each["request_id"], each["path"]) for each in listed] == [(request_id, result["path"])]
+
+    cancellation = await ask(client, "cancel_outpaint", request_id=request_id)
+    assert cancellation == {
+        "request_id": request_id,
+        "outcome": "not_cancellable",
+        "status": "completed",
+        "message": "Nothing to cancel: the request is completed.",
+    }
+
+
+async def test_the_longer_file_holds_the_source_and_is_what_the_answer_says(
+    client: Client, song: Path, settings: Settings
+) -> None:
+    result = await extend(client, str(song), extend_before_duration=0.5, extend_after_duration=1)
+    path = Path(result["path"])
+    assert path.parent == settings.output_dir
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == result["sha256"]
+    assert path.stat().st_size == result["size_bytes"]
+    source, rate = soundfile.read(song, dtype="int16")
+    longer, longer_rate = soundfile.read(path, dtype="int16")
+    assert longer_rate == rate
+    assert len(longer) == len(source) + 1.5 * rate
+    assert np.array_equal(longer[rate // 2 : -rate], source)
+
+
+async def test_a_result_links_to_the_file_that_it_names(client: Client, song: Path) -> None:
+    result = await extend(client, str(song), extend_after_duration=1)
+    answer = await call(client, "get_outpaint_result", request_id=result["request_id"])
+    [link] = [block for block in answer.content if isinstance(block, ResourceLink)]
+    assert (link.uri, link.size) == (result["url"], result["size_bytes"])
+    assert Path(unquote(urlsplit(link.uri).path)) == Path(result["path"])
+    assert link.name == Path(result["path"]).name
+    assert link.mime_type is not None
+    assert link.mime_type.startswith("audio/")
+
+
+async def test_a_result_asked_for_too_early_says_where_the_request_stands(client: Client, song: Path) -> None:
+    submission = await ask(client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=1)
+    answer = await call(client, "get_outpaint_result", request_id=submission["request_id"])
+    assert not answer.is_error
+    structure = answer.structured_content or {}
+    assert structure["status"] in {"in_queue", "in_progress"}
+    assert "path" not in structure
+    assert "wait_seconds=45" in structure["message"]
+    assert not any(isinstance(block, ResourceLink) for block in answer.content)
+
+
+async def test_an_earlier_request_is_extended_by_its_id(client: Client, song: Path) -> None:
+    first = await extend(client, str(song), extend_after_duration=1)
+    second = await extend(client, first["request_id"], extend_before_duration=0.5, extend_after_duration=1)
+    assert second["duration_seconds"] == 5.5
+    assert Path(second["path"]).name == "song, extended 0.5s before and 2s after.wav"
+    newest, oldest = (await ask(client, "list_outpaints"))["requests"]
+    assert newest["parent_request_id"] == first["request_id"]
+    assert (newest["title"], oldest["title"]) == ("song", "song")
+    assert "parent_request_id" not in oldest
+
+
+async def test_a_request_that_has_no_result_cannot_be_extended(client: Client) -> None:
+    failed = await extend(client, NOWHERE)
+    said = await refusal(client, "submit_outpaint", audio=failed["request_id"], tags="")
+    assert "is failed, so it has no result to extend" in said
+
+
+async def test_a_failed_request_says_why_in_status_result_and_list(client: Client) -> None:
+    result = await extend(client, NOWHERE)
+    assert result["status"] == "failed"
+    assert "nothing.invalid" in result["error"]
+    assert not {"path", "url", "sha256", "duration_seconds"} & set(result)
+    status = await ask(client, "get_outpaint_status", request_id=result["request_id"])
+    [listed] = (await ask(client, "list_outpaints", status="failed"))["requests"]
+    assert status["error"] == listed["error"] == result["error"]
+
+
+async def test_a_cancelled_request_delivers_nothing_and_stays_cancelled(
+    client: Client, make_song: MakeSong, settings: Settings
+) -> None:
+    song = make_song(seconds=30, sample_rate=44_100)
+    submission = await ask(client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=240)
+    request_id = submission["request_id"]
+    cancellation = await ask(client, "cancel_outpaint", request_id=request_id)
+    assert (cancellation["outcome"], cancellation["status"]) == ("cancelled", "cancelled")
+    again = await ask(client, "cancel_outpaint", request_id=request_id)
+    assert (again["outcome"], again["status"]) == ("not_cancellable", "cancelled")
+    result = await ask(client, "get_outpaint_result", request_id=request_id, wait_seconds=45)
+    assert result["status"] == "cancelled"
+    assert not settings.output_dir.exists()
+
+
+async def test_the_list_is_newest_first_and_can_be_narrowed(client: Client, song: Path) -> None:
+    failed = await extend(client, NOWHERE)
+    completed = await extend(client, str(song), extend_after_duration=1)
+
+    async def listed(**arguments: Any) -> list[str]:  # noqa: ANN401 - JSON
+        return [each["request_id"] for each in (await ask(client, "list_outpaints", **arguments))["requests"]]
+
+    assert await listed() == [completed["request_id"], failed["request_id"]]
+    assert await listed(limit=1) == [completed["request_id"]]
+    assert await listed(status="failed") == [failed["request_id"]]
+    assert await listed(status="cancelled") == []
+
+
+async def test_progress_is_told_while_waiting_and_only_ever_grows(client: Client, song: Path) -> None:
+    submission = await ask(client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=1)
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def listen(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    await client.call_tool(
+        "get_outpaint_result",
+        {"request_id": submission["request_id"], "wait_seconds": 45},
+        progress_callback=listen,
+    )
+    assert told
+    assert all(before[0] < after[0] for before, after in pairwise(told))
+    assert all(0 < progress <= 1 and total == 1 and message for progress, total, message in told)
+
+
+async def test_who_leaves_a_wait_does_not_cancel_the_request(client: Client, song: Path) -> None:
+    submission = await ask(client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=1)
+    wait = {"request_id": submission["request_id"], "wait_seconds": 45}
+    with anyio.CancelScope() as scope:
+
+        async def leave(*_: object, **__: object) -> None:
+            scope.cancel()
+
+        await client.call_tool("get_outpaint_status", wait, progress_callback=leave)
+    assert scope.cancelled_caught
+    assert (await ask(client, "get_outpaint_status", **wait))["status"] == "completed"
+
+
+async def test_many_wait_for_one_request_at_once(client: Client, song: Path) -> None:
+    submission = await ask(client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=1)
+    paths: list[str] = []
+
+    async def wait() -> None:
+        result = await ask(
+            client, "get_outpaint_result", request_id=submission["request_id"], wait_seconds=45
+        )
+        paths.append(result["path"])
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(wait)
+    assert len(paths) == 5
+    assert len(set(paths)) == 1
+
+
+async def test_a_file_taken_away_is_told_with_the_seed_that_brings_it_back(
+    client: Client, song: Path
+) -> None:
+    result = await extend(client, str(song), extend_after_duration=1)
+    Path(result["path"]).unlink()
+    said = await refusal(client, "get_outpaint_result", request_id=result["request_id"])
+    assert "moved or deleted" in said
+    assert f"seed {result['seed']}" in said
+
+
+async def test_a_result_that_cannot_be_delivered_waits_until_it_can(
+    client: Client, song: Path, settings: Settings
+) -> None:
+    settings.output_dir.write_text("a file where the folder should be")
+    submission = await ask(client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=1)
+    wait = {"request_id": submission["request_id"], "wait_seconds": 45}
+    assert "OUTPAINT_OUTPUT_DIR" in await refusal(client, "get_outpaint_result", **wait)
+    settings.output_dir.unlink()
+    assert Path((await ask(client, "get_outpaint_result", **wait))["path"]).is_file()
+
+
+@pytest.mark.parametrize("tool", NAMES)
+async def test_an_unknown_argument_is_refused_by_name(client: Client, song: Path, tool: str) -> None:
+    arguments = {"audio": str(song), "tags": ""} if tool == "submit_outpaint" else {}
+    if tool.startswith(("get", "cancel")):
+        arguments = {"request_id": "op_00000000000000000000"}
+    said = await refusal(client, tool, **arguments, extend_after_seconds=3)
+    assert "extend_after_seconds\n  Extra inputs are not permitted" in said
+    assert (await ask(client, "list_outpaints"))["requests"] == []
+
+
+async def test_an_unknown_request_is_refused_with_the_way_to_find_it(client: Client) -> None:
+    for tool in ("get_outpaint_status", "get_outpaint_result", "cancel_outpaint"):
+        assert "list_outpaints" in await refusal(client, tool, request_id="op_00000000000000000000")
+
+
+async def test_a_data_folder_that_cannot_be_used_is_told_by_every_tool(
+    settings: Settings, era: str, song: Path
+) -> None:
+    settings.data_dir.write_text("a file where the folder should be")
+    async with Client(build_server(settings), mode=era) as client:
+        for tool, arguments in {
+            "submit_outpaint": {"audio": str(song), "tags": ""},
+            "list_outpaints": {},
+        }.items():
+            said = await refusal(client, tool, **arguments)
+            assert str(settings.data_dir) in said
+            assert "OUTPAINT_DATA_DIR" in said
+
+
+async def test_the_server_says_who_it_is(client: Client) -> None:
+    assert client.server_info is not None
+    assert (client.server_info.name, client.server_info.version) == ("outpaint-mcp", __version__)
+
+
+async def test_the_tools_are_the_published_ones(
+    client: Client, check_snapshot: Callable[[str, Any], None]
+) -> None:
+    tools = (await client.list_tools()).tools
+    assert [tool.name for tool in tools] == NAMES
+    check_snapshot(
+        "tools", [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
+    )
+
+
+async def test_the_tool_list_is_small(client: Client) -> None:
+    listed = await client.list_tools()
+    assert len(listed.tools) <= 8
+    assert len(listed.model_dump_json(by_alias=True, exclude_none=True).encode()) < 10_000
+
+
+async def published_tools(settings: Settings) -> list[Tool]:
+    async with Client(build_server(settings)) as client:
+        return (await client.list_tools()).tools
+
+
+async def test_every_tool_has_a_title_a_prompt_and_honest_hints(settings: Settings) -> None:
+    for tool in await published_tools(settings):
+        hints = tool.annotations
+        assert hints is not None
+        assert tool.title
+        assert tool.title == hints.title
+        assert tool.description
+        assert isinstance(hints.open_world_hint, bool)
+        assert hints.read_only_hint is (tool.name in {"get_outpaint_status", "list_outpaints"})
+        if not hints.read_only_hint:
+            assert isinstance(hints.idempotent_hint, bool)
+            assert hints.destructive_hint is (tool.name == "cancel_outpaint")
+
+
+async def test_no_schema_uses_what_some_hosts_refuse(settings: Settings) -> None:
+    for tool in await published_tools(settings):
+        for schema in (tool.input_schema, tool.output_schema):
+            assert schema is not None
+            assert schema["type"] == "object"
+            for part in parts_of(schema):
+                assert not {"anyOf", "oneOf", "allOf", "$ref", "$defs"} & set(part), tool.name
+                assert isinstance(part.get("type", ""), (str, dict))
+                assert part.get("type") != "null"
+        assert tool.input_schema["additionalProperties"] is False
+
+
+def parts_of(schema: object) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict):
+        yield schema
+        for value in schema.values():
+            yield from parts_of(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from parts_of(value)
+
+
+async def test_a_wait_is_never_longer_than_hosts_wait(settings: Settings) -> None:
+    assert MAX_WAIT_SECONDS == 45
+    for tool in await published_tools(settings):
+        wait = tool.input_schema["properties"].get("wait_seconds")
+        if wait is not None:
+            assert (wait["minimum"], wait["maximum"], wait["default"]) == (0, 45, 0)
+
+
+def test_the_instructions_are_short_wherever_the_folders_are() -> None:
+    usual = Settings.from_env({})
+    many = Settings(
+        input_dirs=tuple(
+            Path(f"/volumes/archive/recordings of the year {year}") for year in range(1950, 2030)
+        ),
+        output_dir=Path("/home/someone/Music"),
+        data_dir=Path("/home/someone/data"),
+    )
+    for settings in (usual, many):
+        instructions = build_server(settings).instructions
+        assert instructions is not None
+        assert len(instructions.encode()) < 1_500
+        assert "local" in instructions
+    assert str(usual.output_dir) in (build_server(usual).instructions or "")
+
+
+def test_building_the_tools_twice_gives_the_same() -> None:
+    assert [tool.parameters for tool in all_tools()] == [tool.parameters for tool in all_tools()]
+    for tool in all_tools():
+        assert tool.description
+        assert "\n" not in tool.description
