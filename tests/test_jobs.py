@@ -108,18 +108,13 @@ def test_progress_is_told_while_a_job_runs_and_only_then(jobs: Jobs) -> None:
     assert (jobs.status("a").progress, jobs.status("a").error) == (None, "why")
 
 
-def test_an_outcome_is_kept_until_it_is_delivered(jobs: Jobs) -> None:
+def test_an_outcome_is_there_once_a_job_is_completed(jobs: Jobs) -> None:
     add(jobs, "a")
     with pytest.raises(RequestNotFound):
         jobs.outcome("a")
     jobs.end(claim(jobs), "here", Status.COMPLETED, outcome={"path": "/made.wav"})
     assert jobs.outcome("a") == {"path": "/made.wav"}
-    assert jobs.needs_files("a")
-    jobs.forget("a")
-    assert jobs.needs_files("a") is False
     assert jobs.status("a").status is Status.COMPLETED
-    with pytest.raises(RequestNotFound):
-        jobs.outcome("a")
 
 
 def test_where_the_source_came_from_is_forgotten_at_the_end(jobs: Jobs, database: Database) -> None:
@@ -159,7 +154,6 @@ def test_a_job_that_ended_before_its_cancellation_was_seen_keeps_its_result(jobs
 def test_an_unknown_job_is_not_found(jobs: Jobs, method: str) -> None:
     with pytest.raises(RequestNotFound, match="local provider has no request"):
         getattr(jobs, method)("never added")
-    assert jobs.needs_files("never added") is None
 
 
 def test_the_jobs_of_a_dead_server_go_back_to_where_they_were(jobs: Jobs) -> None:

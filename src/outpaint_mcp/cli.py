@@ -96,6 +96,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(parsed: argparse.Namespace, settings: Settings) -> int:
+    if parsed.http and not _is_loopback(parsed.host):
+        raise errors.ConfigError(
+            f"--host {parsed.host} can be reached from other machines, and nothing here checks who calls yet."
+            " Use a loopback address (127.0.0.1, ::1, localhost), and a tunnel with its own login where it"
+            " has to be reached from elsewhere."
+        )
     # Half of the start is the SDK making objects that live as long as the process.
     gc.disable()
     from outpaint_mcp.server import build_server  # noqa: PLC0415 - loads the SDK
@@ -108,12 +114,6 @@ def _serve(parsed: argparse.Namespace, settings: Settings) -> int:
             print("outpaint-mcp: speaking MCP on stdin and stdout; see --help for commands.", file=sys.stderr)
         server.run("stdio")
         return 0
-    if not _is_loopback(parsed.host):
-        raise errors.ConfigError(
-            f"--host {parsed.host} can be reached from other machines, and nothing here checks who calls yet."
-            " Use a loopback address (127.0.0.1, ::1, localhost), and a tunnel with its own login where it"
-            " has to be reached from elsewhere."
-        )
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     print(f"outpaint-mcp: Streamable HTTP at http://{host}:{parsed.port}/mcp", file=sys.stderr)
     server.run("streamable-http", host=parsed.host, port=parsed.port)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,20 +25,15 @@ from outpaint_mcp.models import (
     StatusReport,
     Submission,
 )
-from outpaint_mcp.provider import ProviderStatus
 from outpaint_mcp.results import Results
+from outpaint_mcp.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.provider import Provider
-
-    OnUpdate = Callable[[ProviderStatus], Awaitable[None]]
-
-# A request is handed to its provider moments after it was written down. One that its provider does not
-# know after this long was lost with the server that took it.
-_HANDOVER_SECONDS = 30.0
+    from outpaint_mcp.provider import Provider, ProviderStatus
+    from outpaint_mcp.watch import OnUpdate
 
 _MOST_LISTED = 1_000_000
 
@@ -51,7 +45,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     try:
         async with open_local_provider(database, settings.data_dir) as provider:
             desk = Desk(settings, Journal(database), provider)
-            await desk.tidy(await provider.kept())
+            await desk.tidy()
             yield desk
     finally:
         database.close()
@@ -65,15 +59,14 @@ class Desk:
         self._journal = journal
         self._provider = provider
         self._results = Results(journal, settings.output_dir, settings.data_dir / "locks")
-        self._looks: dict[str, asyncio.Task[Entry]] = {}
-        self._seen: dict[str, ProviderStatus] = {}
+        self._watch = Watch(journal, provider)
 
-    async def tidy(self, kept: Iterable[str]) -> None:
+    async def tidy(self) -> None:
         """Throw away what a killed server could not: files the provider keeps of requests that are over."""
         await asyncio.to_thread(self._results.tidy)
-        for request_id in kept:
+        for request_id in await self._provider.kept():
             with suppress(RequestNotFound):
-                entry = await self._look(request_id)
+                entry = await self._watch.look(request_id)
                 if entry.delivery is not None or entry.status in {Status.FAILED, Status.CANCELLED}:
                     await self._provider.discard(request_id)
 
@@ -114,7 +107,7 @@ class Desk:
 
     async def _earlier(self, request_id: str) -> tuple[Entry, Delivery]:
         """Find an earlier request whose longer file is the new source, delivering it if need be."""
-        entry = await self._look(request_id)
+        entry = await self._watch.look(request_id)
         if entry.status is not Status.COMPLETED:
             raise InvalidRequest(
                 f"Request {request_id} is {entry.status}, so it has no result to extend."
@@ -130,8 +123,8 @@ class Desk:
         Raises:
             RequestNotFound: no such request was ever made.
         """
-        entry = await self._follow(request_id, wait_seconds, on_update)
-        seen = self._seen.get(request_id)
+        entry = await self._watch.follow(request_id, wait_seconds, on_update)
+        seen = self._watch.seen(request_id)
         live = seen if seen and not entry.status.is_final else None
         return StatusReport(
             request_id=request_id,
@@ -164,14 +157,14 @@ class Desk:
             RequestNotFound: no such request was ever made.
             DeliveryFailed: the file cannot be put into the output folder, or has been taken away.
         """
-        entry = await self._follow(request_id, wait_seconds, on_update)
+        entry = await self._watch.follow(request_id, wait_seconds, on_update)
         if entry.status is not Status.COMPLETED:
             return ResultReport(
                 request_id=request_id,
                 provider=entry.provider,
                 status=entry.status,
                 error=entry.error,
-                message=_advice(entry, self._seen.get(request_id)),
+                message=_advice(entry, self._watch.seen(request_id)),
             )
         delivery = await self._deliver(entry, target)
         return ResultReport(
@@ -195,11 +188,11 @@ class Desk:
         Raises:
             RequestNotFound: no such request was ever made.
         """
-        entry = await self._look(request_id)
+        entry = await self._watch.look(request_id)
         outcome = CancelOutcome.NOT_CANCELLABLE
         if not entry.status.is_final:
             outcome = await self._provider.cancel(request_id)
-            entry = await self._look(request_id)
+            entry = await self._watch.look(request_id)
         if outcome is CancelOutcome.NOT_CANCELLABLE:
             message = f"Nothing to cancel: the request is {entry.status}."
         elif entry.status is Status.CANCELLED:
@@ -217,7 +210,7 @@ class Desk:
         if not 1 <= limit <= _MOST_LISTED:
             raise InvalidRequest(f"limit is {limit}; give 1 to {_MOST_LISTED}.")
         for entry in await asyncio.to_thread(self._journal.open_requests, self._provider.name):
-            await self._look(entry.request_id)
+            await self._watch.look(entry.request_id)
         entries = await asyncio.to_thread(self._journal.newest, limit=limit, status=status)
         return RequestList(
             requests=[
@@ -237,67 +230,14 @@ class Desk:
             ]
         )
 
-    async def _follow(self, request_id: str, wait_seconds: float, on_update: OnUpdate | None) -> Entry:
-        """Look at a request until it has ended or the wait is over."""
-        deadline = time.monotonic() + wait_seconds
-        entry = await self._look(request_id)
-        while not entry.status.is_final and time.monotonic() < deadline:
-            if on_update is not None:
-                await on_update(self._seen[request_id])
-            # The look is shared by all who wait for this request, so one who leaves must not end it.
-            entry = await asyncio.shield(self._next_look(request_id))
-        return entry
-
-    def _next_look(self, request_id: str) -> asyncio.Task[Entry]:
-        task = self._looks.get(request_id)
-        if task is None:
-            task = self._looks[request_id] = asyncio.create_task(self._look_later(request_id))
-            task.add_done_callback(lambda _: self._looks.pop(request_id))
-        return task
-
-    async def _look_later(self, request_id: str) -> Entry:
-        await asyncio.sleep(self._provider.poll_seconds)
-        return await self._look(request_id)
-
-    async def _look(self, request_id: str) -> Entry:
-        """Read the journal, ask the provider if the request has not ended, and write down what it says."""
-        entry = await asyncio.to_thread(self._journal.get, request_id)
-        if entry.status.is_final:
-            self._seen.pop(request_id, None)
-            return entry
-        try:
-            seen = await self._provider.status(request_id)
-        except RequestNotFound:
-            if self._journal.age_seconds(entry) < _HANDOVER_SECONDS:
-                seen = ProviderStatus(status=entry.status)
-            else:
-                seen = ProviderStatus(
-                    status=Status.FAILED,
-                    error="The server stopped before this was started. Nothing was made; submit it again.",
-                )
-        self._seen[request_id] = seen
-        if seen.status is not entry.status:
-            entry = await asyncio.to_thread(self._journal.note, request_id, seen.status, seen.error)
-        return entry
-
     async def _deliver(self, entry: Entry, target: Path | None = None) -> Delivery:
         """Put a completed request's file into the output folder, once, and find it there ever after."""
         delivery = entry.delivery
         if delivery is None:
-            delivery = await self._deliver_now(entry.request_id, target)
+            outcome = await self._provider.result(entry.request_id)
+            delivery = await asyncio.to_thread(self._results.deliver, entry.request_id, outcome, target)
+            await self._provider.discard(entry.request_id)
         await asyncio.to_thread(self._results.find, delivery)
-        return delivery
-
-    async def _deliver_now(self, request_id: str, target: Path | None) -> Delivery:
-        try:
-            outcome = await self._provider.result(request_id)
-        except RequestNotFound:
-            delivery = (await asyncio.to_thread(self._journal.get, request_id)).delivery
-            if delivery is not None:  # another process was faster
-                return delivery
-            raise
-        delivery = await asyncio.to_thread(self._results.deliver, request_id, outcome, target)
-        await self._provider.discard(request_id)
         return delivery
 
 

@@ -91,5 +91,8 @@ class Provider(Protocol):
             RequestNotFound: this provider was never given it.
         """
 
+    async def kept(self) -> list[str]:
+        """Return the requests of which this provider keeps files."""
+
     async def discard(self, request_id: str) -> None:
         """Forget what was made of a request, since it has been delivered."""

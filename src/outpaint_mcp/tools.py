@@ -36,8 +36,8 @@ from outpaint_mcp.models import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container
 
-    from outpaint_mcp.desk import OnUpdate
     from outpaint_mcp.provider import ProviderStatus
+    from outpaint_mcp.watch import OnUpdate
 
 # Hosts give up on a call after 60 seconds at the earliest that still let a tool wait.
 MAX_WAIT_SECONDS = 45.0

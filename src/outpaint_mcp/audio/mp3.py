@@ -102,8 +102,11 @@ class Stream:
         if self.claimed_frames is not None:
             tag = self.opening[: place + 8] + count + self.opening[place + 12 :]
         else:
-            word = b"Info" + _HAS_FRAMES.to_bytes(4, "big") + count
-            tag = (self.opening[:4].ljust(place, b"\0") + word).ljust(len(self.opening), b"\0")
+            header = (
+                self.opening[:2] + bytes([self.opening[2] & 0xF | 0x80]) + self.opening[3:4]
+            )  # is long enough
+            tag = header.ljust(place, b"\0") + b"Info" + _HAS_FRAMES.to_bytes(4, "big") + count
+            tag = tag.ljust(_frame_bytes(header), b"\0")
         (start, stop), *others = self.runs
         return Spliced(path, tag, [(start + self.tagged * len(self.opening), stop), *others])
 
@@ -186,11 +189,12 @@ def survey(path: Path) -> Stream | None:
             frames += 1
     if not frames:
         return None
-    word, *fields = (opening[at : at + 4] for at in range(_place(opening), len(opening) - 3, 4))
-    tagged = word in {b"Xing", b"Info"}
-    flags = int.from_bytes(fields.pop(0)) if tagged else 0
-    claimed_frames = int.from_bytes(fields.pop(0)) if flags & _HAS_FRAMES else None
-    claimed_bytes = int.from_bytes(fields.pop(0)) if flags & _HAS_BYTES else None
+    place = _place(opening)
+    fields = (int.from_bytes(opening[at : at + 4]) for at in range(place + 4, len(opening) - 3, 4))
+    tagged = opening[place : place + 4] in {b"Xing", b"Info"}
+    flags = next(fields, 0) if tagged else 0
+    claimed_frames = next(fields, None) if flags & _HAS_FRAMES else None
+    claimed_bytes = next(fields, None) if flags & _HAS_BYTES else None
     return Stream(runs, opening, tagged, frames - tagged, claimed_frames, claimed_bytes)
 
 
@@ -224,7 +228,7 @@ def _resume(file: BinaryIO, at: int) -> int | None:
 
 
 def _frame_bytes(header: bytes) -> int:
-    return _SIZES.get(int.from_bytes(header) & 0xFFFEFE, 0)
+    return _SIZES.get(int.from_bytes(header[:3]) & 0xFFFEFE, 0)
 
 
 def _is_mpeg_1(frame: bytes) -> bool:

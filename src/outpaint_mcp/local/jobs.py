@@ -197,21 +197,6 @@ class Jobs:
             error=row["error"],
         )
 
-    def forget(self, request_id: str) -> None:
-        """Drop what was made of a completed job: it has been delivered."""
-        with self._database.write() as connection:
-            connection.execute("UPDATE jobs SET outcome = NULL WHERE request_id = ?", (request_id,))
-
-    def needs_files(self, request_id: str) -> bool | None:
-        """Whether a job's folder is still of use; None where there is no such job."""
-        with self._database.read() as connection:
-            row = connection.execute(
-                "SELECT status, outcome FROM jobs WHERE request_id = ?", (request_id,)
-            ).fetchone()
-        if row is None:
-            return None
-        return row["outcome"] is not None or not Status(row["status"]).is_final
-
     def outcome(self, request_id: str) -> dict[str, Any]:
         """Return what the worker reported of a completed job.
 

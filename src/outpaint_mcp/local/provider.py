@@ -129,10 +129,9 @@ class LocalProvider:
         return CancelOutcome.NOT_CANCELLABLE
 
     async def kept(self) -> list[str]:
-        """Return the ids of the requests of which there are files here."""
+        """See `Provider.kept`."""
         return await asyncio.to_thread(lambda: [path.name for path in self._folder.glob("*")])
 
     async def discard(self, request_id: str) -> None:
         """See `Provider.discard`."""
-        await asyncio.to_thread(self._jobs.forget, request_id)
         await asyncio.to_thread(shutil.rmtree, self._folder / request_id, ignore_errors=True)

@@ -29,8 +29,6 @@ _log = logging.getLogger(__name__)
 _TICK_SECONDS = 0.25
 # How soon the queue is looked at again when nobody in this process has rung.
 _LOOK_SECONDS = 1.0
-# A folder of which no job tells after this long never will have one.
-_LEFTOVER_SECONDS = 3600.0
 # Workers report at least every few seconds, on the slowest disk.
 HANG_SECONDS = 120.0
 
@@ -84,7 +82,6 @@ class Runner:
 
     async def run(self) -> None:
         """Run until cancelled; then stop the workers and hand their jobs back."""
-        await asyncio.to_thread(self._sweep)
         async with asyncio.TaskGroup() as group:
             while True:
                 self._bell.clear()
@@ -97,16 +94,6 @@ class Runner:
                     # Not `wait_for`: Python 3.11's can swallow a cancellation that comes with the bell.
                     async with asyncio.timeout(_LOOK_SECONDS):
                         await self._bell.wait()
-
-    def _sweep(self) -> None:
-        """Remove what servers left behind that were killed between two steps."""
-        with suppress(OSError, StorageFailed):  # tidiness can wait for the next start
-            for folder in self._folder.iterdir():
-                needed = self._jobs.needs_files(folder.name)
-                if needed is None:  # another server may be about to submit it
-                    needed = time.time() - folder.stat().st_mtime < _LEFTOVER_SECONDS
-                if not needed:
-                    shutil.rmtree(folder, ignore_errors=True)
 
     def _claim_all(self) -> list[Job]:
         dead = self._presence.dead_among(self._jobs.servers_at_work())

@@ -1,0 +1,92 @@
+"""Where requests stand: one look at a time per request, however many wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.errors import RequestNotFound
+from outpaint_mcp.models import Status
+from outpaint_mcp.provider import ProviderStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from outpaint_mcp.journal import Entry, Journal
+    from outpaint_mcp.provider import Provider
+
+    OnUpdate = Callable[[ProviderStatus], Awaitable[None]]
+
+# A request is handed to its provider moments after it was written down. One that its provider does not
+# know after this long was lost with the server that took it.
+_HANDOVER_SECONDS = 30.0
+
+
+class Watch:
+    """Asks the provider where requests stand and keeps the journal up to date with it."""
+
+    def __init__(self, journal: Journal, provider: Provider) -> None:
+        self._journal = journal
+        self._provider = provider
+        self._looks: dict[str, asyncio.Task[Entry]] = {}
+        self._seen: dict[str, ProviderStatus] = {}
+
+    def seen(self, request_id: str) -> ProviderStatus | None:
+        """Return what the last look found; None once the request has ended."""
+        return self._seen.get(request_id)
+
+    async def follow(self, request_id: str, wait_seconds: float, on_update: OnUpdate | None) -> Entry:
+        """Look at a request until it has ended or the wait is over.
+
+        Raises:
+            RequestNotFound: no such request was ever made.
+        """
+        deadline = time.monotonic() + wait_seconds
+        entry = await self.look(request_id)
+        while not entry.status.is_final and time.monotonic() < deadline:
+            seen = self._seen.get(request_id)
+            if on_update is not None and seen is not None:
+                await on_update(seen)
+            # The look is shared by all who wait for this request, so one who leaves must not end it.
+            entry = await asyncio.shield(self._next_look(request_id))
+        return entry
+
+    def _next_look(self, request_id: str) -> asyncio.Task[Entry]:
+        task = self._looks.get(request_id)
+        if task is None:
+            task = self._looks[request_id] = asyncio.create_task(self._look_later(request_id))
+            task.add_done_callback(lambda _: self._looks.pop(request_id))
+        return task
+
+    async def _look_later(self, request_id: str) -> Entry:
+        await asyncio.sleep(self._provider.poll_seconds)
+        return await self.look(request_id)
+
+    async def look(self, request_id: str) -> Entry:
+        """Read the journal, ask the provider if the request has not ended, and write down what it says.
+
+        Raises:
+            RequestNotFound: no such request was ever made.
+        """
+        entry = await asyncio.to_thread(self._journal.get, request_id)
+        if entry.status.is_final:
+            self._seen.pop(request_id, None)
+            return entry
+        try:
+            seen = await self._provider.status(request_id)
+        except RequestNotFound:
+            if self._journal.age_seconds(entry) < _HANDOVER_SECONDS:
+                seen = ProviderStatus(status=entry.status)
+            else:
+                seen = ProviderStatus(
+                    status=Status.FAILED,
+                    error="The server stopped before this was started. Nothing was made; submit it again.",
+                )
+        if seen.status is not entry.status:
+            entry = await asyncio.to_thread(self._journal.note, request_id, seen.status, seen.error)
+        if entry.status.is_final:
+            self._seen.pop(request_id, None)
+        else:
+            self._seen[request_id] = seen
+        return entry

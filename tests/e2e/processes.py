@@ -1,0 +1,80 @@
+"""What the system knows of our processes, read from /proc."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tests.e2e.rpc import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_T = TypeVar("_T")
+_LOOK_SECONDS = 0.01
+
+HAS_PROC = Path("/proc/self/environ").exists()
+
+
+def until(look: Callable[[], _T | None], *, timeout_seconds: float = PATIENCE_SECONDS) -> _T:
+    """Look again and again until something is seen, and return it.
+
+    Raises:
+        AssertionError: nothing was seen in time.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, "waited in vain"
+        threading.Event().wait(_LOOK_SECONDS)
+    return seen
+
+
+def workers_of(data_dir: Path) -> list[int]:
+    """Return the ids of the live worker processes of all servers on a data folder."""
+    mark = f"OUTPAINT_DATA_DIR={data_dir}".encode()
+    return [
+        int(process.name)
+        for process in Path("/proc").iterdir()
+        if process.name.isdigit()
+        and b"outpaint_mcp.local.worker" in _read(process / "cmdline").split(b"\0")
+        and mark in _read(process / "environ").split(b"\0")
+    ]
+
+
+def workers_on(data_dir: Path, request_id: str) -> list[int]:
+    """Return the ids of the worker processes that have a request's job in hand."""
+    lock = str(data_dir / "jobs" / request_id / "lock")
+    return [pid for pid in workers_of(data_dir) if lock in _open_files(pid)]
+
+
+def kill(pid: int, how: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to a process, if it still runs."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, how)
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Kill these processes with a signal that they cannot catch."""
+    for pid in pids:
+        kill(pid)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # ended meanwhile, or somebody else's
+        return b""
+
+
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    with suppress(OSError):
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found.add(str(each.readlink()))
+    return found
