@@ -192,6 +192,12 @@ def test_a_tone_cut_anywhere_is_carried_on_without_a_step(side: Side, cut: int) 
     assert near.max() < 1.5 * usual
 
 
+def test_a_rest_that_stops_just_off_zero_is_left_without_a_step() -> None:
+    source = np.concatenate([noise(5, RATE), np.full((2_000, 1), 3e-4, np.float32)])
+    made = extend(analyse(source, RATE), Side.AFTER, RATE, seed=0).samples
+    assert made[0, 0] == pytest.approx(3e-4, abs=5e-5)
+
+
 @pytest.mark.parametrize("side", Side)
 def test_progress_only_grows_and_ends_at_one(side: Side) -> None:
     told: list[float] = []

@@ -142,9 +142,7 @@ def _assess(outlook: Outlook, frame: int, cost: float) -> _Place:
     usual_db = _USUAL_STEP * limits.loudness_db
     gain_db = float(np.clip(gain_db, -usual_db - step_db, usual_db - step_db))
     gain_db = float(np.clip(gain_db, _LOWEST_GAIN_DB, _HIGHEST_CORRECTION_DB))
-    return _Place(
-        frame, gain_db, step_db, limits.loudness_db + 1e-9, change / (limits.harmony + 1e-9), slip, cost
-    )
+    return _Place(frame, gain_db, step_db, limits.loudness_db, change / limits.harmony, slip, cost)
 
 
 def _slip_frames(outlook: Outlook, frame: int) -> int:
@@ -200,9 +198,7 @@ def _try(outlook: Outlook, ringing: Ringing, place: _Place) -> Edge:
     for change_db in (0.0, *_OTHER_LEVELS_DB):
         gain_db = float(np.clip(place.gain_db + change_db, _LOWEST_GAIN_DB, _HIGHEST_CORRECTION_DB))
         flux, click = _render_measures(outlook, ringing, frame, agreement, gain_db)
-        strains[gain_db] = place.strain(
-            gain_db, flux / (limits.flux_db + 1e-9), click / (limits.click + 1e-9)
-        )
+        strains[gain_db] = place.strain(gain_db, flux / limits.flux_db, click / limits.click)
         if strains[gain_db].flux < _STRAINED:
             break
     best_db = min(strains, key=lambda gain_db: strains[gain_db].cost)

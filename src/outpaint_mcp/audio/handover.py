@@ -98,7 +98,7 @@ def _best_moves(material: Material, music: Music, leave: int, enter: int, fade: 
     off_place = 0.15 * np.abs(at + _AHEAD_SECONDS * rate) / (0.4 * period + 1)
     energy = np.log(running_mean(a**2 + b**2, max(8, int(0.01 * rate))) + 1e-7)
     attack = np.clip(energy - np.roll(energy, int(0.02 * rate)), 0, 3)
-    harsh = np.maximum(_clicks(a, rate), _clicks(b, rate)) / (music.limits.click + 1e-9)
+    harsh = np.maximum(_clicks(a, rate), _clicks(b, rate)) / music.limits.click
     cost = disagreement + off_place + 0.1 * attack + np.maximum(harsh - _HARSH, 0)
     return [int(at[index]) for index in _lowest(cost, int(_CUTS_APART_SECONDS * rate))]
 
@@ -134,5 +134,5 @@ def _flux_share(material: Material, music: Music, cut: Handover) -> float:
     faded = slice(len(a) - 2 * half, None)
     falling, rising = crossfade_gains(2 * half, correlation(a[faded], b[: 2 * half]))
     wave = np.concatenate([a[: -2 * half], a[faded] * falling + b[: 2 * half] * rising, b[2 * half :]])
-    share = flux_around(wave, lead, material.sample_rate, music.features) / (music.limits.flux_db + 1e-9)
+    share = flux_around(wave, lead, material.sample_rate, music.features) / music.limits.flux_db
     return float(np.floor(max(share, 0.6) * 5))

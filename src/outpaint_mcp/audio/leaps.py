@@ -1,4 +1,7 @@
-"""What it costs to leave a unit's natural successor for another one."""
+"""What it costs to leave a unit's natural successor for another one.
+
+The costs were settled together on 27 real recordings; only their proportions matter.
+"""
 
 from dataclasses import dataclass
 

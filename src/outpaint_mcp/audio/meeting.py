@@ -17,6 +17,7 @@ _FADE_SECONDS, _LIKE_FADE_SECONDS, _LIKE = 0.045, 0.030, 0.5
 _ATTACK_FADE_SECONDS, _ATTACK_DB = 0.006, 9.0
 _REST_SECONDS, _REST_FADE_SECONDS = 0.06, 0.25
 _GAP_SECONDS, _GAP_FADE_SECONDS = 0.0005, 0.004
+_SETTLE_SECONDS = 0.005
 _SHORTEST_FADE_FRAMES = 8
 RELEASE_SECONDS = 3.0
 
@@ -48,9 +49,9 @@ def ring_out(outlook: Outlook) -> Ringing:
     rate, source = outlook.sample_rate, outlook.samples
     rest = _rest_frames(outlook)
     if rest > _REST_SECONDS * rate:
-        return _silence(source, min(rest, int(_REST_FADE_SECONDS * rate)))
+        return _silence(source, min(rest, int(_REST_FADE_SECONDS * rate)), rate)
     if rest > _GAP_SECONDS * rate:  # an encoder's gap is not to be widened
-        return _silence(source, max(_SHORTEST_FADE_FRAMES, int(_GAP_FADE_SECONDS * rate)))
+        return _silence(source, max(_SHORTEST_FADE_FRAMES, int(_GAP_FADE_SECONDS * rate)), rate)
     fade = min(int(_FADE_SECONDS * rate), len(source))
     tail = extrapolate(source[-int(_PAST_SECONDS * rate) :], fade, rate)
     # an attack on the source's first frame masks a short fade
@@ -59,8 +60,10 @@ def ring_out(outlook: Outlook) -> Ringing:
     return Ringing(tail, min(len(tail), int(_LIKE_FADE_SECONDS * rate)))
 
 
-def _silence(source: Samples, frames: int) -> Ringing:
-    return Ringing(np.zeros((frames, source.shape[1]), np.float32), frames)
+def _silence(source: Samples, frames: int, sample_rate: int) -> Ringing:
+    """Silence, come to from whatever small value the source stops at: no step, however faint."""
+    decay = np.exp(-np.arange(1, frames + 1) / (_SETTLE_SECONDS * sample_rate)).astype(np.float32)
+    return Ringing(decay[:, None] * source[-1], frames)
 
 
 def _rest_frames(outlook: Outlook) -> int:

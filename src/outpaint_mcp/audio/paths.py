@@ -1,6 +1,7 @@
 """The cheapest path through the units: exact cost-to-go, then a beam that remembers what was heard.
 
-One global programme in the spirit of Wenner et al. 2013, with repetition charged to the path.
+One global programme in the spirit of Wenner et al. 2013, with repetition charged to the path. Costs are on the
+scale of `leaps`, memories in units.
 """
 
 from dataclasses import dataclass

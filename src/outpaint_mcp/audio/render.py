@@ -49,7 +49,7 @@ class _Piece:
 def splice(outlook: Outlook, course: Course, frames: int, on_progress: Progress) -> Splice:
     """Render a course; what is too long for the asked frames is cut away at the far end."""
     material = outlook.material
-    pieces = _pieces(material, outlook.music, course)
+    pieces = _pieces(material, outlook.music, course, lambda done: on_progress(done / 2))
     total = sum(piece.stop - piece.start for piece in pieces)
     room = max(total, frames)
     at, crop = (room - total, room - frames) if outlook.backwards else (0, 0)
@@ -61,7 +61,7 @@ def splice(outlook: Outlook, course: Course, frames: int, on_progress: Progress)
         if index:
             seams.append(at - crop)
         at += piece.stop - piece.start
-        on_progress((index + 1) / len(pieces))
+        on_progress(0.5 + 0.5 * (index + 1) / len(pieces))
     return Splice(
         canvas[crop : crop + frames],
         tuple(cropped for segment in segments if (cropped := _crop(segment, frames)) is not None),
@@ -79,7 +79,7 @@ def _crop(segment: Segment, frames: int) -> Segment | None:
     return Segment(start, segment.source_frame + start - segment.extension_frame, stop - start)
 
 
-def _pieces(material: Material, music: Music, course: Course) -> list[_Piece]:
+def _pieces(material: Material, music: Music, course: Course, on_progress: Progress) -> list[_Piece]:
     """Find every handover, then the fades that fit and the gains that keep the level."""
     spans = [list(run) for run in course.runs]
     fades = []
@@ -89,6 +89,7 @@ def _pieces(material: Material, music: Music, course: Course) -> list[_Piece]:
             handover = Handover(this[1], min(max(following[0], 0), following[1] - 1), handover.fade_frames)
         this[1], following[0] = handover.leave, handover.enter
         fades.append(handover.fade_frames)
+        on_progress(len(fades) / len(spans))
     halves = [
         max(0, min(fade, a[1] - a[0], b[1] - b[0], 2 * b[0], 2 * (len(material.samples) - a[1])) // 2)
         for fade, (a, b) in zip(fades, pairwise(spans), strict=True)

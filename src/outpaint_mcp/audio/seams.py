@@ -68,11 +68,16 @@ def usual_limits(
     step = loudness_db(heard, places, places + loudness) - loudness_db(heard, places - loudness, places)
     change = 1 - likeness(harmony(heard, places - second, places), harmony(heard, places, places + second))
     return Limits(
-        flux_db=float(np.percentile(flux, _UNUSUAL_PERCENT)),
-        click=_CLICK_TOLERANCE * float(np.percentile(clicks, _CLICK_PERCENT)),
-        loudness_db=float(np.percentile(np.abs(step), _UNUSUAL_PERCENT)),
-        harmony=float(np.percentile(change, _UNUSUAL_PERCENT)),
+        flux_db=_most(flux, _UNUSUAL_PERCENT),
+        click=_CLICK_TOLERANCE * _most(clicks, _CLICK_PERCENT),
+        loudness_db=_most(np.abs(step), _UNUSUAL_PERCENT),
+        harmony=_most(change, _UNUSUAL_PERCENT),
     )
+
+
+def _most(values: Floats | list[float], percent: float) -> float:
+    """A percentile, above zero so that it can be a divisor."""
+    return float(np.percentile(values, percent)) + 1e-9
 
 
 def click_near(samples: Samples, frame: int, sample_rate: int, weights: Floats) -> float:
