@@ -10,7 +10,8 @@ test: .venv  ## the tests alone
 	.venv/bin/pytest -q -n 2 --ignore tests/test_house.py
 
 build: .venv  ## wheel and source distribution in dist/
-	.venv/bin/pip wheel -q --no-deps -w dist .
+	.venv/bin/pip install -q build
+	.venv/bin/python -m build
 
 .venv: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -52,6 +52,16 @@ def test_a_missing_folder_is_made_for_its_owner_alone(path: Path) -> None:
     assert path.parent.stat().st_mode & 0o077 == 0
 
 
+def test_a_file_in_a_folder_that_others_may_read_is_its_owners_alone(path: Path) -> None:
+    path.parent.mkdir(mode=0o755)
+    opened = Database(path)
+    with opened.write() as connection:
+        connection.execute("CREATE TABLE notes (text TEXT NOT NULL)")
+    for each in path.parent.glob("*.sqlite3*"):
+        assert each.stat().st_mode & 0o077 == 0, each
+    opened.close()
+
+
 def test_what_was_written_is_there_when_the_file_is_opened_again(database: Database, path: Path) -> None:
     add(database, "kept")
     database.close()

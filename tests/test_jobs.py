@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outpaint_mcp.database import Database
-from outpaint_mcp.errors import RequestNotFound
+from outpaint_mcp.errors import ProviderUnavailable, RequestNotFound, StorageFailed
 from outpaint_mcp.local.jobs import MAX_ATTEMPTS, Job, Jobs
 from outpaint_mcp.local.presence import Presence
 from outpaint_mcp.models import CancelOutcome, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
@@ -117,13 +117,6 @@ def test_an_outcome_is_there_once_a_job_is_completed(jobs: Jobs) -> None:
     assert jobs.status("a").status is Status.COMPLETED
 
 
-def test_where_the_source_came_from_is_forgotten_at_the_end(jobs: Jobs, database: Database) -> None:
-    add(jobs, "a")
-    jobs.end(claim(jobs), "here", Status.COMPLETED, outcome={})
-    with database.read() as connection:
-        assert connection.execute("SELECT source FROM jobs").fetchone()["source"] == ""
-
-
 def test_a_queued_job_is_cancelled_at_once_and_never_claimed(jobs: Jobs) -> None:
     add(jobs, "a")
     assert jobs.cancel("a") is CancelOutcome.CANCELLED
@@ -176,7 +169,7 @@ def test_a_server_that_was_given_up_cannot_change_what_another_has_taken_over(jo
     assert jobs.is_unwanted(lost, "slow")
     assert jobs.advance(lost, "slow", 0.9, "late") is True
     jobs.end(lost, "slow", Status.FAILED, error="late")
-    jobs.hand_back(lost, "slow")
+    jobs.hand_back("slow")
     seen = jobs.status("a")
     assert (seen.status, seen.step, seen.error) == (Status.IN_PROGRESS, "", None)
 
@@ -194,20 +187,130 @@ def test_a_job_that_takes_its_server_down_every_time_is_given_up_with_the_reason
 def test_a_job_handed_back_in_good_order_has_not_used_an_attempt(jobs: Jobs) -> None:
     add(jobs, "a")
     for _ in range(2 * MAX_ATTEMPTS):
-        jobs.hand_back(claim(jobs), "here")
+        claim(jobs)
+        jobs.hand_back("here")
     assert claim(jobs).attempts == 1
 
 
-@pytest.mark.parametrize("leaving", ["killed", "in good order"])
+def test_a_server_that_leaves_hands_back_all_it_has_and_nothing_else(jobs: Jobs) -> None:
+    add(jobs, "a", "b", "c", "d")
+    jobs.end(claim(jobs), "here", Status.COMPLETED, outcome={})
+    claim(jobs)
+    claim(jobs, "there")
+    claim(jobs)
+    jobs.hand_back("here")
+    assert [jobs.status(name).queue_position for name in "abcd"] == [None, 1, None, 2]
+    assert jobs.servers_at_work() == {"there"}
+
+
+@pytest.mark.parametrize("leaving", ["killed", "killed for the last time", "in good order"])
 def test_an_unwanted_job_whose_server_leaves_is_cancelled(jobs: Jobs, leaving: str) -> None:
     add(jobs, "a")
-    job = claim(jobs)
+    if leaving == "killed for the last time":
+        for _ in range(MAX_ATTEMPTS - 1):
+            claim(jobs)
+            jobs.take_back(["here"])
+    claim(jobs)
     jobs.cancel("a")
-    if leaving == "killed":
-        jobs.take_back(["here"])
+    if leaving == "in good order":
+        jobs.hand_back("here")
     else:
-        jobs.hand_back(job, "here")
+        jobs.take_back(["here"])
+    assert (jobs.status("a").status, jobs.status("a").error) == (Status.CANCELLED, None)
+
+
+def _cancel_queued(jobs: Jobs) -> None:
+    jobs.cancel("a")
+
+
+def _complete(jobs: Jobs) -> None:
+    jobs.end(claim(jobs), "here", Status.COMPLETED, outcome={})
+
+
+def _cancel_and_be_killed(jobs: Jobs) -> None:
+    claim(jobs)
+    jobs.cancel("a")
+    jobs.take_back(["here"])
+
+
+def _cancel_and_leave(jobs: Jobs) -> None:
+    claim(jobs)
+    jobs.cancel("a")
+    jobs.hand_back("here")
+
+
+def _cancel_while_its_server_sleeps(jobs: Jobs) -> None:
+    claim(jobs)
+    jobs.cancel("a")
+    jobs.cancel_without_its_server("a")
+
+
+def _be_killed_every_time(jobs: Jobs) -> None:
+    for _ in range(MAX_ATTEMPTS):
+        claim(jobs)
+        jobs.take_back(["here"])
+
+
+@pytest.mark.parametrize(
+    "come_to_an_end",
+    [
+        _cancel_queued,
+        _complete,
+        _cancel_and_be_killed,
+        _cancel_and_leave,
+        _cancel_while_its_server_sleeps,
+        _be_killed_every_time,
+    ],
+)
+def test_every_way_to_an_end_forgets_where_the_source_came_from(
+    jobs: Jobs, database: Database, come_to_an_end: Callable[[Jobs], None]
+) -> None:
+    add(jobs, "a")
+    come_to_an_end(jobs)
+    assert jobs.status("a").status.is_final
+    with database.read() as connection:
+        row = connection.execute("SELECT source, server_id FROM jobs").fetchone()
+    assert tuple(row) == ("", None)
+
+
+def test_a_job_that_waits_for_another_start_still_knows_its_source(jobs: Jobs) -> None:
+    add(jobs, "a")
+    claim(jobs)
+    jobs.take_back(["here"])
+    claim(jobs)
+    jobs.hand_back("here")
+    assert claim(jobs).source == "/song.wav"
+
+
+def test_a_running_job_is_ended_without_its_server_only_if_somebody_asked_for_it(jobs: Jobs) -> None:
+    add(jobs, "a")
+    job = claim(jobs)
+    jobs.cancel_without_its_server("a")
+    assert jobs.status("a").status is Status.IN_PROGRESS
+    jobs.cancel("a")
+    jobs.cancel_without_its_server("a")
+    jobs.end(job, "here", Status.COMPLETED, outcome={})  # its server wakes up
     assert jobs.status("a").status is Status.CANCELLED
+    assert jobs.is_unwanted(job, "here")
+
+
+def test_a_request_that_was_given_up_has_failed_and_is_refused_if_it_still_comes(
+    jobs: Jobs, elsewhere: Jobs
+) -> None:
+    elsewhere.give_up("late")
+    with pytest.raises(ProviderUnavailable, match="submit it again"):
+        add(jobs, "late")
+    assert jobs.status("late").status is Status.FAILED
+    assert "Nothing was made" in (jobs.status("late").error or "")
+    assert jobs.claim("here", most_running=9) is None
+
+
+def test_a_request_that_came_in_time_cannot_be_given_up(jobs: Jobs, elsewhere: Jobs) -> None:
+    add(jobs, "in time")
+    elsewhere.give_up("in time")
+    jobs.end(claim(jobs), "here", Status.COMPLETED, outcome={})
+    elsewhere.give_up("in time")
+    assert jobs.status("in time").status is Status.COMPLETED
 
 
 def test_a_server_is_alive_until_it_closes(tmp_path: Path) -> None:
@@ -219,3 +322,21 @@ def test_a_server_is_alive_until_it_closes(tmp_path: Path) -> None:
     assert one.dead_among([]) == set()
     one.close()
     assert list((tmp_path / "servers").glob("*.lock")) == []
+
+
+def test_a_sign_of_life_may_be_given_in_one_thread_and_ended_in_another(tmp_path: Path) -> None:
+    begun: list[Presence] = []
+    thread = threading.Thread(target=lambda: begun.append(Presence(tmp_path / "servers")))
+    thread.start()
+    thread.join()
+    (one,), other = begun, Presence(tmp_path / "servers")
+    assert other.dead_among([one.server_id]) == set()
+    one.close()
+    assert other.dead_among([one.server_id]) == {one.server_id}
+    other.close()
+
+
+def test_a_folder_that_cannot_hold_signs_of_life_is_told(tmp_path: Path) -> None:
+    (tmp_path / "servers").write_text("in the way")
+    with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
+        Presence(tmp_path / "servers")

@@ -13,7 +13,7 @@ import anyio
 import pytest
 import soundfile
 
-from outpaint_mcp.errors import RequestNotFound, SourceError
+from outpaint_mcp.errors import ProviderUnavailable, RequestNotFound, SourceError
 from outpaint_mcp.local.provider import open_local_provider
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
@@ -49,10 +49,20 @@ def source(song: Path) -> Source:
     return LocalFile(song)
 
 
-async def submit(
-    provider: Provider, source: Source, *, before: float = 0, after: float = 1, seed: int = -1
+def new_id() -> str:
+    return f"op_{secrets.token_hex(10)}"
+
+
+async def submit(  # noqa: PLR0913 - what a request says
+    provider: Provider,
+    source: Source,
+    *,
+    before: float = 0,
+    after: float = 1,
+    seed: int = -1,
+    request_id: str | None = None,
 ) -> str:
-    request_id = f"op_{secrets.token_hex(10)}"
+    request_id = request_id or new_id()
     request = OutpaintRequest.of(
         audio="as resolved",
         tags="lofi",
@@ -209,6 +219,27 @@ async def test_a_finished_request_is_not_cancellable_and_keeps_its_result(
 async def test_an_unknown_request_is_not_found(provider: Provider, method: str) -> None:
     with pytest.raises(RequestNotFound):
         await getattr(provider, method)("op_00000000000000000000")
+
+
+async def test_a_request_that_was_given_up_has_failed_and_is_not_taken_on_any_more(
+    provider: Provider, source: Source
+) -> None:
+    request_id = new_id()
+    await provider.give_up(request_id)
+    with pytest.raises(ProviderUnavailable, match="submit it again"):
+        await submit(provider, source, request_id=request_id)
+    seen = await provider.status(request_id)
+    assert seen.status is Status.FAILED
+    assert seen.error
+    assert await provider.cancel(request_id) is CancelOutcome.NOT_CANCELLABLE
+
+
+async def test_a_request_that_was_taken_on_cannot_be_given_up(provider: Provider, source: Source) -> None:
+    request_id = await submit(provider, source)
+    await provider.give_up(request_id)
+    await made(provider, request_id)
+    await provider.give_up(request_id)
+    assert (await provider.status(request_id)).status is Status.COMPLETED
 
 
 async def test_what_was_delivered_can_be_discarded_more_than_once(provider: Provider, source: Source) -> None:

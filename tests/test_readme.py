@@ -34,7 +34,9 @@ def _tool_doc(name: str, description: str, parameters: dict[str, Any]) -> str:
 
 
 def _type(schema: dict[str, Any]) -> str:
-    bounds = [f"{schema[bound]:g}" for bound in ("minimum", "maximum") if bound in schema]
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    bounds = [f"{schema[bound]:,.0f}" for bound in ("minimum", "maximum") if bound in schema]
     return str(schema["type"]) + (f", {' to '.join(bounds)}" if bounds else "")
 
 

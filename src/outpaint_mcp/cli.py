@@ -6,10 +6,12 @@ import argparse
 import asyncio
 import dataclasses
 import gc
-import ipaddress
+import json
 import os
+import socket
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,8 +19,9 @@ from outpaint_mcp import __version__, errors
 from outpaint_mcp.config import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from outpaint_mcp.desk import Desk
     from outpaint_mcp.models import RequestList, ResultReport
     from outpaint_mcp.provider import ProviderStatus
 
@@ -42,10 +45,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         sys.exit(parsed.run(parsed, Settings.from_env(os.environ)))
     except errors.OutpaintError as exc:
-        print(f"outpaint-mcp: {exc}", file=sys.stderr)
+        if getattr(parsed, "json", False):
+            print(json.dumps({"error": str(exc)}, ensure_ascii=False))
+        print(f"outpaint-mcp: {_for_a_person(str(exc))}", file=sys.stderr)
         sys.exit(next(code for kind, code in _EXIT_CODES.items() if isinstance(exc, kind)))
     except KeyboardInterrupt:
+        print("outpaint-mcp: cancelled.", file=sys.stderr)
         sys.exit(_CANCELLED_EXIT_CODE)
+
+
+def _for_a_person(message: str) -> str:
+    """Name the command line's options where the tools' arguments are named."""
+    for name, option in (("extend_before_duration", "--before"), ("extend_after_duration", "--after")):
+        message = message.replace(name, option)
+    return message
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,8 +72,10 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve MCP over stdio, or over Streamable HTTP with --http")
     serve.add_argument("--http", action="store_true", help="Streamable HTTP instead of stdio")
-    serve.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (%(default)s)")
-    serve.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="with --http: loopback address to listen on (%(default)s)"
+    )
+    serve.add_argument("--port", type=int, default=8000, help="with --http: port to listen on (%(default)s)")
     serve.set_defaults(run=_serve)
 
     extend = commands.add_parser("extend", help="make one recording longer and wait for it")
@@ -76,11 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     extend.add_argument(
         "--seed", type=int, default=-1, help="the same seed gives the same take (%(default)s: any)"
     )
-    extend.add_argument(
-        "--output", type=Path, metavar="PLACE", help="folder, or file name, for the longer file"
-    )
-    extend.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_delivery(extend)
     extend.set_defaults(run=_extend)
+
+    get = commands.add_parser("get", help="wait for an earlier request and deliver its longer file")
+    get.add_argument("request_id", metavar="ID", help="as extend, list or an assistant gave it")
+    _add_delivery(get)
+    get.set_defaults(run=_get)
 
     list_ = commands.add_parser("list", help="list the requests, newest first")
     list_.add_argument("--limit", type=int, default=20, help="at most so many (%(default)s)")
@@ -95,88 +112,153 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_delivery(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="PLACE",
+        help="folder or file name for the longer file; it is WAV or FLAC, as the source warrants",
+    )
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
 def _serve(parsed: argparse.Namespace, settings: Settings) -> int:
-    if parsed.http and not _is_loopback(parsed.host):
-        raise errors.ConfigError(
-            f"--host {parsed.host} can be reached from other machines, and nothing here checks who calls yet."
-            " Use a loopback address (127.0.0.1, ::1, localhost), and a tunnel with its own login where it"
-            " has to be reached from elsewhere."
-        )
+    if parsed.http:
+        _check_address(parsed.host, parsed.port)
     # Half of the start is the SDK making objects that live as long as the process.
     gc.disable()
-    from outpaint_mcp.server import build_server  # noqa: PLC0415 - loads the SDK
+    from outpaint_mcp.server import build_server, run_stdio  # noqa: PLC0415 - loads the SDK
 
-    server = build_server(settings)
     gc.freeze()
     gc.enable()
     if not parsed.http:
         if sys.stdin.isatty():
-            print("outpaint-mcp: speaking MCP on stdin and stdout; see --help for commands.", file=sys.stderr)
-        server.run("stdio")
-        return 0
+            print(
+                "outpaint-mcp: speaking MCP on stdin and stdout; Ctrl-C ends, --help tells.", file=sys.stderr
+            )
+        run_stdio(settings)
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     print(f"outpaint-mcp: Streamable HTTP at http://{host}:{parsed.port}/mcp", file=sys.stderr)
-    server.run("streamable-http", host=parsed.host, port=parsed.port)
+    build_server(settings).run("streamable-http", host=parsed.host, port=parsed.port)
     return 0
 
 
-def _is_loopback(host: str) -> bool:
+def _check_address(host: str, port: int) -> None:
+    """See that the address may be listened on, and can be.
+
+    Raises:
+        ConfigError: it may not, or cannot.
+    """
+    # Only for these does the SDK check who calls; 127.0.0.2 is as local, but open to any web page.
+    if host not in {"127.0.0.1", "localhost", "::1"}:
+        raise errors.ConfigError(
+            f"--host {host} is not served: nothing here checks yet who calls there. Use a loopback address (127.0.0.1,"
+            " ::1 or localhost), and a tunnel with its own login where it has to be reached from elsewhere."
+        )
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except (OSError, OverflowError) as exc:
+        raise errors.ConfigError(
+            f"Port {port} cannot be listened on ({exc}). Choose another --port."
+        ) from exc
 
 
 def _extend(parsed: argparse.Namespace, settings: Settings) -> int:
     from outpaint_mcp.journal import is_request_id  # noqa: PLC0415 - loads pydantic
-
-    audio = parsed.source
-    if "://" not in audio and not audio.startswith("data:") and not is_request_id(audio):
-        # Who names a file at a terminal may read it.
-        path = Path(audio).expanduser().absolute()
-        audio = str(path)
-        settings = dataclasses.replace(settings, input_dirs=(*settings.input_dirs, path.parent))
-    target = None
-    if parsed.output is not None:
-        output = parsed.output.expanduser().absolute()
-        if output.is_dir() or not output.suffix:
-            settings = dataclasses.replace(settings, output_dir=output)
-        else:
-            target = output
-    report = asyncio.run(_extend_and_wait(parsed, audio, settings, target))
-    if parsed.json:
-        print(report.model_dump_json(exclude_none=True, indent=2))
-    elif report.path is not None:
-        print(report.path)
-        print(report.message, file=sys.stderr)
-    if report.error is not None:
-        raise errors.GenerationFailed(report.error)
-    return 0 if report.path is not None else _CANCELLED_EXIT_CODE
-
-
-async def _extend_and_wait(
-    parsed: argparse.Namespace, audio: str, settings: Settings, target: Path | None
-) -> ResultReport:
-    from outpaint_mcp.desk import open_desk  # noqa: PLC0415 - loads pydantic
     from outpaint_mcp.models import OutpaintRequest  # noqa: PLC0415
+    from outpaint_mcp.sources.paths import path_of_file_url  # noqa: PLC0415
 
     request = OutpaintRequest.of(
-        audio=audio,
+        audio=parsed.source,
         tags=parsed.tags,
         extend_before_duration=parsed.before,
         extend_after_duration=parsed.after,
         lyrics=parsed.lyrics,
         seed=parsed.seed,
     )
+    audio = parsed.source
+    if audio.startswith("file:"):
+        audio = path_of_file_url(audio)
+    if "://" not in audio and not audio.startswith("data:") and not is_request_id(audio):
+        # Who names a file at a terminal may read it.
+        path = Path(audio).expanduser().absolute()
+        if not path.exists():
+            raise errors.SourceUnreachable(f"There is no file {path}.")
+        audio = str(path)
+        settings = dataclasses.replace(settings, input_dirs=(*settings.input_dirs, path.parent))
+        request = request.model_copy(update={"audio": audio})
+
+    async def submit(desk: Desk) -> str:
+        return (await desk.submit(request)).request_id
+
+    return _deliver(parsed, settings, submit)
+
+
+def _get(parsed: argparse.Namespace, settings: Settings) -> int:
+    async def given(_desk: Desk) -> str:
+        return str(parsed.request_id)
+
+    return _deliver(parsed, settings, given)
+
+
+def _deliver(parsed: argparse.Namespace, settings: Settings, begin: Callable[[Desk], Awaitable[str]]) -> int:
+    """Wait for a request and print where its longer file is."""
+    settings, target = _place(parsed.output, settings)
+    report = asyncio.run(_wait(settings, begin, target, cancels=parsed.run is _extend))
+    if report.error is not None:
+        raise errors.GenerationFailed(report.error)
+    if parsed.json:
+        print(report.model_dump_json(exclude_none=True, indent=2))
+    elif report.path is not None:
+        print(report.path)
+        print(report.message, file=sys.stderr)
+    return 0 if report.path is not None else _CANCELLED_EXIT_CODE
+
+
+def _place(output: Path | None, settings: Settings) -> tuple[Settings, Path | None]:
+    """Find out what `--output` means, before any work is done for a place that cannot be used.
+
+    Raises:
+        InvalidRequest: a format that is not made.
+        DeliveryFailed: something lies there, or nothing can be written there.
+    """
+    if output is None:
+        return settings, None
+    output = output.expanduser().absolute()
+    is_folder = output.is_dir() or not output.suffix
+    if output.suffix.lower() in {".mp3", ".ogg", ".opus", ".m4a", ".aac"} and not is_folder:
+        raise errors.InvalidRequest(
+            f"{output.name}: longer files are WAV or FLAC, so that nothing of the source is lost. Name it .flac, or"
+            " name a folder."
+        )
+    if not is_folder:
+        for taken in {output, output.with_suffix(".wav"), output.with_suffix(".flac")}:
+            if taken.exists():
+                raise errors.DeliveryFailed(f"{taken} is there already, and nothing is overwritten.")
+    folder = output if is_folder else output.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise errors.DeliveryFailed(f"{folder} cannot be made: {exc.strerror or exc}.") from exc
+    if not os.access(folder, os.W_OK):
+        raise errors.DeliveryFailed(f"{folder} cannot be written to.")
+    return (dataclasses.replace(settings, output_dir=folder), None) if is_folder else (settings, output)
+
+
+async def _wait(
+    settings: Settings, begin: Callable[[Desk], Awaitable[str]], target: Path | None, *, cancels: bool
+) -> ResultReport:
+    from outpaint_mcp.desk import open_desk  # noqa: PLC0415 - loads pydantic
+
     async with open_desk(settings) as desk:
-        submission = await desk.submit(request)
+        request_id = await begin(desk)
         bar = _Bar(shown=sys.stderr.isatty())
         try:
-            return await desk.result(
-                submission.request_id, wait_seconds=float("inf"), on_update=bar.show, target=target
-            )
-        except asyncio.CancelledError:  # Ctrl-C: whoever waits at a terminal means the work as well
-            await desk.cancel(submission.request_id)
+            return await desk.result(request_id, wait_seconds=float("inf"), on_update=bar.show, target=target)
+        except asyncio.CancelledError:
+            if cancels:  # Ctrl-C: whoever began the work at a terminal means the work, not the wait
+                await desk.cancel(request_id)
             raise
         finally:
             bar.close()
@@ -192,41 +274,45 @@ class _Bar:
         self._since = time.monotonic()
 
     async def show(self, seen: ProviderStatus) -> None:
+        from outpaint_mcp.watch import in_words  # noqa: PLC0415 - loads pydantic
+
         if self._shown:
-            share = seen.progress or 0.0
-            done = round(share * self._WIDTH)
-            words = f"{seen.queue_position} in line" if seen.queue_position else seen.step
+            done = round((seen.progress or 0.0) * self._WIDTH)
             bar = "#" * done + "." * (self._WIDTH - done)
-            line = f"[{bar}] {share:4.0%} {time.monotonic() - self._since:4.0f} s  {words}"
-            print(f"\r{line:<70}", end="", file=sys.stderr, flush=True)
+            line = f"[{bar}] {time.monotonic() - self._since:3.0f} s  {in_words(seen)}"
+            print(f"\r{line:<79.79}", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._shown:
-            print("\r" + " " * 70, end="\r", file=sys.stderr, flush=True)
+            print("\r" + " " * 79, end="\r", file=sys.stderr, flush=True)
 
 
 def _list(parsed: argparse.Namespace, settings: Settings) -> int:
     from outpaint_mcp.desk import open_desk  # noqa: PLC0415 - loads pydantic
 
     async def listed() -> RequestList:
-        async with open_desk(settings) as desk:
+        async with open_desk(settings, runs=False) as desk:
             return await desk.list(limit=parsed.limit)
 
     found = asyncio.run(listed())
     if parsed.json:
         print(found.model_dump_json(exclude_none=True, indent=2))
         return 0
+    if not found.requests:
+        print("No requests yet.", file=sys.stderr)
     for each in found.requests:
+        made = datetime.fromisoformat(each.created_at).astimezone()
         added = f"{each.extend_before_duration:g}+{each.extend_after_duration:g} s"
         where = each.path or each.error or each.title
-        print(f"{each.created_at[:16]}  {each.request_id}  {each.status:<11}  {added:>10}  {where}")
+        if each.status == "completed" and each.path is None:
+            where = f"{each.title}: outpaint-mcp get {each.request_id}"
+        print(f"{made:%Y-%m-%d %H:%M}  {each.request_id}  {each.status:<11}  {added:>10}  {where}")
     return 0
 
 
 def _demo(parsed: argparse.Namespace, settings: Settings) -> int:
     from outpaint_mcp.demo import run_demo  # noqa: PLC0415 - loads the SDK
 
-    folder = parsed.output.expanduser().absolute() if parsed.output else settings.output_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    asyncio.run(run_demo(folder))
+    settings, _ = _place(parsed.output or settings.output_dir, settings)
+    asyncio.run(run_demo(settings.output_dir))
     return 0

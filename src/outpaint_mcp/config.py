@@ -88,7 +88,14 @@ def _default_input_dirs() -> tuple[Path, ...]:
     from platformdirs import PlatformDirs  # noqa: PLC0415 - only where a default is needed
 
     dirs = PlatformDirs()
-    return (dirs.user_music_path, dirs.user_downloads_path, dirs.user_desktop_path, dirs.user_documents_path)
+    folders = (
+        dirs.user_music_path,
+        dirs.user_downloads_path,
+        dirs.user_desktop_path,
+        dirs.user_documents_path,
+    )
+    # A desktop that has one of these not names the home folder instead, and with it every secret there.
+    return tuple(folder for folder in folders if not Path.home().is_relative_to(folder))
 
 
 def _music_dir() -> Path:

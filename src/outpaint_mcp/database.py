@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # A writer holds the file for milliseconds; whoever waits longer than this meets a broken disk.
-_BUSY_TIMEOUT_SECONDS = 30
+_BUSY_TIMEOUT_SECONDS = 10
 
 # Each script brings the file from one version to the next; only ever add to the end.
 _MIGRATIONS = (
@@ -70,6 +70,22 @@ _MIGRATIONS = (
 )
 
 
+@contextmanager
+def told(folder: Path) -> Iterator[None]:
+    """Say what is wrong with the data folder, and how to mend it, where something is.
+
+    Raises:
+        StorageFailed: the block could not use it.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError) as exc:
+        raise StorageFailed(
+            f"The data folder {folder} cannot be used: {exc}. Make room, mend its permissions,"
+            " or set OUTPAINT_DATA_DIR to another folder; then try again."
+        ) from exc
+
+
 class Database:
     """Connections to one SQLite file, one a thread.
 
@@ -88,10 +104,11 @@ class Database:
         self._in_use = 0
         self._is_open = True
         self._changed = threading.Condition()
-        with self._told():
+        with told(path.parent), self._counted():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)  # the folder may have been there, open to others
             # SQLite's own lock does not cover the change to write-ahead mode.
-            with FileLock(path.with_suffix(".lock")):
+            with FileLock(path.with_suffix(".lock"), timeout=_BUSY_TIMEOUT_SECONDS):
                 self._connection().execute("PRAGMA journal_mode = WAL")
                 self._migrate()
 
@@ -113,7 +130,7 @@ class Database:
         Raises:
             StorageFailed: the file cannot be read.
         """
-        with self._told():
+        with told(self._path.parent), self._counted():
             yield self._connection()
 
     @contextmanager
@@ -123,7 +140,7 @@ class Database:
         Raises:
             StorageFailed: the file cannot be written; nothing of the block has happened.
         """
-        with self._told():
+        with told(self._path.parent), self._counted():
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -133,17 +150,6 @@ class Database:
                 if connection.in_transaction:  # SQLite itself rolls back when the disk is full
                     connection.execute("ROLLBACK")
                 raise
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            with self._counted():
-                yield
-        except (sqlite3.Error, OSError) as exc:
-            raise StorageFailed(
-                f"The data folder {self._path.parent} cannot be used: {exc}. Make room, mend its permissions,"
-                " or set OUTPAINT_DATA_DIR to another folder; then try again."
-            ) from exc
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

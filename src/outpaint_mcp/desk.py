@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outpaint_mcp import sources
 from outpaint_mcp.database import Database
-from outpaint_mcp.errors import InvalidRequest, RequestNotFound
+from outpaint_mcp.errors import InvalidRequest, OutpaintError, RequestNotFound
 from outpaint_mcp.journal import Delivery, Entry, Journal, is_request_id
 from outpaint_mcp.local.provider import open_local_provider
 from outpaint_mcp.models import (
@@ -26,7 +26,7 @@ from outpaint_mcp.models import (
     Submission,
 )
 from outpaint_mcp.results import Results
-from outpaint_mcp.watch import Watch
+from outpaint_mcp.watch import Watch, in_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,16 +39,50 @@ _MOST_LISTED = 1_000_000
 
 
 @asynccontextmanager
-async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
-    """Open the journal and the provider for as long as the block lasts."""
+async def open_desk(settings: Settings, *, runs: bool = True) -> AsyncIterator[Desk]:
+    """Open the journal and the provider for as long as the block lasts.
+
+    Args:
+        settings: where things are.
+        runs: whether to carry requests out meanwhile, or only to look.
+
+    Raises:
+        StorageFailed: the data folder cannot be used.
+    """
     database = await asyncio.to_thread(Database, settings.data_dir / "outpaint.sqlite3")
     try:
-        async with open_local_provider(database, settings.data_dir) as provider:
+        async with open_local_provider(database, settings.data_dir, runs=runs) as provider:
             desk = Desk(settings, Journal(database), provider)
-            await desk.tidy()
+            if runs:
+                await desk.tidy()
             yield desk
     finally:
-        database.close()
+        await asyncio.to_thread(database.close)
+
+
+class DeskOnDemand:
+    """A desk that is opened when it is first asked for, and tried again where that failed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._desk: Desk | None = None
+
+    async def __call__(self) -> Desk:
+        """Return the desk.
+
+        Raises:
+            StorageFailed: the data folder cannot be used now.
+        """
+        async with self._opening:
+            if self._desk is None:
+                self._desk = await self._stack.enter_async_context(open_desk(self._settings))
+            return self._desk
+
+    async def close(self) -> None:
+        """Close the desk if it was opened."""
+        await self._stack.aclose()
 
 
 class Desk:
@@ -60,6 +94,7 @@ class Desk:
         self._provider = provider
         self._results = Results(journal, settings.output_dir, settings.data_dir / "locks")
         self._watch = Watch(journal, provider)
+        self._deliveries: dict[str, asyncio.Task[Delivery]] = {}
 
     async def tidy(self) -> None:
         """Throw away what a killed server could not: files the provider keeps of requests that are over."""
@@ -96,13 +131,17 @@ class Desk:
             if source_seconds is None
             else source_seconds + request.extend_before_duration + request.extend_after_duration,
         )
-        await self._provider.submit(entry.request_id, request, source)
+        try:
+            await self._provider.submit(entry.request_id, request, source)
+        except OutpaintError as exc:
+            await asyncio.to_thread(self._journal.note, entry.request_id, Status.FAILED, str(exc))
+            raise
         return Submission(
             request_id=entry.request_id,
             provider=entry.provider,
             status=entry.status,
             expected_duration_seconds=_rounded(entry.expected_duration_seconds),
-            message="Accepted. Call get_outpaint_result with this request_id and wait_seconds=45.",
+            message=_accepted(entry),
         )
 
     async def _earlier(self, request_id: str) -> tuple[Entry, Delivery]:
@@ -111,7 +150,7 @@ class Desk:
         if entry.status is not Status.COMPLETED:
             raise InvalidRequest(
                 f"Request {request_id} is {entry.status}, so it has no result to extend."
-                " Wait until it is completed, or give another source."
+                f" {'Give another source.' if entry.status.is_final else 'Wait until it is completed.'}"
             )
         return entry, await self._deliver(entry)
 
@@ -234,10 +273,22 @@ class Desk:
         """Put a completed request's file into the output folder, once, and find it there ever after."""
         delivery = entry.delivery
         if delivery is None:
-            outcome = await self._provider.result(entry.request_id)
-            delivery = await asyncio.to_thread(self._results.deliver, entry.request_id, outcome, target)
-            await self._provider.discard(entry.request_id)
+            # Shared by all who ask for this request; one who leaves must not end it.
+            delivery = await asyncio.shield(self._delivering(entry.request_id, target))
         await asyncio.to_thread(self._results.find, delivery)
+        return delivery
+
+    def _delivering(self, request_id: str, target: Path | None) -> asyncio.Task[Delivery]:
+        task = self._deliveries.get(request_id)
+        if task is None:
+            task = self._deliveries[request_id] = asyncio.create_task(self._deliver_now(request_id, target))
+            task.add_done_callback(lambda _: self._deliveries.pop(request_id))
+        return task
+
+    async def _deliver_now(self, request_id: str, target: Path | None) -> Delivery:
+        outcome = await self._provider.result(request_id)
+        delivery = await asyncio.to_thread(self._results.deliver, request_id, outcome, target)
+        await self._provider.discard(request_id)
         return delivery
 
 
@@ -245,15 +296,21 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None or not math.isfinite(seconds) else round(seconds, 3)
 
 
+_FETCH = "Call get_outpaint_result with wait_seconds=45 (or 3, where your host cuts calls short)."
+
+
+def _accepted(entry: Entry) -> str:
+    """Say what was taken on and what to do next."""
+    length = entry.expected_duration_seconds
+    lasts = "" if length is None else f" The longer file will last {length:.0f} s."
+    return f"Accepted.{lasts} {_FETCH}"
+
+
 def _advice(entry: Entry, seen: ProviderStatus | None) -> str:
-    """Say in a sentence what to do next."""
+    """Say where a request stands and what to do next."""
     match entry.status:
-        case Status.IN_QUEUE:
-            place = f" ({seen.queue_position} in line)" if seen and seen.queue_position else ""
-            return f"Waiting for its turn{place}. Call again with wait_seconds=45."
-        case Status.IN_PROGRESS:
-            step = f" ({seen.step})" if seen and seen.step else ""
-            return f"In progress{step}. Call again with wait_seconds=45."
+        case Status.IN_QUEUE | Status.IN_PROGRESS:
+            return f"{in_words(seen) if seen else 'Waiting'}. {_FETCH}"
         case Status.COMPLETED:
             return "Completed. Call get_outpaint_result for the file."
         case Status.CANCELLED:

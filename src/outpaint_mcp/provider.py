@@ -68,13 +68,23 @@ class Provider(Protocol):
         """
 
     async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
-        """Take a request on; it outlives this call and this process."""
+        """Take a request on; it outlives this call and this process.
+
+        Raises:
+            ProviderUnavailable: the provider cannot work now, or the request has been given up.
+        """
 
     async def status(self, request_id: str) -> ProviderStatus:
         """Say where a request stands.
 
         Raises:
             RequestNotFound: this provider was never given it.
+        """
+
+    async def give_up(self, request_id: str) -> None:
+        """Settle that a request is never taken on, if it has not been by now; its status is then failed.
+
+        For one whose server may have died before it handed the request over, or may only be slow.
         """
 
     async def result(self, request_id: str) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 import os
@@ -11,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from outpaint_mcp.errors import DeliveryFailed, RequestNotFound, StorageFailed
 from outpaint_mcp.journal import Delivery
@@ -21,6 +20,13 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.journal import Entry, Journal
     from outpaint_mcp.provider import Outcome
+
+
+# What people call an audio file; any other dot in a name belongs to it.
+_AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff"}
+
+# Another process puts a file into its place in a moment, or copies it to a slow disk in a few.
+_LOCK_SECONDS = 20.0
 
 
 class Results:
@@ -62,7 +68,11 @@ class Results:
         try:
             self._locks.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path)
-            lock.acquire()
+            lock.acquire(timeout=_LOCK_SECONDS)
+        except Timeout as exc:
+            raise DeliveryFailed(
+                "Another process is just putting the longer file into its place. Call get_outpaint_result again."
+            ) from exc
         except OSError as exc:
             raise StorageFailed(
                 f"The longer file is ready, but {self._locks.parent} cannot be used: {exc.strerror or exc}."
@@ -100,6 +110,8 @@ class Results:
             planned = Path(entry.planned_path)
             with suppress(OSError):
                 _part_of(planned, entry.request_id).unlink()
+                if not planned.stat().st_size:  # its name was claimed, but the file not yet brought
+                    planned.unlink()
             if _is_same_file(planned, size_bytes=outcome.size_bytes, sha256=outcome.sha256):
                 return planned
         for path in self._places(entry, outcome, target):
@@ -110,15 +122,16 @@ class Results:
                 _put(outcome.path, path, _part_of(path, entry.request_id))
                 return path
         raise DeliveryFailed(
-            f"Something lies at {target} already, and nothing is overwritten. Give another name;"
-            " the longer file is ready and waits."
+            f"Something lies at {path} already, and nothing is overwritten. The longer file is ready and"
+            f" waits: outpaint-mcp get {entry.request_id} --output ANOTHER_NAME."
         )
 
     def _places(self, entry: Entry, outcome: Outcome, target: Path | None) -> Iterator[Path]:
         """Propose places for a file, in the order in which a person would look for it."""
         suffix = outcome.path.suffix
         if target is not None:
-            yield target.with_suffix(suffix)
+            is_audio = target.suffix.lower() in _AUDIO_SUFFIXES
+            yield target.with_suffix(suffix) if is_audio else target.with_name(target.name + suffix)
             return
         name = _name_of_result(entry.title, *self._total_added(entry))
         yield self._output_dir / f"{name}{suffix}"
@@ -160,12 +173,9 @@ def _put(source: Path, target: Path, part: Path) -> None:
     try:
         with suppress(FileExistsError):  # a file in the folder's place: the next step fails on it
             target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source, target)
-        except FileExistsError:
-            raise
-        except OSError:
+        if not _link(source, target):  # another disk, or one without hard links
             _copy(source, target, part)
+        _sync_folder(target.parent)  # the provider's own copy goes next
     except FileExistsError:
         raise
     except OSError as exc:
@@ -176,24 +186,38 @@ def _put(source: Path, target: Path, part: Path) -> None:
         ) from exc
 
 
+def _link(source: Path, target: Path) -> bool:
+    """Give a file a second name; False where the disk cannot."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
 def _copy(source: Path, target: Path, part: Path) -> None:
-    """Put a copy there, for folders on another disk or without hard links."""
     try:
         with source.open("rb") as reader, part.open("wb") as writer:
             shutil.copyfileobj(reader, writer, 1 << 20)
             writer.flush()
             os.fsync(writer.fileno())
-        try:
-            os.link(part, target)
-        except FileExistsError:
-            raise
-        except OSError:  # no hard links here (exFAT, some network disks): the next best thing
-            if target.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-            part.rename(target)
+        if not _link(part, target):
+            target.open("xb").close()  # the name is ours, or somebody else's
+            part.replace(target)
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # Windows has no such thing
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _is_same_file(path: Path, *, size_bytes: int, sha256: str) -> bool:

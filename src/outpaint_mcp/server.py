@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+import signal
+import sys
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from mcp.server import MCPServer
 
 from outpaint_mcp import __version__
-from outpaint_mcp.desk import open_desk
+from outpaint_mcp.desk import DeskOnDemand
 from outpaint_mcp.errors import StorageFailed
 from outpaint_mcp.tools import Lifespan, all_tools
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
@@ -36,18 +39,21 @@ Provider: local. It carries the track's own beats on; it is not a generative mod
 Say so when the person asks for a new style, new words or new instruments."""
 
 
-def build_server(settings: Settings) -> MCPServer[Lifespan]:
-    """Build the server; nothing is opened until it runs."""
+def build_server(settings: Settings, *, on_closed: Callable[[], None] = lambda: None) -> MCPServer[Lifespan]:
+    """Build the server; nothing is opened until it runs, and `on_closed` is called when all is closed again."""
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
-        async with AsyncExitStack() as stack:
-            desk: Lifespan
-            try:
-                desk = await stack.enter_async_context(open_desk(settings))
-            except StorageFailed as exc:
-                desk = exc  # a server without tools could not even tell the person what to mend
+        desk = DeskOnDemand(settings)
+        # Requests left over go on at once; what is in the way of that is told when a tool is called,
+        # since a server without tools could not even tell the person what to mend.
+        with suppress(StorageFailed):
+            await desk()
+        try:
             yield desk
+        finally:
+            await desk.close()
+            on_closed()
 
     # A link to pydantic's site in every argument error is nothing an agent can act on.
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
@@ -66,3 +72,32 @@ def _named(folders: Sequence[Path]) -> str:
     """Name the folders, as long as that does not crowd out the rest of the instructions."""
     named = ", ".join(map(str, folders))
     return named if len(named.encode()) <= _MAX_FOLDERS_BYTES else "the folders of OUTPAINT_INPUT_DIRS"
+
+
+def run_stdio(settings: Settings) -> NoReturn:
+    """Serve on stdin and stdout until stdin ends, or a signal does; then leave in good order, at once."""
+    stopped_by = 0
+
+    def leave() -> None:
+        # A thread may still wait for stdin, a host's address or a slow disk; nothing it could bring is of use.
+        sys.stderr.flush()
+        os._exit(128 + stopped_by if stopped_by else 0)
+
+    async def serve() -> None:
+        serving = asyncio.create_task(server.run_stdio_async())
+
+        def stop(number: int) -> None:
+            nonlocal stopped_by
+            stopped_by = number
+            serving.cancel()
+
+        with suppress(NotImplementedError, AttributeError):  # not on Windows
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, stop, number)
+        await serving
+        leave()
+
+    # After a signal the SDK waits for a line on stdin that may never come.
+    server = build_server(settings, on_closed=lambda: leave() if stopped_by else None)
+    asyncio.run(serve())
+    raise AssertionError("leave() does not return")

@@ -14,7 +14,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
-from outpaint_mcp.desk import Desk
+from outpaint_mcp.desk import DeskOnDemand
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.models import (
     NO_BOOL,
@@ -32,6 +32,7 @@ from outpaint_mcp.models import (
     Submission,
     Tags,
 )
+from outpaint_mcp.watch import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container
@@ -44,8 +45,8 @@ MAX_WAIT_SECONDS = 45.0
 # Some hosts give up on a call from which they hear nothing.
 _SIGN_OF_LIFE_SECONDS = 5.0
 
-Lifespan = Desk | OutpaintError
-"""What the server's tools work with: the desk, or why there is none."""
+Lifespan = DeskOnDemand
+"""What the server's tools work with."""
 
 AnyAudio = Annotated[
     Audio,
@@ -89,7 +90,8 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
         lyrics=lyrics,
         seed=seed,
     )
-    return _answer(await _desk(ctx).submit(request))
+    desk = await ctx.request_context.lifespan_context()
+    return _answer(await desk.submit(request))
 
 
 async def get_outpaint_status(
@@ -97,7 +99,8 @@ async def get_outpaint_status(
 ) -> Annotated[CallToolResult, StatusReport]:
     """Say where a request stands: in_queue, in_progress, completed, failed or cancelled. Works for requests made
     days ago or by another process. To get the file, call get_outpaint_result instead; it waits as well."""
-    return _answer(await _desk(ctx).status(request_id, wait_seconds=wait_seconds, on_update=_reporter(ctx)))
+    desk = await ctx.request_context.lifespan_context()
+    return _answer(await desk.status(request_id, wait_seconds=wait_seconds, on_update=_reporter(ctx)))
 
 
 async def get_outpaint_result(
@@ -105,7 +108,8 @@ async def get_outpaint_result(
 ) -> Annotated[CallToolResult, ResultReport]:
     """Deliver the longer file into the output folder and say where it is (path, url, durations, sha256). While the
     request has not ended, says where it stands: call again. Tell the person the path."""
-    report = await _desk(ctx).result(request_id, wait_seconds=wait_seconds, on_update=_reporter(ctx))
+    desk = await ctx.request_context.lifespan_context()
+    report = await desk.result(request_id, wait_seconds=wait_seconds, on_update=_reporter(ctx))
     return _answer(report, *_links(report))
 
 
@@ -114,7 +118,8 @@ async def cancel_outpaint(
 ) -> Annotated[CallToolResult, Cancellation]:
     """Stop a request that has not ended; what was made of it so far is thrown away. A request that has ended stays
     as it is (outcome not_cancellable)."""
-    return _answer(await _desk(ctx).cancel(request_id))
+    desk = await ctx.request_context.lifespan_context()
+    return _answer(await desk.cancel(request_id))
 
 
 async def list_outpaints(
@@ -127,7 +132,8 @@ async def list_outpaints(
 ) -> Annotated[CallToolResult, RequestList]:
     """List requests, newest first, with their states and files, whoever made them and whenever: use it to find a
     lost request_id."""
-    return _answer(await _desk(ctx).list(limit=limit, status=None if status == "any" else Status(status)))
+    desk = await ctx.request_context.lifespan_context()
+    return _answer(await desk.list(limit=limit, status=None if status == "any" else Status(status)))
 
 
 def all_tools() -> list[Tool]:
@@ -179,7 +185,13 @@ def _tool(function: Callable[..., Awaitable[CallToolResult]], annotations: ToolA
     tool.description = " ".join(tool.description.split())
     arguments = tool.fn_metadata.arg_model
     # The SDK drops unknown arguments silently: a mistyped duration would be carried out with the default.
-    arguments.model_config |= {"extra": "forbid", "hide_input_in_errors": True}
+    # The title stands in every argument error, where the agent looks for what it should have written.
+    names = ", ".join(arguments.model_fields)
+    arguments.model_config |= {
+        "extra": "forbid",
+        "hide_input_in_errors": True,
+        "title": f"{tool.name}, which takes {names}",
+    }
     arguments.model_rebuild(force=True)
     tool.parameters = _terse(arguments.model_json_schema(), keep=OutpaintRequest.model_fields)
     tool.fn_metadata.output_schema = _terse(tool.fn_metadata.output_schema or {})
@@ -222,13 +234,6 @@ def _told(function: Callable[..., Awaitable[CallToolResult]]) -> Callable[..., A
     return tool
 
 
-def _desk(ctx: Context[Lifespan, Any]) -> Desk:
-    desk = ctx.request_context.lifespan_context
-    if isinstance(desk, OutpaintError):
-        raise desk
-    return desk
-
-
 def _answer(report: BaseModel, *links: ContentBlock) -> CallToolResult:
     """Say the same twice, as hosts read one or the other: as text and as structure, absent values left out."""
     structure = report.model_dump(mode="json", exclude_none=True)
@@ -261,7 +266,6 @@ def _reporter(ctx: Context[Lifespan, Any]) -> OnUpdate:
         if seen == told and now - told_at < _SIGN_OF_LIFE_SECONDS:
             return
         told, told_at, share = seen, now, max(share + 1e-6, seen.progress or 0.0)
-        words = f"{seen.queue_position} in line" if seen.queue_position else seen.step or str(seen.status)
-        await ctx.report_progress(share, 1.0, words)
+        await ctx.report_progress(share, 1.0, in_words(seen))
 
     return report

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import RequestNotFound
-from outpaint_mcp.models import Status
 from outpaint_mcp.provider import ProviderStatus
 
 if TYPE_CHECKING:
@@ -19,8 +18,17 @@ if TYPE_CHECKING:
     OnUpdate = Callable[[ProviderStatus], Awaitable[None]]
 
 # A request is handed to its provider moments after it was written down. One that its provider does not
-# know after this long was lost with the server that took it.
+# know after this long was lost with the server that took it, or comes too late.
 _HANDOVER_SECONDS = 30.0
+
+
+def in_words(seen: ProviderStatus) -> str:
+    """Say in a few words where a request stands that has not ended."""
+    if seen.queue_position is not None:
+        ahead = seen.queue_position - 1
+        return "Next in the queue" if not ahead else f"In the queue, {ahead} ahead"
+    share = "" if seen.progress is None else f", {seen.progress:.0%} done"
+    return f"In progress ({seen.step}){share}" if seen.step else f"In progress{share}"
 
 
 class Watch:
@@ -76,13 +84,12 @@ class Watch:
         try:
             seen = await self._provider.status(request_id)
         except RequestNotFound:
-            if self._journal.age_seconds(entry) < _HANDOVER_SECONDS:
+            # A clock that was set back makes ages negative: no request waits until it is right again.
+            if abs(self._journal.age_seconds(entry)) < _HANDOVER_SECONDS:
                 seen = ProviderStatus(status=entry.status)
             else:
-                seen = ProviderStatus(
-                    status=Status.FAILED,
-                    error="The server stopped before this was started. Nothing was made; submit it again.",
-                )
+                await self._provider.give_up(request_id)
+                seen = await self._provider.status(request_id)
         if seen.status is not entry.status:
             entry = await asyncio.to_thread(self._journal.note, request_id, seen.status, seen.error)
         if entry.status.is_final:

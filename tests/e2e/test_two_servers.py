@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.e2e.audit import Audit
-from tests.e2e.processes import HAS_PROC, kill, until, workers_of
+from tests.e2e.processes import HAS_PROC, kill, until, workers_of, workers_on
+from tests.e2e.rpc import PATIENCE_SECONDS
 from tests.e2e.sound import check_longer_file
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /proc")
+
+_IN_A_GROUP_OF_ITS_OWN = ["-c", "import os; os.setpgid(0, 0); from outpaint_mcp.cli import main; main([])"]
 
 
 @pytest.fixture
@@ -126,4 +130,37 @@ def test_cancelling_from_another_server_stops_the_worker_and_nothing_else(
     assert here.tool("cancel_outpaint", request_id=waiting)["outcome"] == "not_cancellable"
     assert [path.name for path in settings.output_dir.iterdir()] == ["song, extended 1s after.wav"]
     assert list((settings.data_dir / "jobs").iterdir()) == []
+    audit.check()
+
+
+def test_a_job_whose_server_is_stopped_is_cancelled_by_another_and_gives_its_core_free(
+    start_server: Callable[..., Server], make_song: MakeSong, settings: Settings, audit: Audit
+) -> None:
+    song, long_song = make_song(), make_song("long.wav", seconds=20)
+    stopped, awake = start_server(one_core=True), start_server(one_core=True)
+    running, worker = _hold(stopped, long_song, settings)
+    kill(stopped.process.pid, signal.SIGSTOP)
+    waiting = _submit(awake, song)
+    assert awake.tool("get_outpaint_status", request_id=waiting)["status"] == "in_queue"
+    cancelled = awake.tool("cancel_outpaint", request_id=running)
+    assert (cancelled["outcome"], cancelled["status"]) == ("cancelled", "cancelled")
+    check_longer_file(awake.finished(waiting), song)
+    kill(stopped.process.pid, signal.SIGCONT)
+    until(lambda: worker not in workers_of(settings.data_dir))
+    assert stopped.tool("get_outpaint_status", request_id=running)["status"] == "cancelled"
+    until(lambda: list((settings.data_dir / "jobs").iterdir()) == [])
+    audit.check()
+
+
+def test_a_job_outlives_a_signal_to_everything_its_host_has_started(
+    start_server: Callable[..., Server], make_song: MakeSong, settings: Settings, audit: Audit
+) -> None:
+    long_song = make_song("long.wav", seconds=20)
+    doomed = start_server(one_core=True, arguments=_IN_A_GROUP_OF_ITS_OWN)
+    request_id = _submit(doomed, long_song, seconds=60)
+    until(lambda: workers_on(settings.data_dir, request_id))
+    os.killpg(doomed.process.pid, signal.SIGTERM)
+    doomed.process.wait(PATIENCE_SECONDS)
+    until(lambda: workers_of(settings.data_dir) == [])
+    check_longer_file(start_server().finished(request_id), long_song)
     audit.check()

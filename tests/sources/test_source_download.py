@@ -121,14 +121,14 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, **names: list[str]) -> list[str]
     """Stand in for DNS: names (with `_` for `.`) to addresses; returns the list of names asked for."""
     asked: list[str] = []
 
-    async def getaddrinfo(name: str, port: int, **_: object) -> list[tuple[object, ...]]:
+    def getaddrinfo(name: str, port: int, **_: object) -> list[tuple[object, ...]]:
         asked.append(name)
         addresses = names.get(name.replace(".", "_"))
         if addresses is None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(0, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return asked
 
 

@@ -137,7 +137,7 @@ class Source:
         Raises:
             SourceTooLarge: once more than `max_seconds` were decoded, whatever the header claims.
         """
-        if not self.intact:
+        if not self.intact or not len(out):
             return 0
         try:
             count = len(self._file.read(out=out))

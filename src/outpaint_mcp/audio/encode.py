@@ -71,14 +71,17 @@ def delivery_format(found: Probe) -> DeliveryFormat:
     return DeliveryFormat("FLAC", _FLAC_SUBTYPES.get(found.subtype, "PCM_24"), ".flac")
 
 
+def is_lossless(found: Probe) -> bool:
+    """Whether the source's values lie on a grid, or are floating point by themselves, and so survive exactly."""
+    return found.container == "FLAC" or found.subtype in _WAV_SUBTYPES or found.subtype in _FLAC_SUBTYPES
+
+
 def carrier(found: Probe) -> npt.DTypeLike:
     """Return the type to decode a source in so that `Delivery.write` passes its values on exactly.
 
     Floating point for lossy sources: what they decode to has no integer form until it is rounded.
     """
-    if found.container == "FLAC" or found.subtype in _WAV_SUBTYPES or found.subtype in _FLAC_SUBTYPES:
-        return _stored(delivery_format(found).subtype)
-    return np.float32
+    return _stored(delivery_format(found).subtype) if is_lossless(found) else np.float32
 
 
 def quantise(samples: Samples, subtype: str) -> npt.NDArray[Any]:

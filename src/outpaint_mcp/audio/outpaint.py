@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outpaint_mcp.audio.analysis import Material, analyse
 from outpaint_mcp.audio.continuation import extend
 from outpaint_mcp.audio.decode import Probe, Source, probe
-from outpaint_mcp.audio.encode import Delivery, carrier, seal
+from outpaint_mcp.audio.encode import Delivery, carrier, is_lossless, seal
 from outpaint_mcp.audio.regions import Tail, read_head
 from outpaint_mcp.audio.shapes import Side
 from outpaint_mcp.errors import SourceUnreachable
@@ -38,6 +38,7 @@ class Outpainted:
         container: `WAV`, `RF64` or `FLAC`.
         subtype: the encoding inside, in libsndfile's words.
         source_frames: how many frames of the source are in it, bit for bit.
+        source_lossless: False where it decodes to values without a grid, each rounded once to 24 bits.
         source_intact: False where the source was damaged and ends where decoding it did.
         before_frames: frames of music before the source.
         after_frames: frames of music after it.
@@ -54,6 +55,7 @@ class Outpainted:
     container: str
     subtype: str
     source_frames: int
+    source_lossless: bool
     source_intact: bool
     before_frames: int
     after_frames: int
@@ -125,6 +127,7 @@ def outpaint_file(  # noqa: PLR0913 - one request, each part of it named
         container=delivery.container,
         subtype=delivery.subtype,
         source_frames=decoded.frames,
+        source_lossless=is_lossless(found),
         source_intact=decoded.intact,
         before_frames=before_frames,
         after_frames=after_frames,

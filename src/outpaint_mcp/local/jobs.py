@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from outpaint_mcp.errors import RequestNotFound
+from outpaint_mcp.errors import ProviderUnavailable, RequestNotFound
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.provider import ProviderStatus
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.database import Database
 
-# A job that took its server down this often would only do so again.
-MAX_ATTEMPTS = 3
+# A job that went down with its server this often may be what takes servers down: it needs more memory than
+# the machine has, say. Servers that leave in good order do not count, and few others leave any other way.
+MAX_ATTEMPTS = 5
 _GIVEN_UP = (
     f"The server stopped {MAX_ATTEMPTS} times while this was in progress. Submit it again; if the server"
     " stops again, try a shorter source or extension."
 )
+_NEVER_TAKEN_ON = "The server stopped before this was started. Nothing was made; submit it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +51,15 @@ class Jobs:
         self._database = database
 
     def add(self, job: Job) -> None:
-        """Put a job at the end of the queue."""
+        """Put a job at the end of the queue.
+
+        Raises:
+            ProviderUnavailable: the request has been given up meanwhile.
+        """
         with self._database.write() as connection:
-            connection.execute(
+            added = connection.execute(
                 "INSERT INTO jobs (request_id, status, source, before_seconds, after_seconds, seed)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
                 (
                     job.request_id,
                     Status.IN_QUEUE,
@@ -62,6 +68,19 @@ class Jobs:
                     job.after_seconds,
                     job.seed,
                 ),
+            )
+            if not added.rowcount:
+                raise ProviderUnavailable(
+                    "The server was held up for so long that this was given up. Nothing was made; submit it again."
+                )
+
+    def give_up(self, request_id: str) -> None:
+        """See to it that a request that never got here fails, and is refused if it still comes."""
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT INTO jobs (request_id, status, source, before_seconds, after_seconds, seed, error)"
+                " VALUES (?, ?, '', 0, 0, 0, ?) ON CONFLICT (request_id) DO NOTHING",
+                (request_id, Status.FAILED, _NEVER_TAKEN_ON),
             )
 
     def claim(self, server_id: str, *, most_running: int) -> Job | None:
@@ -90,28 +109,29 @@ class Jobs:
     def take_back(self, server_ids: Iterable[str]) -> None:
         """Put the jobs of servers that died back into the queue, where they were before.
 
-        One that has met this fate too often fails instead.
+        One that has met this fate too often fails instead, and one that nobody wants is cancelled.
         """
         with self._database.write() as connection:
             for server_id in server_ids:
+                _cancel_unwanted(connection, server_id)
                 connection.execute(
-                    "UPDATE jobs SET status = ?, error = ? WHERE server_id = ? AND status = ? AND attempts >= ?",
+                    "UPDATE jobs SET status = ?, error = ?, server_id = NULL, source = ''"
+                    " WHERE server_id = ? AND status = ? AND attempts >= ?",
                     (Status.FAILED, _GIVEN_UP, server_id, Status.IN_PROGRESS, MAX_ATTEMPTS),
                 )
                 connection.execute(
-                    "UPDATE jobs SET server_id = NULL, status = CASE cancel_requested WHEN 1 THEN ? ELSE ? END"
-                    " WHERE server_id = ? AND status = ?",
-                    (Status.CANCELLED, Status.IN_QUEUE, server_id, Status.IN_PROGRESS),
+                    "UPDATE jobs SET status = ?, server_id = NULL WHERE server_id = ? AND status = ?",
+                    (Status.IN_QUEUE, server_id, Status.IN_PROGRESS),
                 )
 
-    def hand_back(self, job: Job, server_id: str) -> None:
-        """Put a job back because its server is leaving in good order; the attempt does not count."""
+    def hand_back(self, server_id: str) -> None:
+        """Put the jobs of a server back that is leaving in good order; the attempt does not count."""
         with self._database.write() as connection:
+            _cancel_unwanted(connection, server_id)
             connection.execute(
-                "UPDATE jobs SET server_id = NULL, attempts = attempts - 1,"
-                " status = CASE cancel_requested WHEN 1 THEN ? ELSE ? END"
-                " WHERE request_id = ? AND server_id = ? AND status = ?",
-                (Status.CANCELLED, Status.IN_QUEUE, job.request_id, server_id, Status.IN_PROGRESS),
+                "UPDATE jobs SET status = ?, server_id = NULL, attempts = attempts - 1"
+                " WHERE server_id = ? AND status = ?",
+                (Status.IN_QUEUE, server_id, Status.IN_PROGRESS),
             )
 
     def advance(self, job: Job, server_id: str, progress: float, step: str) -> bool:
@@ -167,12 +187,21 @@ class Jobs:
             row = _row(connection, request_id)
             if Status(row["status"]).is_final:
                 return CancelOutcome.NOT_CANCELLABLE
+            connection.execute("UPDATE jobs SET cancel_requested = 1 WHERE request_id = ?", (request_id,))
             connection.execute(
-                "UPDATE jobs SET cancel_requested = 1,"
-                " status = CASE status WHEN ? THEN ? ELSE status END WHERE request_id = ?",
-                (Status.IN_QUEUE, Status.CANCELLED, request_id),
+                "UPDATE jobs SET status = ?, source = '' WHERE request_id = ? AND status = ?",
+                (Status.CANCELLED, request_id, Status.IN_QUEUE),
             )
         return CancelOutcome.CANCELLED
+
+    def cancel_without_its_server(self, request_id: str) -> None:
+        """End a job that should have been stopped by now; its server, if it wakes up, finds it gone."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE jobs SET status = ?, server_id = NULL, source = ''"
+                " WHERE request_id = ? AND status = ? AND cancel_requested",
+                (Status.CANCELLED, request_id, Status.IN_PROGRESS),
+            )
 
     def status(self, request_id: str) -> ProviderStatus:
         """Say where a job stands; the queue position counts the jobs of all servers.
@@ -209,6 +238,15 @@ class Jobs:
             raise RequestNotFound(f"Request {request_id} has no result.")
         outcome: dict[str, Any] = json.loads(text)
         return outcome
+
+
+def _cancel_unwanted(connection: sqlite3.Connection, server_id: str) -> None:
+    """End the jobs of a server that somebody wants cancelled, since nobody is left to stop them."""
+    connection.execute(
+        "UPDATE jobs SET status = ?, server_id = NULL, source = ''"
+        " WHERE server_id = ? AND status = ? AND cancel_requested",
+        (Status.CANCELLED, server_id, Status.IN_PROGRESS),
+    )
 
 
 def _row(connection: sqlite3.Connection, request_id: str) -> sqlite3.Row:

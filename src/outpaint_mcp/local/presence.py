@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from outpaint_mcp.database import told
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+# Others hold the gate for as long as it takes to look at a few files.
+_GATE_TIMEOUT_SECONDS = 10
 
 
 class Presence:
@@ -22,16 +27,27 @@ class Presence:
     """
 
     def __init__(self, folder: Path) -> None:
+        """Be alive from here on.
+
+        Raises:
+            StorageFailed: the folder cannot be used.
+        """
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
         self.server_id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = self._lock_of(self.server_id)
-        with FileLock(folder / "gate"):  # nobody takes one for dead that is just being born
-            self._lock.acquire()
-            self.dead_among(lock.stem for lock in folder.glob("*.lock"))
+        with told(folder.parent):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Nobody takes one for dead that is just being born.
+            with FileLock(folder / "gate", timeout=_GATE_TIMEOUT_SECONDS):
+                self._lock.acquire()
+                self.dead_among(lock.stem for lock in folder.glob("*.lock"))
 
     def dead_among(self, server_ids: Iterable[str]) -> set[str]:
-        """Return those of the servers that are no longer alive; their lock files go."""
+        """Return those of the servers that are no longer alive; their lock files go.
+
+        Raises:
+            OSError: a lock could not be tried.
+        """
         return {each for each in server_ids if each != self.server_id and not self._is_alive(each)}
 
     def close(self) -> None:
@@ -50,7 +66,8 @@ class Presence:
         return False
 
     def _lock_of(self, server_id: str) -> FileLock:
-        return FileLock(self._folder / f"{server_id}.lock")
+        # Taken in one thread, let go of in another.
+        return FileLock(self._folder / f"{server_id}.lock", thread_local=False)
 
     def _forget(self, server_id: str) -> None:
         with suppress(OSError):  # a leftover file does no harm: its id is never used again

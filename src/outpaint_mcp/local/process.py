@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -37,19 +38,15 @@ async def call_worker(
     Cancelling the call kills the worker.
 
     Raises:
+        ProviderUnavailable: no worker process can be started.
         OutpaintError: what the worker said went wrong, or that it died and how.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",  # a host's working folder is no place to import from
-        "-m",
-        "outpaint_mcp.local.worker",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL if not _log.isEnabledFor(logging.DEBUG) else None,
-        env=os.environ | SINGLE_THREADED,
-        limit=_MAX_LINE_BYTES,
-    )
+    try:
+        process = await _start_worker()
+    except OSError as exc:
+        raise errors.ProviderUnavailable(
+            f"No worker process can be started: {exc.strerror or exc}. Close other programs, then try again."
+        ) from exc
     assert process.stdin is not None  # noqa: S101 - asked for above
     assert process.stdout is not None  # noqa: S101
     try:
@@ -69,6 +66,24 @@ async def call_worker(
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+async def _start_worker() -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",  # a host's working folder is no place to import from
+        "-m",
+        "outpaint_mcp.local.worker",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL if not _log.isEnabledFor(logging.DEBUG) else None,
+        env=os.environ | SINGLE_THREADED,
+        limit=_MAX_LINE_BYTES,
+        # A signal to the server's whole group (Ctrl-C, a closed terminal, a service manager) is for the
+        # server, which hands its jobs back; a worker that died of it would have failed its job.
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+    )
 
 
 def _epitaph(code: int) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.database import told
+from outpaint_mcp.errors import OutpaintError, SourceError
 from outpaint_mcp.local.jobs import Job, Jobs
 from outpaint_mcp.local.presence import Presence
 from outpaint_mcp.local.process import call_worker
@@ -20,38 +22,51 @@ from outpaint_mcp.provider import Outcome, ProviderStatus
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from outpaint_mcp.database import Database
 
 # The hosted model takes 60 minutes; here a chain of extensions may grow past that.
 MAX_SOURCE_SECONDS = 2 * 3600.0
 
+# Looking at a source reads its head, and at worst the whole of an MP3, once.
+PROBE_SECONDS = 20.0
+
 # A running job is told to stop within a tick, and then only has to be killed.
 _CANCEL_LOOKS = 20
 
 
 @asynccontextmanager
-async def open_local_provider(database: Database, data_dir: Path) -> AsyncIterator[LocalProvider]:
-    """Run the queue for as long as the block lasts; jobs left over go on with the next server."""
-    jobs = Jobs(database)
-    presence = Presence(data_dir / "servers")
-    folder = data_dir / "jobs"
+async def open_local_provider(
+    database: Database, data_dir: Path, *, runs: bool = True
+) -> AsyncIterator[LocalProvider]:
+    """Run the queue for as long as the block lasts; jobs left over go on with the next server.
+
+    Args:
+        database: where the jobs are.
+        data_dir: its folder.
+        runs: whether jobs are started here; otherwise they wait for a server.
+
+    Raises:
+        StorageFailed: the data folder cannot be used.
+    """
+    jobs, folder = Jobs(database), data_dir / "jobs"
+    with told(data_dir):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not runs:
+        yield LocalProvider(jobs, folder)
+        return
+    presence = await asyncio.to_thread(Presence, data_dir / "servers")
     runner = Runner(
         jobs, presence, folder, most_running=os.cpu_count() or 1, max_source_seconds=MAX_SOURCE_SECONDS
     )
     running = asyncio.create_task(runner.run())
     try:
-        yield LocalProvider(jobs, runner, folder)
+        yield LocalProvider(jobs, folder, ring=runner.ring)
     finally:
         running.cancel()
         await asyncio.wait({running})
         presence.close()
-
-
-async def _probed(path: Path) -> float:
-    found = await call_worker({"task": "probe", "path": str(path), "max_seconds": MAX_SOURCE_SECONDS})
-    return float(found["seconds"])
 
 
 class LocalProvider:
@@ -60,28 +75,54 @@ class LocalProvider:
     name = "local"
     poll_seconds = 0.25
 
-    def __init__(self, jobs: Jobs, runner: Runner, folder: Path) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        folder: Path,
+        *,
+        ring: Callable[[], None] = lambda: None,
+        probe_seconds: float = PROBE_SECONDS,
+    ) -> None:
         self._jobs = jobs
-        self._runner = runner
         self._folder = folder
+        self._ring = ring
+        self._probe_seconds = probe_seconds
+        self._probing = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def source_seconds(self, source: Source) -> float | None:
         """See `Provider.source_seconds`; a file is opened by a worker, so that it cannot harm the server."""
         match source:
             case LocalFile(path=path):
-                return await _probed(path)
+                return await self._probed(path)
             case InlineAudio(content=content):
                 with TemporaryDirectory() as folder:
                     path = Path(folder, SOURCE_NAME)
                     await asyncio.to_thread(path.write_bytes, content)
-                    return await _probed(path)
+                    return await self._probed(path)
             case RemoteUrl():
                 return None
 
+    async def _probed(self, path: Path) -> float:
+        order = {"task": "probe", "path": str(path), "max_seconds": MAX_SOURCE_SECONDS}
+        async with self._probing:
+            try:
+                async with asyncio.timeout(self._probe_seconds):
+                    found = await call_worker(order)
+            except TimeoutError as exc:
+                raise SourceError(
+                    f"The source could not be looked at within {self._probe_seconds:.0f} seconds. Try again,"
+                    " or copy it to a disk of this machine."
+                ) from exc
+        return float(found["seconds"])
+
     async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
         """See `Provider.submit`."""
-        await asyncio.to_thread(self._submit, request_id, request, source)
-        self._runner.ring()
+        try:
+            await asyncio.to_thread(self._submit, request_id, request, source)
+        except OutpaintError:
+            await self.discard(request_id)
+            raise
+        self._ring()
 
     def _submit(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
         match source:
@@ -91,9 +132,10 @@ class LocalProvider:
                 where = url
             case InlineAudio(content=content):
                 folder = self._folder / request_id
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / SOURCE_NAME).write_bytes(content)
-                where = str((folder / SOURCE_NAME).resolve())
+                with told(self._folder.parent):
+                    folder.mkdir(exist_ok=True)
+                    (folder / SOURCE_NAME).write_bytes(content)
+                    where = str((folder / SOURCE_NAME).resolve())
         self._jobs.add(
             Job(
                 request_id=request_id,
@@ -108,6 +150,10 @@ class LocalProvider:
         """See `Provider.status`."""
         return await asyncio.to_thread(self._jobs.status, request_id)
 
+    async def give_up(self, request_id: str) -> None:
+        """See `Provider.give_up`."""
+        await asyncio.to_thread(self._jobs.give_up, request_id)
+
     async def result(self, request_id: str) -> Outcome:
         """See `Provider.result`."""
         outcome = await asyncio.to_thread(self._jobs.outcome, request_id)
@@ -115,18 +161,18 @@ class LocalProvider:
 
     async def cancel(self, request_id: str) -> CancelOutcome:
         """See `Provider.cancel`; returns when a running job has stopped."""
-        outcome = await asyncio.to_thread(self._jobs.cancel, request_id)
+        if await asyncio.to_thread(self._jobs.cancel, request_id) is CancelOutcome.NOT_CANCELLABLE:
+            return CancelOutcome.NOT_CANCELLABLE
         for _ in range(_CANCEL_LOOKS):
-            status = (await self.status(request_id)).status
-            if status.is_final:
+            if (await self.status(request_id)).status.is_final:
                 break
             await asyncio.sleep(self.poll_seconds / 2)
         else:
-            return outcome
-        if status is Status.CANCELLED:
-            await self.discard(request_id)
-            return outcome
-        return CancelOutcome.NOT_CANCELLABLE
+            await asyncio.to_thread(self._jobs.cancel_without_its_server, request_id)
+        if (await self.status(request_id)).status is not Status.CANCELLED:
+            return CancelOutcome.NOT_CANCELLABLE  # it was quicker
+        await self.discard(request_id)
+        return CancelOutcome.CANCELLED
 
     async def kept(self) -> list[str]:
         """See `Provider.kept`."""

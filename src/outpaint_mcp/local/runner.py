@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +29,8 @@ _TICK_SECONDS = 0.25
 _LOOK_SECONDS = 1.0
 # Workers report at least every few seconds, on the slowest disk.
 HANG_SECONDS = 120.0
+# Who closes a server waits for it; jobs that could not be handed back are found by the next one all the same.
+_LEAVE_SECONDS = 1.0
 
 # What a source is called in its job's folder, where it does not lie in the person's own.
 SOURCE_NAME = "source"
@@ -42,19 +42,27 @@ class _StoppedError(Exception):
 
 @dataclass(slots=True)
 class _Pulse:
-    """The last that was heard of a worker."""
+    """The last that was heard of a worker.
+
+    Attributes:
+        silent_ticks: looks since then; not seconds, as a server that was asleep has heard nobody meanwhile.
+    """
 
     share: float = 0.0
     step: str = "starting"
-    at: float = field(default_factory=time.monotonic)
+    silent_ticks: int = 0
     is_news: bool = True
 
     def beat(self, share: float, step: str) -> None:
-        self.share, self.step, self.at, self.is_news = share, step, time.monotonic(), True
+        self.share, self.step, self.silent_ticks, self.is_news = share, step, 0, True
 
 
 class Runner:
-    """Claims jobs for this server and sees each to its end."""
+    """Claims jobs for this server and sees each to its end.
+
+    A server that is stopped (SIGSTOP, a suspended terminal) is not dead: it keeps its jobs and their
+    cores until it wakes up, unless somebody cancels them.
+    """
 
     def __init__(  # noqa: PLR0913 - what it works on and what tests turn
         self,
@@ -82,50 +90,53 @@ class Runner:
 
     async def run(self) -> None:
         """Run until cancelled; then stop the workers and hand their jobs back."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                self._bell.clear()
-                try:
-                    for job in await asyncio.to_thread(self._claim_all):
-                        group.create_task(self._carry_out(job))
-                except StorageFailed:
-                    _log.exception("The queue cannot be read; trying again")
-                with suppress(TimeoutError):
-                    # Not `wait_for`: Python 3.11's can swallow a cancellation that comes with the bell.
-                    async with asyncio.timeout(_LOOK_SECONDS):
-                        await self._bell.wait()
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._start_jobs(group)
+        finally:
+            with suppress(StorageFailed, TimeoutError):  # then the next server finds this one dead
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await asyncio.to_thread(self._jobs.hand_back, self._presence.server_id)
 
-    def _claim_all(self) -> list[Job]:
+    async def _start_jobs(self, group: asyncio.TaskGroup) -> None:
+        in_trouble = False
+        while True:
+            self._bell.clear()
+            try:
+                # One by one: whatever happens to the next claim, this job has begun.
+                while job := await asyncio.to_thread(self._claim):
+                    group.create_task(self._carry_out(job))
+                in_trouble = False
+            except Exception as exc:  # noqa: BLE001 - whatever it was, the queue goes on when it is over
+                if not in_trouble:
+                    _log.warning("No job can be started until this is mended: %s", _reason(exc))
+                in_trouble = True
+            with suppress(TimeoutError):
+                # Not `wait_for`: Python 3.11's can swallow a cancellation that comes with the bell.
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._bell.wait()
+
+    def _claim(self) -> Job | None:
         dead = self._presence.dead_among(self._jobs.servers_at_work())
         if dead:
             self._jobs.take_back(dead)
-        claimed: list[Job] = []
-        while self._jobs.has_queued():
-            job = self._jobs.claim(self._presence.server_id, most_running=self._most_running)
-            if job is None:
-                break
-            claimed.append(job)
-        return claimed
+        if not self._jobs.has_queued():
+            return None
+        return self._jobs.claim(self._presence.server_id, most_running=self._most_running)
 
     async def _carry_out(self, job: Job) -> None:
         folder = self._folder / job.request_id
+        status, error, outcome = Status.COMPLETED, None, None
         try:
             outcome = await self._work(job, folder)
-        except asyncio.CancelledError:
-            with suppress(StorageFailed):  # then the next server finds this one dead
-                self._jobs.hand_back(job, self._presence.server_id)
-            raise
         except _StoppedError:
-            await self._settle(job, folder, Status.CANCELLED)
+            status = Status.CANCELLED
         except OutpaintError as exc:
-            await self._settle(job, folder, Status.FAILED, error=str(exc))
+            status, error = Status.FAILED, str(exc)
         except Exception as exc:  # noqa: BLE001 - whatever it was, it must not stop the queue
             _log.exception("Job %s broke", job.request_id)
-            await self._settle(
-                job, folder, Status.FAILED, error=f"The local provider broke ({type(exc).__name__})."
-            )
-        else:
-            await self._settle(job, folder, Status.COMPLETED, outcome=outcome)
+            status, error = Status.FAILED, f"The local provider broke ({type(exc).__name__})."
+        await self._settle(job, folder, status, error=error, outcome=outcome)
         self.ring()
 
     async def _work(self, job: Job, folder: Path) -> dict[str, Any]:
@@ -138,7 +149,8 @@ class Runner:
                     return making.result()
                 if await asyncio.to_thread(self._report, job, pulse):
                     raise _StoppedError
-                if time.monotonic() - pulse.at > self._hang_seconds:
+                pulse.silent_ticks += 1
+                if pulse.silent_ticks * _TICK_SECONDS > self._hang_seconds:
                     raise GenerationFailed(
                         f"Nothing was heard of the worker for {self._hang_seconds:.0f} seconds, so it was"
                         " stopped. Submit the request again, with a shorter source if it hangs again."
@@ -154,7 +166,7 @@ class Runner:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             pulse.beat(0, "fetching")
             await fetch(job.source, source, on_progress=lambda _got, _of: pulse.beat(0, "fetching"))
-        elif source.resolve() != source:
+        elif await asyncio.to_thread(source.resolve) != source:
             raise SourceNotAllowed(
                 "The source was moved behind a link after it was submitted; submit it again."
             )
@@ -173,10 +185,12 @@ class Runner:
 
     def _report(self, job: Job, pulse: _Pulse) -> bool:
         """Write progress down where there is any; returns whether the job is to be stopped."""
-        if pulse.is_news:
-            pulse.is_news = False
-            return self._jobs.advance(job, self._presence.server_id, pulse.share, pulse.step)
-        return self._jobs.is_unwanted(job, self._presence.server_id)
+        with suppress(StorageFailed):  # no reason to give the job up; its end is written down in any case
+            if pulse.is_news:
+                pulse.is_news = False
+                return self._jobs.advance(job, self._presence.server_id, pulse.share, pulse.step)
+            return self._jobs.is_unwanted(job, self._presence.server_id)
+        return False
 
     async def _settle(
         self,
@@ -187,17 +201,34 @@ class Runner:
         error: str | None = None,
         outcome: dict[str, Any] | None = None,
     ) -> None:
-        # First the files, since a full disk may be what went wrong.
-        if status is Status.COMPLETED:
-            (folder / SOURCE_NAME).unlink(missing_ok=True)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-        end = partial(self._jobs.end, job, self._presence.server_id, status, error=error, outcome=outcome)
+        def settle() -> None:
+            # First the files, since a full disk may be what went wrong.
+            _clear(folder, keep_result=status is Status.COMPLETED)
+            self._jobs.end(job, self._presence.server_id, status, error=error, outcome=outcome)
+
+        in_trouble = False
         while True:
             try:
-                await asyncio.to_thread(end)
-            except StorageFailed:
-                _log.exception("The end of job %s cannot be written down; trying again", job.request_id)
+                await asyncio.to_thread(settle)
+            except Exception as exc:  # noqa: BLE001 - whatever it was, the job has ended
+                if not in_trouble:
+                    _log.warning(
+                        "Job %s cannot be ended until this is mended: %s", job.request_id, _reason(exc)
+                    )
+                in_trouble = True
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
                 return
+
+
+def _reason(exc: Exception) -> str:
+    return str(exc) if isinstance(exc, OutpaintError) else repr(exc)
+
+
+def _clear(folder: Path, *, keep_result: bool) -> None:
+    """Throw a job's files away; what cannot be goes when its request is discarded."""
+    if keep_result:
+        with suppress(OSError):
+            (folder / SOURCE_NAME).unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)

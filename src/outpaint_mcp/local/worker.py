@@ -31,8 +31,8 @@ _LOCK_TIMEOUT_SECONDS = 10
 _METHODS = {
     "beats": "is its own beats, carried on",
     "texture": "is its own texture, carried on without a beat",
-    "loop": "repeats it, since it is too short for more",
-    "silence": "is silence, since it is silent there",
+    "loop": "repeats the source, which is too short for more",
+    "silence": "is silence, as the source is",
 }
 
 
@@ -119,17 +119,20 @@ def _extend(  # noqa: PLR0913 - the order, spelled out
 
 
 def _note(made: Outpainted) -> str:
-    """Say in a sentence how the longer file was made."""
+    """Say in a few sentences how the longer file was made."""
+    kept = "is inside bit for bit" if made.source_lossless else "is inside as it decodes, at 24 bits"
+    damaged = "" if made.source_intact else " It is damaged, and ends where decoding it did."
     methods = {method for method in (made.method_before, made.method_after) if method}
     how = "; ".join(_METHODS[method] for method in sorted(methods))
     if made.tempo_bpm is not None:
         how += f" ({made.tempo_bpm:.0f} bpm)"
-    damaged = "" if made.source_intact else " The source is damaged and ends where decoding it did."
-    return f"The source is bit-exact inside; the music around it {how}.{damaged} Tags and lyrics did not steer it."
+    return f"The source {kept}.{damaged} The music added {how}. Tags and lyrics did not steer it."
 
 
 def _end_with_stdin() -> None:
-    sys.stdin.buffer.read()
+    # Not through `sys.stdin`, whose lock the interpreter wants when it ends.
+    while os.read(0, 1 << 12):
+        pass
     os._exit(1)
 
 

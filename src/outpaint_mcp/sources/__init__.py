@@ -1,7 +1,7 @@
 """Where the source audio comes from: a file, a link or the request itself, through doors only.
 
 * `intake`    which of the three an `audio` argument is
-* `paths`     files inside the allowed folders
+* `paths`     files inside the allowed folders; `nearby` has those that may have been meant instead
 * `links`     https links and the addresses that may be behind them
 * `download`  a link becomes a file; `transfer` and `answers` are its httpx side, loaded at first need
 * `names`     what people and logs get to see of a source

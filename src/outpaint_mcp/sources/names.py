@@ -7,12 +7,22 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
 
+_LOOKED_AT_CHARACTERS = 10_000
+"""No path and no link that is taken is longer; of a data: URI of many megabytes only the head matters."""
+
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+):(//)?")  # two letters at least: `C:` is a drive
 
 _BARE_SCHEMES = frozenset(
     {"attachment", "blob", "cid", "content", "data", "file", "http", "https", "sandbox"}
 )
 """Schemes believed without `//` behind them; `Artist: Title.wav` is a file's name."""
+
+_BARE_LINK = re.compile(r"(//)?([^\s/@]*@)?(?P<host>([\w-]+\.)+[A-Za-z]{2,24}(:\d+)?)(?P<rest>[/?#]\S*)")
+"""A link whose `https://` was left out; a folder whose name has a dot in it looks the same."""
+
+_QUERY = re.compile(r"[?#][^\s/?#=]+=.*", re.DOTALL)
+
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”"}
 
 _HOST_AND_PORT = re.compile(r"([^\s:@\[\]]*|\[[0-9A-Fa-f:.]*\])(:\d*)?")
 
@@ -24,33 +34,49 @@ _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|(COM|LPT)[0-9
 """Names that Windows keeps for devices, whatever follows their first dot."""
 
 _TITLE_CHARACTERS = 80
-_TITLE_BYTES = 160
-"""In UTF-8; file systems allow 255 (eCryptfs 143 of its own), and the caller adds to the title."""
+_TITLE_BYTES = 90
+"""In UTF-8: eCryptfs has names of 143, and `, extended 240s before and 240s after (99).flac` takes 47 of them."""
 
 _SHOWN_CHARACTERS = 160
 
 
 def scheme_of(audio: str) -> str:
     """The URL scheme in lower case, or an empty string where `audio` is a path."""
-    match = _SCHEME.match(audio)
+    match = _SCHEME.match(audio, 0, _LOOKED_AT_CHARACTERS)
     if match is None:
         return ""
     scheme = match[1].lower()
     return scheme if match[2] or scheme in _BARE_SCHEMES else ""
 
 
+def unquoted(audio: str) -> str:
+    """`audio` without blanks around it, and without the one pair of quotation marks that people copy along."""
+    text = audio.strip()
+    closing = _QUOTES.get(text[:1])
+    return text[1:-1].strip() if len(text) > 2 and closing == text[-1] else text  # noqa: PLR2004  the pair
+
+
+def is_bare_link(audio: str) -> bool:
+    """Whether `audio` may be a link whose `https://` was left out."""
+    return _BARE_LINK.fullmatch(audio.strip(), 0, _LOOKED_AT_CHARACTERS) is not None
+
+
 def redact(audio: str) -> str:
     """The form of `audio` that may be shown and logged; never raises.
 
-    A URL loses user info, query and fragment, and is elided from the host on where it is too malformed
-    to tell these apart. A data: URI becomes its type and size. Paths stay as they are.
+    A URL loses user info, query and fragment, with or without its scheme, and is elided from the host on
+    where it is too malformed to tell these apart. A data: URI becomes its type and size. Paths stay as
+    they are, but for blanks and quotation marks around them.
     """
-    scheme = scheme_of(audio)
-    if not scheme:
-        return audio
+    text = unquoted(audio)
+    scheme = scheme_of(text)
     if scheme == "data":
-        return _redact_data(audio)
-    rest = audio.strip()[len(scheme) + 1 :]
+        return _redact_data(text)
+    if not scheme:
+        return _redact_path(text[:_LOOKED_AT_CHARACTERS])
+    if len(text) > _LOOKED_AT_CHARACTERS:
+        return f"{scheme}:…"
+    rest = text[len(scheme) + 1 :]
     if not rest.startswith("//"):
         return f"{scheme}:…" if "@" in rest else f"{scheme}:{_until(rest, '?#')}"
     segment, slash, path = rest[2:].partition("/")
@@ -73,19 +99,25 @@ def title_of(audio: str) -> str:
     """A name that a person understands and that every system takes as a file's name.
 
     It is the file's name or the last segment of the link's path, without its extension, at most 80
-    characters and 160 bytes in UTF-8, and `audio` where nothing is left of it.
+    characters and 90 bytes in UTF-8, and `audio` where nothing is left of it.
     """
-    scheme = scheme_of(audio)
+    text = unquoted(audio)
+    scheme = scheme_of(text)
     if not scheme:
-        name = Path(audio.strip()).name
+        name = unescaped(Path(text).name)
     elif scheme == "data":
         name = ""
     elif scheme == "file":
-        name = unquote(audio.strip()).rpartition("/")[2]
+        name = unquote(text).rpartition("/")[2]
     else:
-        _, _, path = redact(audio).partition("://")[2].partition("/")
+        _, _, path = redact(text).partition("://")[2].partition("/")
         name = unquote(path).rstrip("/").rpartition("/")[2]
     return _safe(_EXTENSION.sub("", name.strip())) or "audio"
+
+
+def unescaped(path: str) -> str:
+    r"""A path as it was before a shell's backslashes: `My\ Song.mp3` is `My Song.mp3`."""
+    return re.sub(r"\\([^\w\\])", r"\1", path)
 
 
 def _safe(name: str) -> str:
@@ -99,11 +131,18 @@ def _safe(name: str) -> str:
     return short.rstrip(" .")
 
 
+def _redact_path(text: str) -> str:
+    link = _BARE_LINK.fullmatch(text)
+    return link["host"] + _until(link["rest"], "?#") if link else _QUERY.sub("", text)
+
+
 def _redact_data(audio: str) -> str:
-    match = _DATA_TYPE.match(audio)
+    match = _DATA_TYPE.match(audio, 0, _LOOKED_AT_CHARACTERS)
     if match is None:
         return "data:…"
-    content_bytes = (len(audio.rstrip().rstrip("=")) - match.end()) * 3 // 4
+    end = audio[-8:]
+    padding = len(end) - len(end.rstrip().rstrip("="))
+    content_bytes = max(0, len(audio) - padding - match.end()) * 3 // 4
     return f"data:{match[1].lower()};base64,… ({content_bytes:,} bytes)"
 
 

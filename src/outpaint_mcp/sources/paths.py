@@ -12,17 +12,21 @@ from urllib.parse import unquote
 from outpaint_mcp.errors import (
     InvalidRequest,
     OutpaintError,
+    RequestNotFound,
     SourceError,
     SourceNotAllowed,
     SourceUnreachable,
     UnsupportedAudio,
 )
-from outpaint_mcp.sources.names import quoted
+from outpaint_mcp.sources.names import is_bare_link, quoted, unescaped
+from outpaint_mcp.sources.nearby import folded, similar_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+_LIKE_REQUEST_ID = re.compile(r"op_[\w-]*|.*[\\/]op_[0-9a-f]{8,}", re.IGNORECASE)
 
 _CHAT_FOLDERS = ("/mnt/data/", "/mnt/user-data/", "/home/oai/", "/home/claude/")
 """Where chat products put attachments, in sandboxes of their own that agents take for this machine."""
@@ -32,11 +36,13 @@ def find_file(text: str, input_dirs: Sequence[Path]) -> Path:
     """The regular file that a path means, symbolic links followed.
 
     Args:
-        text: absolute, `~/…`, or relative to any of the folders, which are tried in order.
+        text: absolute, `~/…`, or relative to any of the folders, which are tried in order; it may begin with
+            a folder's own name, and have a shell's backslashes in it.
         input_dirs: the folders that may be read; those that do not exist are passed over.
 
     Raises:
         InvalidRequest: no path on this system.
+        RequestNotFound: no file, but what looks like a request id.
         SourceNotAllowed: outside the folders, whether anything is there or not; or no right to read it.
         SourceUnreachable: no such file.
         UnsupportedAudio: a folder, a device, an empty file.
@@ -44,13 +50,13 @@ def find_file(text: str, input_dirs: Sequence[Path]) -> Path:
     roots = _existing(input_dirs)
     path = _path(text)
     if not roots:
-        raise SourceNotAllowed(
-            f"{quoted(text)} cannot be read, because no folder is open to this server: name existing folders "
-            "in OUTPAINT_INPUT_DIRS, or give a public https link."
-        )
+        raise _no_folder(text, input_dirs)
     _refuse_network_share(path, text, roots)
+    candidates = _candidates(path, input_dirs)
+    if os.name != "nt" and not any(map(os.path.lexists, candidates)):
+        candidates = _candidates(_path(unescaped(text)), input_dirs)
     outside = False
-    for candidate in [path] if path.is_absolute() else [root / path for root in roots]:
+    for candidate in candidates:
         try:
             resolved = candidate.resolve()
             if not any(resolved.is_relative_to(root) for root in roots):
@@ -63,7 +69,7 @@ def find_file(text: str, input_dirs: Sequence[Path]) -> Path:
             raise _unreadable(text, exc) from exc
         _check_usable(resolved, status, text)
         return resolved
-    raise _outside(text, input_dirs) if outside else _missing(text, roots)
+    raise _outside(text, input_dirs, roots) if outside else _missing(text, roots)
 
 
 def path_of_file_url(url: str) -> str:
@@ -77,7 +83,9 @@ def path_of_file_url(url: str) -> str:
         authority, slash, tail = rest[2:].partition("/")
         rest = slash + tail if authority.lower() in {"", "localhost"} else ""
     if not rest.startswith("/"):
-        raise InvalidRequest(f"{quoted(url)} names no file of this machine: write file:///folder/file.wav.")
+        raise InvalidRequest(
+            f"{quoted(url)} names no file of this machine: {_plainly(url)}write file:///folder/file.wav in full."
+        )
     try:
         path = unquote(rest, errors="strict")
     except UnicodeDecodeError as exc:
@@ -85,6 +93,14 @@ def path_of_file_url(url: str) -> str:
             f"{quoted(url)} is not percent-encoded UTF-8: give the plain path instead."
         ) from exc
     return path[1:] if os.name == "nt" else path
+
+
+def _plainly(url: str) -> str:
+    """Suggest the path that somebody put `file:` in front of, where it can be told from a machine's name."""
+    rest = unquote(re.split("[?#]", url[len("file:") :], maxsplit=1)[0])
+    path = rest.removeprefix("//")
+    is_path = bool(path) and "@" not in path and (path.startswith("~") or "/" not in path or path == rest)
+    return f"give the plain path, {quoted(path)}, or " if is_path else ""
 
 
 def folders_named(input_dirs: Sequence[Path]) -> str:
@@ -124,26 +140,74 @@ def _path(text: str) -> Path:
     return Path(os.path.expanduser(text)) if text.startswith("~") else Path(text)  # noqa: PTH111  never raises
 
 
+def _candidates(path: Path, input_dirs: Sequence[Path]) -> list[Path]:
+    """Where the file may be: in each folder in turn, then behind a folder's own name, as in `Music/song.ogg`."""
+    if path.is_absolute():
+        return [path]
+    first, *rest = path.parts or ("",)
+    behind = [
+        root.joinpath(*rest)
+        for folder in input_dirs
+        for root in _existing([folder])
+        if folded(first) in {folded(folder.name), folded(root.name)}
+    ]
+    return [root / path for root in _existing(input_dirs)] + behind
+
+
 def _refuse_network_share(path: Path, text: str, roots: Sequence[Path]) -> None:
     """Refuse another machine's share unseen: Windows sends a password's hash to any share it looks at."""
     if path.drive.startswith("\\\\") and path.drive.lower() not in {root.drive.lower() for root in roots}:
-        raise _outside(text, roots)
+        raise _outside(text, roots, roots)
 
 
-def _outside(text: str, input_dirs: Sequence[Path]) -> SourceError:
+def _no_folder(text: str, input_dirs: Sequence[Path]) -> SourceNotAllowed:
+    if not input_dirs:
+        return SourceNotAllowed(
+            f"{quoted(text)} cannot be read, because no folder is open to this server: name existing folders "
+            "in OUTPAINT_INPUT_DIRS, or give a public https link."
+        )
+    return SourceNotAllowed(
+        f"{quoted(text)} cannot be read, because none of the folders that this server may read exists: "
+        f"{folders_named(input_dirs)}. Make one of them and put the file there, or name existing folders in "
+        "OUTPAINT_INPUT_DIRS."
+    )
+
+
+def _outside(text: str, input_dirs: Sequence[Path], roots: Sequence[Path]) -> SourceError:
     if text.startswith(_CHAT_FOLDERS):
         return chat_attachment(text, input_dirs)
     return SourceNotAllowed(
         f"{quoted(text)} lies outside the folders that this server may read: {folders_named(input_dirs)}. "
-        "Ask the user to copy the file into one of them, or to add its folder to OUTPAINT_INPUT_DIRS."
+        f"{_did_you_mean(text, roots)}Ask the user to copy the file into one of them, or to add its folder to "
+        "OUTPAINT_INPUT_DIRS."
     )
 
 
-def _missing(text: str, roots: Sequence[Path]) -> SourceUnreachable:
+def _missing(text: str, roots: Sequence[Path]) -> OutpaintError:
+    if _LIKE_REQUEST_ID.fullmatch(text):
+        return RequestNotFound(
+            f"{quoted(text)} looks like a request id, but is none, and no file has this name: copy the id from "
+            "submit_outpaint's answer, or find it with list_outpaints."
+        )
+    if is_bare_link(text):
+        return SourceUnreachable(
+            f"{quoted(text)} is not there; searched: {folders_named(roots)}. If it is a link, write https:// in "
+            "front of it."
+        )
+    meant = _did_you_mean(text, roots)
+    if meant:
+        return SourceUnreachable(f"{quoted(text)} is not there. {meant}Subfolders are not searched by name.")
     return SourceUnreachable(
-        f"{quoted(text)} is not there; searched: {folders_named(roots)}. Check the name. A file attached to "
-        "the chat has to be saved into one of these folders first, because this server cannot see the chat."
+        f"{quoted(text)} is not there; searched: {folders_named(roots)}, not their subfolders: a file in one "
+        "of these is named with its folder, as in Album/song.ogg. A file attached to the chat has to be saved "
+        "into one of these folders first, because this server cannot see the chat."
     )
+
+
+def _did_you_mean(text: str, roots: Sequence[Path]) -> str:
+    """Name what lies in the folders under a similar name, as a question in front of the advice."""
+    found = " or ".join(f'"{each}"' for each in similar_files(text, roots))
+    return f"Did you mean {found}? " if found else ""
 
 
 def _unreadable(text: str, exc: OSError | RuntimeError) -> OutpaintError:

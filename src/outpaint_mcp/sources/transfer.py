@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
-from contextlib import aclosing, contextmanager, suppress
+import threading
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import urljoin
 
 import httpx
@@ -26,7 +29,7 @@ from outpaint_mcp.sources.links import Link, parse_link
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 STALL_SECONDS = 30.0
@@ -39,6 +42,11 @@ MAX_ADDRESSES = 4
 """How many of a host's addresses are tried in turn."""
 
 CHUNK_BYTES = 256 * 1024
+
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # below, they log whole links and headers: secrets
+
+_Done = TypeVar("_Done")
 
 _HEADERS = {
     "Accept": "audio/*, application/octet-stream;q=0.9, */*;q=0.5",
@@ -101,14 +109,13 @@ class Transfer:
 
     async def _addresses(self, link: Link) -> list[IPv4Address | IPv6Address]:
         """The host's addresses, each of them public."""
-        loop = asyncio.get_running_loop()
         try:
-            answers = await loop.getaddrinfo(link.host, link.port, type=socket.SOCK_STREAM)
+            answers = await _look_up(link.host, link.port)
         except (OSError, UnicodeError) as exc:
             raise SourceUnreachable(
                 f"{self.shown}: the host {link.host} is not known; check the link and the network connection."
             ) from exc
-        addresses = [ip_address(answer[4][0]) for answer in answers]
+        addresses = list(map(ip_address, answers))
         if not addresses or not all(map(self.is_public, addresses)):
             raise SourceNotAllowed(
                 f"{self.shown} leads to {link.host}, which belongs to a private network, where this server "
@@ -121,18 +128,25 @@ class Transfer:
         total = announced_bytes(response)
         self._refuse_excess(total or 0)
         received = 0
-        with _part_of(self.destination, self.shown) as part:
+        part = _Part(self.destination)
+        try:
             async for chunk in response.aiter_raw(CHUNK_BYTES):
                 if received == 0:
                     refuse_text(chunk, response, self.shown)
                 received += len(chunk)
                 self._refuse_excess(received)
-                part.write(chunk)
+                await _beside(partial(part.add, chunk))
                 self.on_progress(received, total)
             if received == 0:
                 raise UnsupportedAudio(f"{self.shown} is an empty file: check what it leads to.")
-            part.flush()
-            await asyncio.to_thread(os.fsync, part.fileno())
+            await _beside(part.keep)
+        except OSError as exc:
+            raise SourceError(
+                f"{self.shown} could not be written on this machine ({exc.strerror}): make room or mend the "
+                "permissions of the data folder, then try again."
+            ) from exc
+        finally:
+            await _beside(part.drop)
 
     def _refuse_excess(self, size_bytes: int) -> None:
         if size_bytes > self.max_bytes:
@@ -165,19 +179,70 @@ async def _ask(client: httpx.AsyncClient, link: Link, address: IPv4Address | IPv
     return await client.send(request, stream=True)
 
 
-@contextmanager
-def _part_of(destination: Path, shown: str) -> Iterator[BinaryIO]:
-    """A file that becomes `destination` when the block ends well, and vanishes when it does not."""
-    part = destination.with_name(destination.name + ".part")
+async def _look_up(host: str, port: int) -> list[str]:
+    """A host's addresses; a lookup that hangs keeps neither the wait nor the process from ending."""
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[str]] = loop.create_future()
+
+    def settle(addresses: list[str], failure: Exception | None) -> None:
+        if found.done():
+            return
+        if failure is None:
+            found.set_result(addresses)
+        else:
+            found.set_exception(failure)
+
+    def look() -> None:
+        addresses: list[str] = []
+        failure: Exception | None = None
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = [str(answer[4][0]) for answer in answers]
+        except (OSError, UnicodeError) as exc:
+            failure = exc
+        with suppress(RuntimeError):  # nobody waits any more: the loop has been closed
+            loop.call_soon_threadsafe(settle, addresses, failure)
+
+    threading.Thread(target=look, name="lookup", daemon=True).start()
+    return await found
+
+
+async def _beside(work: Callable[[], _Done]) -> _Done:
+    """Do what may block in a thread beside the event loop; to its end, even if the waiting is cancelled."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work))
     try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(destination)
-    except OSError as exc:
-        raise SourceError(
-            f"{shown} could not be written on this machine ({exc.strerror}): make room or mend the "
-            "permissions of the data folder, then try again."
-        ) from exc
-    finally:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise
+
+
+class _Part:
+    """A file that becomes `destination` once it is whole; all its methods may block."""
+
+    def __init__(self, destination: Path) -> None:
+        self._destination = destination
+        self._path = destination.with_name(destination.name + ".part")
+        self._file: BinaryIO | None = None
+
+    def add(self, chunk: bytes) -> None:
+        """Write the next bytes; the file is there from the first on."""
+        if self._file is None:
+            self._file = self._path.open("wb")
+        self._file.write(chunk)
+
+    def keep(self) -> None:
+        """Put what was written to disk and into its place."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._path.replace(self._destination)
+
+    def drop(self) -> None:
+        """Leave nothing behind, unless it was kept."""
         with suppress(OSError):
-            part.unlink()
+            if self._file is not None:
+                self._file.close()
+        with suppress(OSError):
+            self._path.unlink()
