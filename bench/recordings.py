@@ -7,9 +7,11 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import platformdirs
 import soundfile
+from filelock import FileLock
 
 PACKAGES = {
     "asc-music": "games/asc/music",
@@ -54,7 +56,7 @@ def find_recordings(*, held_out: bool = False) -> tuple[list[Recording], list[st
     found: list[Recording] = []
     missing: list[str] = []
     for package in ["wesnoth-1.16-music"] if held_out else list(PACKAGES):
-        folder = _unpacked(package) or _fetch(package)
+        folder = music_folder(package)
         if folder is None:
             missing.append(package)
             continue
@@ -63,6 +65,15 @@ def find_recordings(*, held_out: bool = False) -> tuple[list[Recording], list[st
             pieces = [piece for piece in pieces if (piece.name in WESNOTH_DEVELOPMENT) != held_out]
         found += pieces
     return found, missing
+
+
+def music_folder(package: str) -> Path | None:
+    """The folder with a package's music, fetched where it is missing; None where it cannot be had."""
+    folder = _unpacked(package)
+    if folder is not None or not (shutil.which("apt-get") and shutil.which("dpkg")):
+        return folder
+    with FileLock(cache_folder("music") / f"{package}.lock"):
+        return _unpacked(package) or _fetch(package)
 
 
 def _music(folder: Path, package: str) -> list[Path]:
@@ -81,14 +92,12 @@ def _unpacked(package: str) -> Path | None:
 
 
 def _fetch(package: str) -> Path | None:
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        return None
     root = cache_folder("music")
-    download = subprocess.run(["apt-get", "download", package], cwd=root, check=False, capture_output=True)  # noqa: S607 (Debian's own, wherever it is)
-    archives = sorted(root.glob(f"{package}_*.deb"))
-    if download.returncode != 0 or not archives:
-        return None
-    unpack = ["dpkg", "-x", str(archives[-1]), str(root / package)]
-    subprocess.run(unpack, check=False, capture_output=True)
-    archives[-1].unlink()
+    with TemporaryDirectory(dir=root) as folder:  # what is seen under its name is whole
+        fetch = ["apt-get", "download", package]
+        download = subprocess.run(fetch, cwd=folder, check=False, capture_output=True)
+        for archive in Path(folder).glob(f"{package}_*.deb"):
+            unpack = ["dpkg", "-x", str(archive), str(Path(folder, package))]
+            if download.returncode == 0 and subprocess.run(unpack, check=False).returncode == 0:
+                Path(folder, package).replace(root / package)
     return _unpacked(package)

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
+from bench.verdict import UNUSUAL_PCT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ _HEAD = (
 
 _CAUSE_HEAD = (
     "| method | edge | seams | flux | click | loudness | chroma | phase | the edge's own "
-    "| median LU | median beat slip ms (90th) |"
+    "| novel | median LU | median beat slip ms (90th) |"
 )
 _EDGES = ("in", "loud", "quiet")
 _NONE = "-"
@@ -57,7 +58,7 @@ def main_table(runs: list[Run]) -> str:
 
 def cause_table(runs: list[Run]) -> str:
     """Why seams fail, and the medians of what is measured, for each method and edge."""
-    rows = [_CAUSE_HEAD, "|" + "---|" * 11]
+    rows = [_CAUSE_HEAD, "|" + "---|" * 12]
     for method in dict.fromkeys(run.method for run in runs):
         for edge in _EDGES:
             seams = [seam for run in runs if run.method == method for seam in run.seams if seam.edge == edge]
@@ -68,7 +69,8 @@ def cause_table(runs: list[Run]) -> str:
             counts = [str(causes[cause]) for cause in ("flux", "click", "loudness", "chroma", "phase")]
             loudness = _quantile(seams, lambda seam: abs(seam.measures.lufs), 50)
             slip = [_quantile(seams, lambda seam: seam.measures.phase, q) for q in (50, 90)]
-            cells = [method, edge, str(len(seams)), *counts, str(own), loudness, f"{slip[0]} ({slip[1]})"]
+            cells = [method, edge, str(len(seams)), *counts, str(own), _novel(seams), loudness]
+            cells.append(f"{slip[0]} ({slip[1]})")
             rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
@@ -97,6 +99,13 @@ def _share(seams: list[Seam], *, set_aside: bool = False) -> str:
 def _both_shares(seams: list[Seam]) -> str:
     raw, rest = _share(seams), _share(seams, set_aside=True)
     return raw if raw == rest else f"{raw} ({rest})"
+
+
+def _novel(seams: list[Seam]) -> str:
+    """Share of seams whose change of sound is beyond nearly all of the source's own; no limit, and never tuned for."""
+    changes = np.array([seam.measures.novelty_pct for seam in seams])
+    changes = changes[np.isfinite(changes)]
+    return f"{100 * np.mean(changes >= UNUSUAL_PCT):.0f} %" if len(changes) else _NONE
 
 
 def _quantile(seams: list[Seam], value: Callable[[Seam], float], percent: int) -> str:

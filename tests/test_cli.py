@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from outpaint_mcp import __version__, errors
 from outpaint_mcp.cli import main
 
 if TYPE_CHECKING:
+    from tests.conftest import MakeSong
+
     from outpaint_mcp.config import Settings
 
 
@@ -181,16 +184,30 @@ def test_a_data_folder_that_cannot_be_used_is_told(
     assert "OUTPAINT_DATA_DIR" in capsys.readouterr().err
 
 
-def test_an_interrupted_wait_cancels_the_request(
-    song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals and process groups are POSIX")
+def test_ctrl_c_while_it_waits_cancels_the_request(
+    make_song: MakeSong, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def interrupt(*_: object, **__: object) -> None:
-        raise asyncio.CancelledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr("outpaint_mcp.cli._Bar.show", interrupt)
-        with pytest.raises(asyncio.CancelledError):
-            main(["extend", str(song), "--after", "240"])
+    song = make_song(seconds=20)
+    outer, inner = os.openpty()
+    extending = subprocess.Popen(
+        [sys.executable, "-m", "outpaint_mcp", "extend", song, "--before", "240", "--after", "240"],
+        stdout=subprocess.PIPE,
+        stderr=inner,
+        start_new_session=True,
+    )
+    os.close(inner)
+    drawn = b""
+    while b"\r[" not in drawn:  # the bar: it waits
+        drawn += os.read(outer, 1 << 16)
+    os.killpg(extending.pid, signal.SIGINT)
+    printed, _ = extending.communicate(timeout=60)
+    with suppress(OSError):  # how Linux tells the end of a terminal
+        while part := os.read(outer, 1 << 16):
+            drawn += part
+    os.close(outer)
+    assert (extending.returncode, printed) == (130, b"")
+    assert b"Traceback" not in drawn
     assert run("list", "--json") == 0
     [listed] = json.loads(capsys.readouterr().out)["requests"]
     assert listed["status"] == "cancelled"

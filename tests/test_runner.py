@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sqlite3
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager
@@ -250,16 +251,15 @@ async def test_a_server_that_leaves_hands_its_jobs_back_with_no_attempt_used(
 
 
 async def test_a_database_that_another_process_blocks_does_not_keep_a_server_from_leaving(
-    jobs: CountingJobs, database: Database, settings: Settings, song: Path
+    jobs: CountingJobs, settings: Settings, song: Path
 ) -> None:
     _add(jobs, song, "a")
-    blocked = None
+    blocker = sqlite3.connect(settings.data_dir / "outpaint.sqlite3")
     with anyio.fail_after(8):
         async with _running(jobs, settings.data_dir, call=_make_for_ever):
             await _until(_has(jobs, "a", Status.IN_PROGRESS))
-            blocked = database._connection()
-            blocked.execute("BEGIN IMMEDIATE")
-    blocked.execute("ROLLBACK")
+            blocker.execute("BEGIN IMMEDIATE")
+    blocker.close()
     assert jobs.servers_at_work()  # the next server finds this one dead, and its job with it
 
 

@@ -66,7 +66,7 @@ class Results:
         """Keep other processes from delivering the same request."""
         path = self._locks / f"{request_id}.lock"
         try:
-            self._locks.mkdir(parents=True, exist_ok=True)
+            self._locks.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = FileLock(path)
             lock.acquire(timeout=_LOCK_SECONDS)
         except Timeout as exc:

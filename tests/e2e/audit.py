@@ -29,6 +29,7 @@ END;
 _FINAL = {"completed", "failed", "cancelled"}
 _ALLOWED = {
     ("", "in_queue"),
+    ("", "failed"),  # given up before its server handed it over
     ("in_queue", "in_progress"),
     ("in_queue", "cancelled"),
     ("in_progress", "in_progress"),  # somebody asked for it to be cancelled

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Server:
     Attributes:
         noise: lines on stdout that are not JSON-RPC.
         notifications: what the server sent without being asked.
+        said: what it wrote to stderr, once it has ended.
     """
 
     def __init__(
@@ -105,17 +107,19 @@ class Server:
         """
         self.noise: list[str] = []
         self.notifications: list[Json] = []
+        self.said = ""
         self._protocol = protocol
         self._calls: dict[int, Call] = {}
         self._last_id = 0
         self._is_gone = False
         self._lock = threading.Lock()
         own = {name: value for name, value in os.environ.items() if not name.startswith("OUTPAINT_")}
+        self._stderr = TemporaryFile()  # noqa: SIM115 - closed with the pipes
         self.process = subprocess.Popen(
             [sys.executable, *(arguments or (_START_ON_ONE_CORE if one_core else _START))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._stderr,
             env=own | dict(environment),
             cwd=cwd,
         )
@@ -218,6 +222,10 @@ class Server:
 
     def _close(self) -> None:
         self._reader.join(PATIENCE_SECONDS)
+        if not self._stderr.closed:
+            self._stderr.seek(0)
+            self.said = self._stderr.read().decode("utf-8", "replace")
+            self._stderr.close()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None and not pipe.closed:
                 try:

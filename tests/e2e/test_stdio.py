@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,10 +82,12 @@ def test_cancelling_a_wait_ends_the_wait_and_never_the_job(server: Server, make_
     )
     until(lambda: any(each["method"] == "notifications/progress" for each in server.notifications))
     server.notify("notifications/cancelled", {"requestId": wait.call_id})
+    told = len(server.notifications)
     result = server.finished(request_id)
     check_longer_file(result, song)
     assert result["duration_seconds"] == 500
-    assert wait.is_open or "error" in wait.wait(), "the wait went on"
+    assert len(server.notifications) <= told + 1, "the wait was told of progress after it was cancelled"
+    assert wait.is_open, "a call that was cancelled is not answered"
 
 
 def test_progress_only_grows_while_a_call_waits(server: Server, song: Path) -> None:
@@ -129,8 +132,8 @@ def test_a_call_that_waits_does_not_keep_the_server_from_leaving(
     )
     until(lambda: server.notifications)
     assert server.end() == 0
-    with pytest.raises((ServerGoneError, AssertionError)):
-        assert structure_of(wait.wait())["status"] == "completed"
+    with suppress(ServerGoneError):  # nothing is owed to a host that has closed its end
+        assert wait.wait()["error"]["message"] == "Connection closed"
 
 
 @pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /proc")
@@ -217,3 +220,23 @@ async def test_the_sdks_own_client_gets_the_file_and_a_link_to_it(
     link = answer.content[-1]
     assert link.type == "resource_link"
     assert link.uri == answer.structured_content["url"]
+
+
+@pytest.mark.parametrize("level", ["INFO", "WARNING"])
+def test_no_query_and_no_words_of_the_person_are_logged(
+    start_server: Callable[..., Server], song: Path, level: str
+) -> None:
+    server = start_server(env={"OUTPAINT_LOG_LEVEL": level})
+    words = {"tags": "hunter2 tags", "lyrics": "hunter2 lyrics", "extend_after_duration": 1}
+    for audio in (
+        str(song),
+        "https://nothing.invalid/a.mp3?sig=hunter2",
+        "data:audio/wav;base64,hunter2hunter2",
+    ):
+        answer = server.start_tool("submit_outpaint", {"audio": audio} | words).wait()["result"]
+        if not answer["isError"]:
+            server.finished(answer["structuredContent"]["request_id"])
+    server.refusal("submit_outpaint", audio="cdn.example/a.wav?sig=hunter2", **words)
+    server.refusal("submit_outpaint", audio=str(song), unknown="hunter2", **words)
+    assert server.end() == 0
+    assert "hunter2" not in server.said

@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.processes import HAS_PROC, kill, until, workers_of
 from tests.e2e.rpc import PATIENCE_SECONDS
 
+from outpaint_mcp.errors import SourceError
 from outpaint_mcp.local.jobs import Jobs
 from outpaint_mcp.local.presence import Presence
 from outpaint_mcp.local.provider import MAX_SOURCE_SECONDS, LocalProvider
@@ -72,7 +73,7 @@ async def provider(
         hang_seconds=hang_seconds,
     )
     running = asyncio.create_task(runner.run())
-    yield LocalProvider(jobs, runner, folder)
+    yield LocalProvider(jobs, folder, ring=runner.ring)
     running.cancel()
     await asyncio.wait({running})
     presence.close()
@@ -127,6 +128,28 @@ async def test_a_worker_that_dies_or_hangs_fails_its_own_request_with_the_reason
         assert (await _end_of(provider, other)).status is Status.COMPLETED
     assert worker not in workers_of(settings.data_dir)
     assert not (settings.data_dir / "jobs" / "doomed").exists()
+
+
+async def test_a_worker_is_out_of_reach_of_signals_to_its_servers_terminal_and_group(
+    provider: LocalProvider, make_song: MakeSong, settings: Settings
+) -> None:
+    worker = await _submit_and_hold(provider, make_song("long.wav", seconds=20), "held", settings)
+    assert os.getsid(worker) != os.getsid(0)
+    assert os.getpgid(worker) != os.getpgid(0)
+    assert await provider.cancel("held") is CancelOutcome.CANCELLED
+
+
+@pytest.mark.usefixtures("provider")  # for the mark on its workers
+async def test_a_source_whose_look_hangs_is_refused_and_its_worker_stopped(
+    song: Path, settings: Settings, database: Database
+) -> None:
+    impatient = LocalProvider(Jobs(database), settings.data_dir / "jobs", probe_seconds=2)
+    looking = asyncio.create_task(impatient.source_seconds(LocalFile(song)))
+    (worker,) = await asyncio.to_thread(until, lambda: workers_of(settings.data_dir))
+    kill(worker, signal.SIGSTOP)
+    with pytest.raises(SourceError, match="could not be looked at"):
+        await looking
+    assert workers_of(settings.data_dir) == []
 
 
 async def test_cancelling_stops_a_running_worker_and_the_queue_goes_on(

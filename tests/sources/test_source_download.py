@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -470,3 +474,63 @@ async def test_the_link_itself_is_checked_before_anything_else(refusal: Refusal)
     assert type(await refusal("http://localhost/?hunter2")) is SourceNotAllowed
     assert type(await refusal("https://user:hunter2@localhost/")) is SourceNotAllowed
     assert type(await refusal("/music/a.wav")) is InvalidRequest
+
+
+async def test_no_log_at_any_level_holds_a_query_or_a_header(
+    host: Host, fetched: Fetched, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.answers |= {"/a.wav": redirect("/b.wav?sig=hunter2"), "/b.wav": answer(X_Secret="hunter2")}
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("httpx.check").warning("heard")
+        assert await fetched(host.url("/a.wav?sig=hunter2")) == AUDIO
+    assert "heard" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+HANGING_LOOKUP = """
+import asyncio, pathlib, socket, sys, threading
+from outpaint_mcp.sources import fetch
+
+socket.getaddrinfo = lambda *_args, **_options: threading.Event().wait()
+
+async def give_up():
+    try:
+        async with asyncio.timeout(0.1):
+            await fetch("https://music.example/a.wav", pathlib.Path(sys.argv[1]))
+    except TimeoutError:
+        print("gave up")
+
+asyncio.run(give_up())
+"""
+
+
+def test_a_lookup_that_hangs_keeps_no_process_from_ending(destination: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING_LOOKUP, destination],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "gave up\n", "")
+
+
+async def test_the_loop_goes_on_while_a_disk_is_slow(
+    host: Host, fetched: Fetched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.answers["/a.wav"] = answer()
+    loop, own_thread, blocking = asyncio.get_running_loop(), threading.get_ident(), set[int]()
+    for name in ("add", "keep", "drop"):
+        plain = getattr(transfer._Part, name)
+
+        def slow(part: object, *chunk: bytes, plain: Callable[..., None] = plain) -> None:
+            blocking.add(threading.get_ident())
+            asyncio.run_coroutine_threadsafe(
+                asyncio.sleep(0), loop
+            ).result()  # the loop has to turn meanwhile
+            plain(part, *chunk)
+
+        monkeypatch.setattr(transfer._Part, name, slow)
+    assert await fetched(host.url()) == AUDIO
+    assert blocking
+    assert own_thread not in blocking

@@ -8,6 +8,7 @@ import re
 import socket
 from contextlib import suppress
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 from outpaint_mcp.errors import (
     InvalidRequest,
     OutpaintError,
+    RequestNotFound,
     SourceNotAllowed,
     SourceTooLarge,
     SourceUnreachable,
     UnsupportedAudio,
 )
-from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, intake, resolve_source
+from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, intake, nearby, resolve_source
 
 WAV = "data:audio/wav;base64,"
 
@@ -75,6 +77,101 @@ def test_a_bare_name_is_looked_for_in_each_folder_in_order(music: Path, tmp_path
     assert found("only-here.wav", music, second) == second / "only-here.wav"
     with pytest.raises(SourceUnreachable, match=re.escape(f"{music}, {second}")):
         resolve_source("nowhere.wav", input_dirs=[music, second])
+
+
+def refusal(audio: str, *folders: Path) -> str:
+    with pytest.raises(OutpaintError) as refused:
+        resolve_source(audio, input_dirs=folders)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("form", ['"{}"', "'{}'", "“{}”", " `{}`\n"])
+def test_quotation_marks_copied_along_are_no_part_of_the_name(form: str, music: Path) -> None:
+    song = music / "album" / "My Song #1.wav"
+    for audio in (str(song), "album/My Song #1.wav", song.as_uri()):
+        assert found(form.format(audio), music) == song
+    link = resolve_source(form.format("https://cdn.example/x.wav"), input_dirs=[])
+    assert link == RemoteUrl("https://cdn.example/x.wav")
+
+
+@posix
+def test_a_shells_backslashes_are_taken_away_unless_the_file_has_them(music: Path) -> None:
+    song = music / "album" / "My Song #1.wav"
+    for audio in (r"album/My\ Song\ \#1.wav", str(song).replace(" ", r"\ ")):
+        assert found(audio, music) == song
+    (music / "album" / r"My\ Song #1.wav").write_bytes(b"RIFF")
+    assert found(r"album/My\ Song #1.wav", music).name == r"My\ Song #1.wav"
+
+
+def test_a_path_may_begin_with_the_folders_own_name(music: Path, tmp_path: Path) -> None:
+    assert found("Music/loop.wav", music) == music / "loop.wav"
+    assert found("music/album/My Song #1.wav", tmp_path / "gone", music).name == "My Song #1.wav"
+    (music / "Music").mkdir()
+    (music / "Music" / "loop.wav").write_bytes(b"RIFF")
+    assert found("Music/loop.wav", music) == music / "Music" / "loop.wav"
+    assert "outside" in refusal("Music/../secret/diary.wav", music)
+
+
+@pytest.mark.parametrize(
+    "audio",
+    ["MY SONG #1.wav", "my song #1.mp3", "My Song #1", "elsewhere/My Song #1.wav", "/x/My Song #1.flac"],
+)
+def test_a_file_of_the_same_name_elsewhere_is_suggested_as_it_can_be_given(audio: str, music: Path) -> None:
+    message = refusal(audio, music)
+    assert 'Did you mean "album/My Song #1.wav"?' in message
+    assert found("album/My Song #1.wav", music).name == "My Song #1.wav"
+
+
+def test_accents_are_compared_however_they_are_composed(music: Path) -> None:
+    (music / "album" / "Moto\u0308rhead.ogg").write_bytes(b"OggS")
+    assert "Moto\u0308rhead.ogg" in refusal("MOT\u00d6RHEAD.wav", music)
+
+
+def test_what_hides_below_another_folder_is_suggested_by_its_full_path(music: Path, tmp_path: Path) -> None:
+    second = tmp_path / "Samples"
+    second.mkdir()
+    (second / "tune.wav").write_bytes(b"RIFF")
+    (music / "tune.wav").mkdir()
+    assert f'"{second / "tune.wav"}"' in refusal("tune.ogg", music, second)
+    assert found(str(second / "tune.wav"), music, second) == second / "tune.wav"
+
+
+def test_no_more_than_three_are_suggested_and_the_same_suffix_comes_first(music: Path) -> None:
+    for suffix in ("aiff", "flac", "mp3", "ogg"):
+        (music / "album" / f"tune.{suffix}").write_bytes(b"x")
+    message = refusal("tune.ogg", music)
+    assert message.count("album/tune.") == 3
+    assert 'mean "album/tune.ogg" or' in message
+
+
+def test_nothing_hidden_linked_too_deep_or_without_sound_is_suggested(music: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret" / "tune.wav").write_bytes(b"RIFF")
+    (music / "linked").symlink_to(tmp_path / "secret")
+    (music / "album" / "tune.wav").symlink_to(tmp_path / "secret" / "tune.wav")
+    for place in (
+        ".hidden/tune.wav",
+        "1/2/3/4/5/tune.wav",
+        "album/tune.txt",
+        "album/.tune.wav",
+        "tune.wav/x",
+    ):
+        (music / place).parent.mkdir(parents=True, exist_ok=True)
+        (music / place).write_bytes(b"RIFF")
+    message = refusal("tune.ogg", music)
+    assert "Did you mean" not in message
+    assert "not their subfolders" in message
+
+
+def test_the_search_for_suggestions_is_bounded(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Did you mean" in refusal("My Song #1.ogg", music)
+    monkeypatch.setattr(nearby, "_MOST_ENTRIES", 3)
+    assert "Did you mean" not in refusal("My Song #1.ogg", music)
+
+
+def test_when_no_folder_exists_they_are_named(tmp_path: Path) -> None:
+    message = refusal("x.wav", tmp_path / "A", tmp_path / "B")
+    assert f"{tmp_path / 'A'}, {tmp_path / 'B'}" in message
+    assert "Make one of them" in message
 
 
 def test_a_folder_that_does_not_exist_is_passed_over(music: Path, tmp_path: Path) -> None:
@@ -165,6 +262,15 @@ def test_inline_audio_is_decoded(uri: str, media_type: str) -> None:
     assert resolve_source(uri, input_dirs=[]) == InlineAudio(b"RIFF", media_type)
 
 
+@given(st.binary(min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 9))
+def test_inline_audio_is_the_same_however_it_is_taken_apart(content: bytes, chunk: int, blank: int) -> None:
+    text = base64.b64encode(content).decode()
+    wrapped = text[:blank] + "\r\n" + text[blank:]
+    with mock.patch.object(intake, "_CHUNK_CHARACTERS", chunk):
+        source = resolve_source(WAV + wrapped, input_dirs=[])
+    assert source == InlineAudio(content, "audio/wav")
+
+
 def test_both_base64_alphabets_are_read() -> None:
     content = bytes(range(256))
     for text in (base64.b64encode(content), base64.urlsafe_b64encode(content)):
@@ -221,7 +327,14 @@ REFUSALS: list[tuple[str, type[OutpaintError], str]] = [
     ("loop.mp3", SourceUnreachable, "is not there"),
     ("loop.wav/x", SourceUnreachable, "is not there"),
     ("Artist: Song.wav", SourceUnreachable, "is not there"),
-    ("www.example.com/loop.wav", SourceUnreachable, "is not there"),
+    ("www.example.com/loop.wav", SourceUnreachable, "write https://"),
+    ("cdn.example/loop.wav?sig=hunter2", SourceUnreachable, "write https://"),
+    ("me:hunter2@cdn.example:8443/loop.wav", SourceUnreachable, "write https://"),
+    ("localhost:8000/loop.wav?sig=hunter2", SourceUnreachable, "is not there"),
+    ("op_0123456789abcdef0123", RequestNotFound, "list_outpaints"),
+    ("op_last", RequestNotFound, "no file has this name"),
+    ("//8A" * 10_000, SourceNotAllowed, "outside"),
+    ("UklGR/8A" * 10_000, SourceUnreachable, "in front of audio in base64"),
     ("x" * 5000, SourceUnreachable, "too long"),
     ("loop.wav\0.mp3", InvalidRequest, "characters"),
     ("loop\udc80.wav", InvalidRequest, "characters"),
@@ -248,7 +361,10 @@ REFUSALS: list[tuple[str, type[OutpaintError], str]] = [
     ("gs://bucket/x.wav", InvalidRequest, "pre-signed"),
     ("file://server/share/x.wav", InvalidRequest, "no file of this machine"),
     ("file://C:/x.wav", InvalidRequest, "no file of this machine"),
-    ("file:loop.wav", InvalidRequest, "no file of this machine"),
+    ("file:loop.wav", InvalidRequest, 'the plain path, "loop.wav"'),
+    ("file://Loop%201.wav?hunter2", InvalidRequest, 'the plain path, "Loop 1.wav"'),
+    ("file://~/Music/loop.wav", InvalidRequest, 'the plain path, "~/Music/loop.wav"'),
+    ("file://me:hunter2@server", InvalidRequest, "no file of this machine"),
     ("file:///%FF.wav", InvalidRequest, "UTF-8"),
     ("http://h.example/x.wav?sig=hunter2", SourceNotAllowed, "use https"),
     ("https://user:hunter2@h.example/x.wav", SourceNotAllowed, "user name or password"),
@@ -274,6 +390,7 @@ REFUSALS: list[tuple[str, type[OutpaintError], str]] = [
     ("data:audio/wav;base64,", UnsupportedAudio, "is empty"),
     ("data:audio/wav;base64,UklGR...", InvalidRequest, "not valid base64"),
     ("data:audio/wav;base64,A", InvalidRequest, "not valid base64"),
+    ("data:audio/wav;base64,QQ==UklG", InvalidRequest, "not valid base64"),
     ("data:audio/wav;base64,Ü", InvalidRequest, "not valid base64"),
 ]
 

@@ -24,6 +24,9 @@ from outpaint_mcp.sources.nearby import folded, similar_files
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_MOST_CHARACTERS = 32_767
+"""Of a path on Windows, and more than elsewhere; what is longer costs minutes to resolve."""
+
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 _LIKE_REQUEST_ID = re.compile(r"op_[\w-]*|.*[\\/]op_[0-9a-f]{8,}", re.IGNORECASE)
@@ -47,6 +50,8 @@ def find_file(text: str, input_dirs: Sequence[Path]) -> Path:
         SourceUnreachable: no such file.
         UnsupportedAudio: a folder, a device, an empty file.
     """
+    if len(text) > _MOST_CHARACTERS:
+        raise _too_long(text, input_dirs)
     roots = _existing(input_dirs)
     path = _path(text)
     if not roots:
@@ -170,6 +175,15 @@ def _no_folder(text: str, input_dirs: Sequence[Path]) -> SourceNotAllowed:
         f"{quoted(text)} cannot be read, because none of the folders that this server may read exists: "
         f"{folders_named(input_dirs)}. Make one of them and put the file there, or name existing folders in "
         "OUTPAINT_INPUT_DIRS."
+    )
+
+
+def _too_long(text: str, input_dirs: Sequence[Path]) -> SourceError:
+    if text.startswith(("/", "~")):
+        return _outside(text, input_dirs, ())
+    return SourceUnreachable(
+        f"{quoted(text)} is too long for a path: write data:audio/wav;base64, in front of audio in base64, or "
+        "save it as a file and give its path."
     )
 
 
