@@ -6,6 +6,7 @@ import struct
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outpaint_mcp.audio import mp3
+from outpaint_mcp.audio import mp3, regions
 from outpaint_mcp.audio.decode import Source, StraightFile, probe
 from outpaint_mcp.audio.outpaint import outpaint_file
 
@@ -283,6 +284,23 @@ def test_the_whole_of_it_is_in_what_is_delivered(tmp_path: Path, name: str) -> N
     stored = np.rint(samples * 2.0**23).clip(-(2**23), 2**23 - 1).astype(np.int32) << 8
     assert np.array_equal(middle[: told.source_frames], stored)
     assert len(middle) == told.source_frames + told.after_frames
+
+
+def test_an_mp3_longer_than_what_is_kept_in_memory_is_extended_at_both_ends(tmp_path: Path) -> None:
+    source = put(tmp_path, encoded((22_050, 1, "CONSTANT")))
+    with patch.object(regions, "_REGION_SECONDS", 1.0):
+        told = outpaint_file(
+            source,
+            tmp_path / "result",
+            before_seconds=0.5,
+            after_seconds=0.5,
+            seed=1,
+            max_source_seconds=60,
+            on_progress=lambda _fraction, _step: None,
+        )
+    samples, _ = decoded(source)
+    assert (told.source_intact, told.source_frames) == (True, len(samples))
+    assert len(soundfile.read(tmp_path / "result")[0]) == len(samples) + 2 * round(0.5 * 22_050)
 
 
 def test_a_spliced_file_reads_as_its_parts_joined(tmp_path: Path) -> None:

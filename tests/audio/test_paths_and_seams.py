@@ -85,8 +85,9 @@ def test_a_slip_of_the_beat_is_told_with_its_sign(late_seconds: float) -> None:
     samples, beats = sequenced(beats=48, sample_rate=RATE)
     music = analyse(samples, RATE).music
     assert music is not None
+    assert music.beats is not None
     enter = int(beats[24]) - round(late_seconds * RATE)
-    slip = slip_seconds(music.features, 0.5 * RATE, int(beats[20]), enter)
+    slip = slip_seconds(music.features, music.beats, int(beats[20]), enter)
     assert slip == pytest.approx(late_seconds, abs=0.02)
 
 

@@ -89,7 +89,8 @@ def wave_match(material: Material, reference: tuple[int, int], start: int, radiu
 def _correlate(wanted: Floats, wave: Floats, radius: int) -> Match:
     """Normalised cross-correlation over shifts -radius to radius; small shifts are preferred a little."""
     length = len(wanted)
-    size = 1 << int(np.ceil(np.log2(len(wave) + length)))
+    # the shifts asked for stay inside the wave: what wraps round falls on others
+    size = 1 << int(np.ceil(np.log2(len(wave))))
     spectrum = np.fft.rfft(wave, size) * np.conj(np.fft.rfft(wanted, size))
     products = np.fft.irfft(spectrum, size)[: 2 * radius + 1]
     sums = np.concatenate([[0.0], np.cumsum(wave**2)])

@@ -6,7 +6,7 @@ import numpy as np
 
 from outpaint_mcp.audio.features import Features
 from outpaint_mcp.audio.shapes import Floats, Ints
-from outpaint_mcp.audio.waves import running_mean
+from outpaint_mcp.audio.waves import median, running_mean
 
 _SLOWEST_BPM, _FASTEST_BPM = 50, 210
 _TIGHTNESS = 300.0  # three times librosa's: a steady grid matters more here than every syncopation
@@ -15,6 +15,7 @@ _LEAST_PUNCH_DB = 1.0
 _LEAST_CONTRAST = 1.9
 _LEAST_BEATS = 8
 _FIT_BEATS = 8
+_NEAR_BEATS = 16
 _REPEATS, _REGULARITY = (4, 8, 16), 2.0
 
 
@@ -30,6 +31,12 @@ class Beats:
     frames: Ints
     period_frames: float
 
+    def period_near(self, frame: int) -> float:
+        """Mean distance of the 16 beats on both sides of a frame; the usual one where there are none."""
+        at = int(np.searchsorted(self.frames, frame))
+        near = self.frames[max(0, at - _NEAR_BEATS) : at + _NEAR_BEATS + 1]
+        return float(near[-1] - near[0]) / (len(near) - 1) if len(near) > 1 else self.period_frames
+
 
 def find_beats(heard: Features, frames: int) -> Beats | None:
     """The beat grid over a region of that many frames, reaching to both its ends; None where no pulse is clear."""
@@ -41,11 +48,11 @@ def find_beats(heard: Features, frames: int) -> Beats | None:
     if len(rough) < _LEAST_BEATS or _contrast(onsets, rough) < _LEAST_CONTRAST:
         return None
     beats = _straighten(rough, onsets) * heard.frames_per_window
-    period = float(np.median(np.diff(beats)))
+    period = median(np.diff(beats))
     lead_in = np.arange(beats[0] - period, 0, -period)[::-1]
     lead_out = np.arange(beats[-1] + period, frames, period)
-    grid = np.unique(np.rint(np.concatenate([lead_in, beats, lead_out])).astype(np.int64))
-    return Beats(grid[(grid > 0) & (grid < frames)], period)
+    grid = np.rint(np.concatenate([lead_in, beats, lead_out])).astype(np.int64)
+    return Beats(grid[(np.diff(grid, prepend=0) > 0) & (grid < frames)], period)
 
 
 def _local_periods(onsets: Floats, rate: float) -> tuple[Floats, float]:
@@ -74,7 +81,7 @@ def _tempogram(onsets: Floats, starts: Ints, width: int, lags: Ints) -> tuple[Fl
     auto /= auto[:, :1] + 1e-9
     near = np.maximum(auto, np.maximum(np.roll(auto, 1, axis=1), np.roll(auto, -1, axis=1)))
     likelihood = auto[:, lags] + 0.5 * near[:, 2 * lags] + 0.25 * near[:, 4 * lags]
-    return likelihood, float(np.median(auto[:, lags].max(axis=1)))
+    return likelihood, median(auto[:, lags].max(axis=1))
 
 
 def _regularity(onsets: Floats, lags: Ints) -> Floats:
@@ -114,7 +121,7 @@ def _track(onsets: Floats, periods: Floats) -> Floats:
     steps = np.rint(periods).astype(int)
     penalty = {
         step: -_TIGHTNESS * np.log(np.arange(2 * step, step // 2, -1) / step) ** 2
-        for step in np.unique(steps).tolist()
+        for step in set(steps.tolist())
     }
     score = local.copy()
     back = np.full(count, -1)
@@ -155,7 +162,7 @@ def _straighten(beats: Floats, onsets: Floats) -> Floats:
     """
     count = len(beats)
     weights = 0.05 + onsets[np.clip(np.rint(beats).astype(int), 0, len(onsets) - 1)]
-    weights = np.minimum(weights, 4 * np.median(weights) + 1e-6)
+    weights = np.minimum(weights, 4 * median(weights) + 1e-6)
     span = min(count, 2 * _FIT_BEATS + 1)
     first = np.clip(np.arange(count) - _FIT_BEATS, 0, count - span)
     members = first[:, None] + np.arange(span)
@@ -164,7 +171,7 @@ def _straighten(beats: Floats, onsets: Floats) -> Floats:
     fitted = beats
     for _ in range(2):
         fitted = fitted + _line_at_zero(steps, fitted[members] - fitted[:, None], near)
-    far = np.abs(fitted - beats) > 0.25 * np.median(np.diff(beats))
+    far = np.abs(fitted - beats) > 0.25 * median(np.diff(beats))
     far[: 2 * _FIT_BEATS] = False
     far[-2 * _FIT_BEATS :] = False
     return np.maximum.accumulate(np.where(far, beats, fitted))

@@ -6,7 +6,15 @@ from outpaint_mcp.audio.analysis import Material
 from outpaint_mcp.audio.course import chart
 from outpaint_mcp.audio.edges import Edge
 from outpaint_mcp.audio.loops import loop
-from outpaint_mcp.audio.meeting import RELEASE_SECONDS, Ringing, release_curve, ring_out
+from outpaint_mcp.audio.meeting import (
+    RELEASE_SECONDS,
+    SETTLE_SECONDS,
+    Ringing,
+    limit,
+    release_curve,
+    ring_out,
+    settling,
+)
 from outpaint_mcp.audio.outlook import Outlook
 from outpaint_mcp.audio.render import splice
 from outpaint_mcp.audio.shapes import Extension, Progress, Samples, Side
@@ -14,6 +22,7 @@ from outpaint_mcp.audio.shapes import Extension, Progress, Samples, Side
 _LEAST_UNITS = 8
 _CHOOSING_SHARE = 0.7
 _LANDED_FADE_SECONDS = 0.005
+_SETTLED = 24  # time constants after which 24 bits hold nothing of it
 _SEED_BITS = (1 << 64) - 1
 
 
@@ -32,22 +41,30 @@ def extend(
         frames: exactly how many to make.
         seed: another seed makes another take; the same seed makes the same samples.
         on_progress: told the fraction done; may raise to stop the work.
+
+    Returns:
+        The asked frames, never louder at their peak than the region.
     """
     rng = np.random.default_rng([seed & _SEED_BITS, 1 if side is Side.AFTER else 2])
     if material.music is None or frames <= 0:
-        made = _silence(material, max(frames, 0))
+        made = _silence(material, side, max(frames, 0))
     else:
         outlook = Outlook(material, material.music, side)
         made = _rearranged(outlook, frames, rng, on_progress) or _looped(outlook, frames, rng, on_progress)
-    limit = max(1.0, material.peak)
-    np.clip(made.samples, -limit, limit, out=made.samples)
+    limit(made.samples if side is Side.AFTER else made.samples[::-1], material.peak, material.sample_rate)
     on_progress(1.0)
     return made
 
 
-def _silence(material: Material, frames: int) -> Extension:
-    """Silence for silence."""
-    return Extension(np.zeros((frames, material.samples.shape[1]), np.float32), (), (), "silence", None)
+def _silence(material: Material, side: Side, frames: int) -> Extension:
+    """Silence for silence and for what is too short to tell, come to from the value that the region stops at."""
+    samples = np.zeros((frames, material.samples.shape[1]), np.float32)
+    edge = material.samples[-1:] if side is Side.AFTER else material.samples[:1]
+    if len(edge):
+        outward = samples if side is Side.AFTER else samples[::-1]
+        near = outward[: int(_SETTLED * SETTLE_SECONDS * material.sample_rate)]
+        near += settling(len(near), material.sample_rate) * edge
+    return Extension(samples, (), (), "silence", None)
 
 
 def _rearranged(
@@ -88,7 +105,10 @@ def _meet_source(extension: Samples, ringing: Ringing, edge: Edge, sample_rate: 
 
 
 def _finish(extension: Samples, outlook: Outlook, sounding_frames: int, *, landed: bool) -> None:
-    """Fade the far end in 2 to 4 s, in place (outward); a landed ending of the source's own needs only a moment."""
+    """Fade the far end in 2 to 4 s, or the last quarter of what is shorter than 8 to 16 s, in place (outward).
+
+    A landed ending of the source's own needs only a moment, and silence follows it.
+    """
     rate, frames = outlook.sample_rate, len(extension)
     if landed:
         fade = min(frames // 2, sounding_frames, int(_LANDED_FADE_SECONDS * rate))

@@ -1,11 +1,13 @@
 """Which parts of the source are played, in which order."""
 
 from dataclasses import dataclass
+from itertools import cycle
+from math import ceil
 
 import numpy as np
 
 from outpaint_mcp.audio.edges import Edge, find_edges
-from outpaint_mcp.audio.leaps import Leaps, cheapest_leaps, leap_costs, noise, shortest_run
+from outpaint_mcp.audio.leaps import Leaps, cheapest_leaps, leap_costs, shortest_run
 from outpaint_mcp.audio.meeting import Ringing
 from outpaint_mcp.audio.outlook import Outlook
 from outpaint_mcp.audio.paths import Path, find_path
@@ -15,6 +17,8 @@ _MOST_UNITS = 1000
 _MANY_UNITS = 200
 _LEAST_UNITS_TO_LAND = 6
 _NOT_LANDING = 4.5
+_ENTRY_NOISE = 1.5
+_LOST_SECONDS = 0.08  # as far as a leap without a beat may be moved to bring the waves together
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +53,22 @@ def chart(
     music = outlook.music
     leaps = cheapest_leaps(outlook.steps(leap_costs(music.units, music.likeness)), rng)
     edges = find_edges(outlook, ringing)
-    start = np.full(len(music.units), np.inf)
-    for unit, edge in edges.items():
-        start[unit] = edge.cost
-    plan = _best_plan(outlook, leaps, start + noise(len(start), rng), frames, on_progress)
+    start = _start_costs(edges, len(music.units), rng)
+    plan = _best_plan(outlook, leaps, start, frames, on_progress)
     if plan is None:
         return None
-    units = _long_enough(plan, leaps, outlook.lengths, frames)
+    units = _long_enough(plan, outlook, frames)
     edge = edges[int(units[0])]
     return Course(_runs(units, outlook, edge), edge, plan.landed)
+
+
+def _start_costs(edges: dict[int, Edge], count: int, rng: np.random.Generator) -> Floats:
+    """Cost of each unit as the first one; another seed prefers another edge of those that are as good."""
+    start = np.full(count, np.inf)
+    for share, (unit, edge) in zip(rng.random(len(edges)), edges.items(), strict=True):
+        # what noise does to one is added for every fault: it favours none over a better one
+        start[unit] = edge.cost + _ENTRY_NOISE * (edge.faults + share)
+    return start
 
 
 def _best_plan(
@@ -65,11 +76,12 @@ def _best_plan(
 ) -> _Plan | None:
     """The best path over a few numbers of units that might fit."""
     units, lengths = outlook.music.units, outlook.lengths
-    lands = outlook.ends_quietly() and frames > _LEAST_UNITS_TO_LAND * units.period_frames
+    wanted = (frames + lengths[-1]) / units.period_frames
+    lands = outlook.ends_quietly() and _LEAST_UNITS_TO_LAND < wanted <= _MOST_UNITS
     finish = np.full(len(lengths), _NOT_LANDING if lands else 0.0)
     finish[-1] = 0.0
-    about = min(max(1, round((frames + lengths[-1]) / units.period_frames)), _MOST_UNITS)
-    tried = [about] if about > _MANY_UNITS else sorted({max(1, about - 1), about, about + 1})
+    about = round(wanted) if lands else min(ceil(wanted), _MOST_UNITS)
+    tried = [about - 1, about, about + 1] if lands and about <= _MANY_UNITS else [about]
     plans = []
     for turn, steps in enumerate(tried):
         path = find_path(
@@ -94,13 +106,18 @@ def _assess(path: Path, lengths: Ints, frames: int, period: float, *, lands: boo
     return _Plan(path.units, filled, landed, path.cost + early + late * max(-slack, 0))
 
 
-def _long_enough(plan: _Plan, leaps: Leaps, lengths: Ints, frames: int) -> Ints:
-    """Play on, naturally where possible, until the asked frames are filled; a landed ending stays the end."""
-    units, filled = list(plan.units.tolist()), plan.frames
-    while not plan.landed and filled < frames:
-        after = units[-1] + 1
-        units.append(after if after < len(lengths) else int(leaps.targets[-1, 0]))
-        filled += int(lengths[units[-1]])
+def _long_enough(plan: _Plan, outlook: Outlook, frames: int) -> Ints:
+    """Play on to the last unit, then again as from the source's edge, until enough; a landed ending stays the end."""
+    if plan.landed:
+        return plan.units
+    units, lengths = plan.units.tolist(), outlook.lengths
+    lost = 0 if outlook.music.units.metric else int(_LOST_SECONDS * outlook.sample_rate)
+    filled = plan.frames - lost * int((np.diff(plan.units) != 1).sum())
+    for unit in cycle([*range(units[-1] + 1, len(lengths)), *units[1:]]):
+        if filled >= frames:
+            break
+        filled += int(lengths[unit]) - (0 if unit == units[-1] + 1 else lost)
+        units.append(unit)
     return np.array(units)
 
 

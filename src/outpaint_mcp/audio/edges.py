@@ -3,7 +3,7 @@
 Everything here looks outward, as `outlook` explains.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from outpaint_mcp.audio.shapes import Floats, Ints
 from outpaint_mcp.audio.waves import level_db, mono
 
 _LIKELY, _TRIED = 32, 12
-_OFF_BAR = 1.2
+_OFF_BAR, _OFF_BAR_NOTICED = 1.2, 0.25
+_AS_LONG = 0.85  # beats of live music differ by less; a unit that was cut off is shorter
 _DISAGREEMENT = 0.8
 _ONSETS_AGREE, _WAVES_AGREE = 0.3, 0.4
 _BEAT_SHIFT_SECONDS, _GRAIN_SHIFT_SECONDS = 0.015, 0.080
@@ -45,15 +46,17 @@ class Edge:
 
     Attributes:
         frame: outward frame of the region that follows its last one.
-        agreement: how well the waves before it agree with those before the edge, 0 to 1.
+        agreement: how well the waves before it agree with those before the edge, -1 to 1.
         gain_db: the gain it starts with, so that the level is carried across.
         cost: what it costs to start the path there.
+        faults: 0 for none, 1 where something happens that the source hardly ever does, and 2 where the bar is left.
     """
 
     frame: int
     agreement: float
     gain_db: float
     cost: float
+    faults: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class _Place:
         step_limit_db: the most that it may change.
         harmony: change of harmony against its limit.
         slip: slip of the beat against its limit.
+        off_bar: how far that is from the same place in the bar, 0 to 1.5.
         cost: everything that speaks against the unit itself.
     """
 
@@ -76,6 +80,7 @@ class _Place:
     step_limit_db: float
     harmony: float
     slip: float
+    off_bar: float
     cost: float
 
     @property
@@ -103,7 +108,7 @@ def find_edges(outlook: Outlook, ringing: Ringing) -> dict[int, Edge]:
 
 
 def _stand_in_costs(outlook: Outlook) -> Floats:
-    """Cost of each outward unit in the place of the last one; infinite too near the edge, or where it is shorter."""
+    """Cost of each outward unit in the place of the last one; infinite too near the edge, or where it is too short."""
     units, alike = outlook.music.units, outlook.music.likeness
     count, backwards = len(units), outlook.backwards
     edge = 0 if backwards else count - 1
@@ -117,8 +122,8 @@ def _stand_in_costs(outlook: Outlook) -> Floats:
     shift = (index - (count - 1)) * (-1 if backwards else 1)
     cost = similarity_cost(distance) + _OFF_BAR * off_bar_cost(alike, shift) + abrupt
     near = index > count - 1 - shortest_run(units)
-    barred = near | (lengths < lengths[-1])
-    return np.where(near, np.inf, 0.0) if barred.all() else np.where(barred, np.inf, cost)
+    barred = near | (lengths < _AS_LONG * lengths[-1])
+    return np.where(near if barred.all() else barred, np.inf, cost)
 
 
 def _places(outlook: Outlook, unit: int, cost: float) -> list[_Place]:
@@ -128,21 +133,26 @@ def _places(outlook: Outlook, unit: int, cost: float) -> list[_Place]:
     shift, onsets = _onset_shift(outlook, frame) if outlook.music.units.metric else (0, 0.0)
     starts = {frame, frame + shift, frame + _slip_frames(outlook, frame)}
     doubt = _DISAGREEMENT * (1 - max(onsets, 0))
-    return [_assess(outlook, int(np.clip(start, 0, total)), cost + doubt) for start in sorted(starts)]
+    bar = outlook.music.likeness.off_bar
+    off_bar = float(bar[(len(bounds) - 2 - unit) * (1 if outlook.backwards else -1) % len(bar)])
+    return [
+        _assess(outlook, int(np.clip(start, 0, total)), off_bar, cost + doubt) for start in sorted(starts)
+    ]
 
 
-def _assess(outlook: Outlook, frame: int, cost: float) -> _Place:
+def _assess(outlook: Outlook, frame: int, off_bar: float, cost: float) -> _Place:
     """Judge a place by its loudness, harmony and pulse; loudness and harmony are free to change at a quiet edge."""
     slip = abs(_slip_frames(outlook, frame)) / (SLIP_LIMIT_SECONDS * outlook.sample_rate)
     gain_db = _level_gain_db(outlook, frame)
     if outlook.ends_quietly():
-        return _Place(frame, gain_db, 0.0, np.inf, 0.0, slip, cost)
+        return _Place(frame, gain_db, 0.0, np.inf, 0.0, slip, off_bar, cost)
     limits = outlook.music.limits
     step_db, change = _steps(outlook, frame)
     usual_db = _USUAL_STEP * limits.loudness_db
     gain_db = float(np.clip(gain_db, -usual_db - step_db, usual_db - step_db))
     gain_db = float(np.clip(gain_db, _LOWEST_GAIN_DB, _HIGHEST_CORRECTION_DB))
-    return _Place(frame, gain_db, step_db, limits.loudness_db, change / limits.harmony, slip, cost)
+    harmony_share = change / limits.harmony
+    return _Place(frame, gain_db, step_db, limits.loudness_db, harmony_share, slip, off_bar, cost)
 
 
 def _slip_frames(outlook: Outlook, frame: int) -> int:
@@ -151,7 +161,7 @@ def _slip_frames(outlook: Outlook, frame: int) -> int:
     if music.beats is None:
         return 0
     leave, enter = (total - frame, 0) if outlook.backwards else (total, frame)
-    slip = slip_seconds(music.features, music.units.period_frames, leave, enter) or 0.0
+    slip = slip_seconds(music.features, music.beats, leave, enter) or 0.0
     return round(slip * outlook.sample_rate)
 
 
@@ -203,7 +213,9 @@ def _try(outlook: Outlook, ringing: Ringing, place: _Place) -> Edge:
             break
     best_db = min(strains, key=lambda gain_db: strains[gain_db].cost)
     doubt = _DISAGREEMENT * (1 - max(agreement, 0))
-    return Edge(frame, agreement, best_db, place.cost + doubt + strains[best_db].cost)
+    best = strains[best_db]
+    faults = (max(astuple(best)) > 1) + 2 * (place.off_bar > _OFF_BAR_NOTICED)
+    return Edge(frame, agreement, best_db, place.cost + doubt + best.cost, faults)
 
 
 def _render_measures(

@@ -41,6 +41,8 @@ _FLAC_SUBTYPES = {"ALAC_16": "PCM_16", "ALAC_20": "PCM_24", "ALAC_24": "PCM_24"}
 
 _WAV_LIMIT_BYTES = 2**32 - 2**16
 """WAV counts its bytes in 32 bits, the headers included."""
+_FLAC_ANY_RATE_HZ, _FLAC_RATE_STEP_HZ, _FLAC_HIGHEST_RATE_HZ = 65_535, 10, 655_350
+"""FLAC codes rates in 16 bits: in Hz, or in steps of 10 Hz."""
 
 
 class DeliveryFormat(NamedTuple):
@@ -63,12 +65,22 @@ def delivery_format(found: Probe) -> DeliveryFormat:
     FLAC stays FLAC and other lossless compression becomes it; whatever else has a grid of values or
     floating point becomes WAV with the same; lossy sources, which decode to floating point without
     a grid, become FLAC of 24 bits, each value rounded once and clipped at full scale as players do.
+    What has a sample rate that FLAC cannot carry becomes WAV of as many bits.
     """
     if found.container == "FLAC":
         return DeliveryFormat("FLAC", found.subtype, ".flac")
     if subtype := _WAV_SUBTYPES.get(found.subtype):
         return DeliveryFormat("WAV", subtype, ".wav")
-    return DeliveryFormat("FLAC", _FLAC_SUBTYPES.get(found.subtype, "PCM_24"), ".flac")
+    subtype = _FLAC_SUBTYPES.get(found.subtype, "PCM_24")
+    if _fits_flac(found.sample_rate):
+        return DeliveryFormat("FLAC", subtype, ".flac")
+    return DeliveryFormat("WAV", subtype, ".wav")
+
+
+def _fits_flac(sample_rate: int) -> bool:
+    if sample_rate <= _FLAC_ANY_RATE_HZ:
+        return True
+    return sample_rate <= _FLAC_HIGHEST_RATE_HZ and sample_rate % _FLAC_RATE_STEP_HZ == 0
 
 
 def is_lossless(found: Probe) -> bool:

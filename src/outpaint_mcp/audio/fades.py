@@ -3,7 +3,7 @@
 import numpy as np
 
 from outpaint_mcp.audio.shapes import Floats, Samples
-from outpaint_mcp.audio.waves import running_mean
+from outpaint_mcp.audio.waves import median, running_mean
 
 _TRAINING_SECONDS = (0.12, 0.04, 0.015)
 _PROOF_SECONDS = 0.003
@@ -49,7 +49,7 @@ def _extrapolate_channel(past: Floats, frames: int, sample_rate: int) -> Floats:
     cap = _ENERGY_CAP * np.sqrt(np.mean(past[-2 * width :] ** 2) + 1e-12)
     tail *= np.minimum(1, cap / np.sqrt(np.maximum(running_mean(tail**2, width), 1e-12)))
     # the model damps its very first step too; carry on from the edge with its value and slope
-    usual_step = 3 * float(np.median(np.abs(np.diff(past[-4 * width :])))) + 1e-9
+    usual_step = 3 * median(np.abs(np.diff(past[-4 * width :]))) + 1e-9
     gap = past[-1] + np.clip(past[-1] - past[-2], -usual_step, usual_step) - tail[0]
     tail += np.clip(gap, -loudest, loudest) * np.exp(-np.arange(frames) / (0.001 * sample_rate))
     return np.clip(tail, -1.2 * loudest, 1.2 * loudest)

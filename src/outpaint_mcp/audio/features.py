@@ -1,14 +1,15 @@
 """What is heard when: mel bands, onset strength, chroma and loudness over time, on mono at about 22 kHz."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import soxr
 
 from outpaint_mcp.audio.shapes import Floats, Samples
-from outpaint_mcp.audio.waves import mono, running_mean
+from outpaint_mcp.audio.waves import CHUNK_FRAMES, median, percentile, running_mean
 
 _ANALYSIS_HZ = 22_050.0
 _WINDOWS_PER_SECOND = 86.13  # a hop of 512 frames at 44.1 kHz, as in Ellis 2007
@@ -16,9 +17,13 @@ _BANDS = 40
 _LOWEST_PITCH_HZ = 80.0
 _LEAST_FRAMES = 64
 _FLAT = 1e-6
-_CHUNK_FRAMES = 1 << 18
-_CHUNK_POINTS = 1 << 19  # transformed at a time: 4 MB in double precision
+_CHUNK_POINTS = 1 << 14  # transformed at a time: what a cache holds
 _CHROMA_STRETCH = 4  # chroma windows and hops are this much longer
+_CHROMA_HZ = 5_512.5
+_CHROMA_GAIN = 120.0
+
+
+Spectra = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Features:
         bands_db: mel bands `[windows, 40]`, dB.
         floor_db: level below which no band is heard.
         flux_db: mean rise of all bands `[windows]`, dB (spectral flux).
+        usual_flux_db: its median.
         onsets: onset strength `[windows]`, local mean removed, unit variance.
         onset_bands: rise of bass, middle and treble `[windows, 3]`, dB.
         onset_patterns: the same with local mean removed and unit variance.
@@ -38,7 +44,7 @@ class Features:
         chroma: energy of the twelve pitch classes `[chroma windows, 12]`, compressed.
         tones: the same neither compressed nor weighted.
         chroma_frames_per_window: distance between two chroma windows, in frames of the source.
-        loudness_db: loudness `[windows]`, roughly K-weighted (ITU-R BS.1770), dB.
+        power: loudness `[windows]`, roughly K-weighted (ITU-R BS.1770), as power.
         silence_db: loudness below which nothing counts as heard.
     """
 
@@ -47,6 +53,7 @@ class Features:
     bands_db: Floats
     floor_db: float
     flux_db: Floats
+    usual_flux_db: float
     onsets: Floats
     onset_bands: Floats
     onset_patterns: Floats
@@ -54,7 +61,7 @@ class Features:
     chroma: Floats
     tones: Floats
     chroma_frames_per_window: float
-    loudness_db: Floats
+    power: Floats
     silence_db: float
 
 
@@ -63,83 +70,83 @@ def features(samples: Samples, sample_rate: int, weights: Floats) -> Features:
     signal, rate = _analysis_signal(samples, sample_rate, weights)
     hop, size = _window(rate)
     bank, centres_hz = _mel_bank(rate, size)
-    power = _mel_power(signal, size, hop, bank)
-    bands_db = 10 * np.log10(power + 1e-10)
+    bands = _mel_power(signal, size, hop, bank)
+    bands_db = 10 * np.log10(bands + 1e-10)
     floor_db = max(float(bands_db.max()) - 80, -100.0)
     rise = _band_rise(bands_db, floor_db)
     second = max(3, int(rate / hop))
     strength = rise.mean(axis=1)
     thirds = _thirds(rise, centres_hz)
-    loudness = 10 * np.log10(power @ _loudness_weights(centres_hz) + 1e-10)
-    chroma, tones = _chroma(signal, rate, size * _CHROMA_STRETCH, hop * _CHROMA_STRETCH)
+    loudness = bands @ _loudness_weights(centres_hz) + 1e-10
+    chroma, tones, chroma_hop_seconds = _chroma(signal, rate)
     return Features(
         frames_per_window=hop * sample_rate / rate,
         windows_per_second=rate / hop,
         bands_db=bands_db,
         floor_db=floor_db,
         flux_db=strength,
+        usual_flux_db=median(strength),
         onsets=_standout(strength, second),
         onset_bands=thirds,
         onset_patterns=_standout(thirds, second),
-        punch_db=float(np.percentile(strength, 98)),
+        punch_db=percentile(strength, 98),
         chroma=chroma,
         tones=tones,
-        chroma_frames_per_window=hop * _CHROMA_STRETCH * sample_rate / rate,
-        loudness_db=loudness,
-        silence_db=float(max(loudness.max() - 60, -75)),
+        chroma_frames_per_window=chroma_hop_seconds * sample_rate,
+        power=loudness,
+        silence_db=float(max(10 * np.log10(loudness.max()) - 60, -75)),
     )
 
 
 def flux_of(wave: Floats, sample_rate: int, floor_db: float) -> tuple[Floats, float]:
     """Spectral flux of a short mono excerpt as `Features.flux_db` has it, and the frames between two windows."""
-    signal, rate = _analysis_signal(wave[:, None].astype(np.float32), sample_rate, np.ones(1))
+    signal, rate = _decimated([wave.astype(np.float32)], len(wave), sample_rate, _ANALYSIS_HZ)
     hop, size = _window(rate)
     power = _mel_power(signal, size, hop, _mel_bank(rate, size)[0])
     return _band_rise(10 * np.log10(power + 1e-10), floor_db).mean(axis=1), hop * sample_rate / rate
 
 
-def _window(rate: float) -> tuple[int, int]:
-    """Hop and length of a window (about 12 and 46 ms), in frames at the analysis rate."""
-    return max(1, round(rate / _WINDOWS_PER_SECOND)), max(64, 1 << round(np.log2(rate * 0.0464)))
+def _window(rate: float, stretch: int = 1) -> tuple[int, int]:
+    """Hop and length of a window (about 12 and 46 ms, or so many times that), in frames at a rate."""
+    hop, size = rate * stretch / _WINDOWS_PER_SECOND, rate * stretch * 0.0464
+    return max(1, round(hop)), max(64, 1 << round(np.log2(size)))
 
 
 def _analysis_signal(samples: Samples, sample_rate: int, weights: Floats) -> tuple[Samples, float]:
-    """Mono at 22 to 33 kHz by whole-number decimation, mixed and resampled chunk by chunk."""
-    chunks = (
-        mono(samples[start : start + _CHUNK_FRAMES], weights).astype(np.float32)
-        for start in range(0, len(samples), _CHUNK_FRAMES)
-    )
-    factor = round(sample_rate / _ANALYSIS_HZ)
-    if factor <= 1 or len(samples) < _LEAST_FRAMES:
-        return np.concatenate(list(chunks)), float(sample_rate)
-    rate = sample_rate / factor
-    stream = soxr.ResampleStream(sample_rate, rate, 1, dtype="float32", quality="MQ")
+    """Mono at 22 to 33 kHz, mixed and resampled chunk by chunk."""
+    mix = weights.astype(np.float32)
+    chunks = (samples[start : start + CHUNK_FRAMES] @ mix for start in range(0, len(samples), CHUNK_FRAMES))
+    return _decimated(chunks, len(samples), sample_rate, _ANALYSIS_HZ)
+
+
+def _decimated(
+    chunks: Iterable[Samples], frames: int, rate: float, wanted_hz: float
+) -> tuple[Samples, float]:
+    """A mono signal of so many frames at a whole fraction of its rate, near the wanted one; and that rate."""
+    factor = round(rate / wanted_hz)
+    if factor <= 1 or frames < _LEAST_FRAMES:
+        return np.concatenate(list(chunks)), rate
+    stream = soxr.ResampleStream(rate, rate / factor, 1, dtype="float32", quality="MQ")
     parts = [stream.resample_chunk(chunk) for chunk in chunks]
     parts.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.concatenate(parts), rate
+    return np.concatenate(parts), rate / factor
 
 
-def _power_spectra(signal: Samples, size: int, hop: int, bins: int) -> Iterator[Floats]:
+def _power_spectra(signal: Samples, size: int, hop: int, bins: int) -> Iterator[Spectra]:
     """Power spectra of Hann windows centred on every hop, `[windows, bins]`, some at a time."""
-    taper = np.hanning(size + 1)[:-1]
-    total = len(signal) // hop + 1
+    taper = np.hanning(size + 1)[:-1].astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, size // 2), size)[::hop]
     most = max(1, _CHUNK_POINTS // size)
-    for first in range(0, total, most):
-        count = min(most, total - first)
-        start = first * hop - size // 2
-        stop = start + (count - 1) * hop + size
-        inner = signal[max(start, 0) : max(stop, 0)]
-        padded = np.pad(inner, (max(-start, 0), stop - max(start, 0) - len(inner)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
-        # numpy transforms double precision faster than single
-        spectrum = np.fft.rfft(windows * taper, axis=1)[:, :bins]
-        yield spectrum.real**2 + spectrum.imag**2
+    for first in range(0, len(windows), most):
+        spectrum = np.fft.rfft(windows[first : first + most] * taper, axis=1)
+        yield np.asarray(spectrum.real**2 + spectrum.imag**2, np.float32)[:, :bins]
 
 
 def _mel_power(signal: Samples, size: int, hop: int, bank: Floats) -> Floats:
     """Mean power in each mel band `[windows, bands]`, on about the scale of sample power."""
     spectra = _power_spectra(signal, size, hop, bank.shape[1])
-    return np.concatenate([spectrum @ bank.T for spectrum in spectra]) / (size * 0.375)
+    filters = (bank.T / (size * 0.375)).astype(np.float32)
+    return np.concatenate([spectrum @ filters for spectrum in spectra], dtype=np.float64)
 
 
 @cache
@@ -162,8 +169,8 @@ def _band_rise(bands_db: Floats, floor_db: float) -> Floats:
     """Half-wave rectified change of every band across two hops `[windows, bands]`, dB (spectral flux)."""
     heard = np.maximum(bands_db, floor_db)
     rise = np.zeros_like(heard)
-    rise[1:-1] = np.maximum(heard[2:] - heard[:-2], 0)
-    return rise
+    np.subtract(heard[2:], heard[:-2], out=rise[1:-1])
+    return np.maximum(rise, 0, out=rise)
 
 
 def _thirds(rise: Floats, centres_hz: Floats) -> Floats:
@@ -180,20 +187,26 @@ def _standout(strength: Floats, width: int) -> Floats:
     return np.asarray(np.where(spread > _FLAT, above / np.maximum(spread, _FLAT), 0.0))
 
 
-def _chroma(signal: Samples, rate: float, size: int, hop: int) -> tuple[Floats, Floats]:
-    """A 2.5 kHz spectrum folded into octaves: compressed and weighted round F#4, and as it is `[windows, 12]`."""
+def _chroma(signal: Samples, rate: float) -> tuple[Floats, Floats, float]:
+    """A 2.5 kHz spectrum folded into octaves.
+
+    Returns:
+        Chroma compressed and weighted round F#4, and as it is, both `[windows, 12]`; seconds between two windows.
+    """
+    signal, rate = _decimated([signal], len(signal), rate, _CHROMA_HZ)
+    hop, size = _window(rate, _CHROMA_STRETCH)
     hertz = np.arange(size // 2 + 1) * rate / size
     hertz = hertz[hertz < min(2500.0, rate / 2 * 0.95)]
-    pitch = 69 + 12 * np.log2(np.maximum(hertz, 1e-3) / 440)
-    distance = (pitch - np.arange(12)[:, None] + 6) % 12 - 6
-    fold = np.exp(-0.5 * (distance / 0.35) ** 2) * (hertz > _LOWEST_PITCH_HZ)
-    weighted = fold * np.exp(-0.5 * ((pitch - 66) / 16) ** 2)
+    pitch = 69 + 12 * np.log2(np.maximum(hertz, 1e-3) / 440)[:, None]
+    distance = (pitch - np.arange(12) + 6) % 12 - 6
+    fold = (np.exp(-0.5 * (distance / 0.35) ** 2) * (hertz > _LOWEST_PITCH_HZ)[:, None]).astype(np.float32)
+    weighted = (fold * np.exp(-0.5 * ((pitch - 66) / 16) ** 2)).astype(np.float32)
     chroma, tones = [], []
     for spectrum in _power_spectra(signal, size, hop, len(hertz)):
         magnitude = np.sqrt(spectrum)
-        chroma.append(np.log1p(30 * magnitude) @ weighted.T)
-        tones.append(magnitude @ fold.T)
-    return np.concatenate(chroma), np.concatenate(tones)
+        chroma.append(np.log1p(_CHROMA_GAIN * magnitude) @ weighted)
+        tones.append(magnitude @ fold)
+    return np.concatenate(chroma, dtype=np.float64), np.concatenate(tones, dtype=np.float64), hop / rate
 
 
 def _loudness_weights(centres_hz: Floats) -> Floats:

@@ -62,11 +62,11 @@ def _on_the_beat(music: Music, leave: int, enter: int, total: int, sample_rate: 
     reach = _PATTERN_BEATS * period
     match = onset_match(music.features, period, leave, enter, reach, reach)
     moved = enter + match.shift_frames
-    if match.agreement <= _ONSETS_AGREE or not 0 < moved < total:
+    if music.beats is None or match.agreement <= _ONSETS_AGREE or not 0 < moved < total:
         return enter
     if abs(match.shift_frames) <= SLIP_LIMIT_SECONDS * sample_rate:
         return moved
-    slips = [slip_seconds(music.features, period, leave, place) for place in (moved, enter)]
+    slips = [slip_seconds(music.features, music.beats, leave, place) for place in (moved, enter)]
     shares = [SLIP_LIMIT_SECONDS if slip is None else abs(slip) for slip in slips]
     return moved if shares[0] < shares[1] else enter
 

@@ -39,8 +39,8 @@ class Leaps:
 
 
 def shortest_run(units: Units) -> int:
-    """Units that are played on at least before the next leap."""
-    return SHORTEST_RUN_BEATS if units.metric else SHORTEST_RUN_GRAINS
+    """Units that are played on at least before the next leap; half of all where there are few beats."""
+    return min(SHORTEST_RUN_BEATS, len(units) // 2) if units.metric else SHORTEST_RUN_GRAINS
 
 
 def similarity_cost(distance: Matrix | Floats) -> Floats:
@@ -84,8 +84,3 @@ def cheapest_leaps(costs: Floats, rng: np.random.Generator) -> Leaps:
     found = np.take_along_axis(noisy, best, axis=1)
     order = np.argsort(found, axis=1, kind="stable")
     return Leaps(np.take_along_axis(best, order, axis=1), np.take_along_axis(found, order, axis=1).round(4))
-
-
-def noise(count: int, rng: np.random.Generator) -> Floats:
-    """The same noise for a list of choices."""
-    return _NOISE * rng.exponential(size=count)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from outpaint_mcp.audio.shapes import Floats
 from outpaint_mcp.audio.units import Units
-from outpaint_mcp.audio.waves import running_mean
+from outpaint_mcp.audio.waves import median, percentile, running_mean
 
 Matrix = npt.NDArray[np.float32]
 """A value for every pair of units; row and column `units`, where there is one, stand for silence outside."""
@@ -68,9 +68,9 @@ def _distances(units: Units) -> Matrix:
     pairs = pairs[:, pairs[0] != pairs[1]]
     blend = np.zeros((count + 1, count + 1), np.float32)
     for part, weight, least_median in _parts(units, loudness):
-        median = max(float(np.median(part[*pairs])) if pairs.size else 1.0, least_median)
-        if median > _ALL_ALIKE:
-            blend += weight / 3.1 * np.minimum(part / median, 3)
+        usual = max(median(part[*pairs]) if pairs.size else 1.0, least_median)
+        if usual > _ALL_ALIKE:
+            blend += weight / 3.1 * np.minimum(part / usual, 3)
     blend[silent[:, None] & silent] = 0
     one_silent = silent[:, None] ^ silent
     blend[one_silent] = np.maximum(blend[one_silent], 1.5)
@@ -132,7 +132,7 @@ def _change(units: Units) -> Matrix:
         [_whitened(np.pad(units.timbre, ((0, 1), (0, 0))))[:-1], units.chroma / spread], axis=1
     )
     steps = _euclidean(_with_neighbour(sound, -1), _with_neighbour(sound, 1))
-    usual = np.percentile(np.diagonal(steps, 1), 60) if len(units) > 1 else 1.0
+    usual = percentile(np.diagonal(steps, 1), 60) if len(units) > 1 else 1.0
     return (steps / (usual + 1e-6)).astype(np.float32)
 
 
@@ -143,7 +143,7 @@ def _strange_harmony(units: Units) -> Matrix:
     before = before / (np.linalg.norm(before, axis=1, keepdims=True) + 1e-6)
     after = after / (np.linalg.norm(after, axis=1, keepdims=True) + 1e-6)
     alike = before @ after.T
-    usual = float(np.percentile(np.diagonal(alike, 1), 25)) if len(units) > 1 else 0.0
+    usual = percentile(np.diagonal(alike, 1), 25) if len(units) > 1 else 0.0
     return np.asarray(np.clip((usual - alike) / (1.05 - usual), 0, 2), dtype=np.float32)
 
 
@@ -161,7 +161,7 @@ def _off_bar(units: Units, apart: Matrix) -> Floats:
         contrast = float(phases.mean() - phases[0])
         if contrast > best_contrast:
             raised = np.maximum(phases - phases[0], 0)
-            best, best_contrast = np.clip(raised / (np.percentile(raised, 75) + 1e-9), 0, 1.5), contrast
+            best, best_contrast = np.clip(raised / (percentile(raised, 75) + 1e-9), 0, 1.5), contrast
     return best
 
 

@@ -17,9 +17,10 @@ _FADE_SECONDS, _LIKE_FADE_SECONDS, _LIKE = 0.045, 0.030, 0.5
 _ATTACK_FADE_SECONDS, _ATTACK_DB = 0.006, 9.0
 _REST_SECONDS, _REST_FADE_SECONDS = 0.06, 0.25
 _GAP_SECONDS, _GAP_FADE_SECONDS = 0.0005, 0.004
-_SETTLE_SECONDS = 0.005
 _SHORTEST_FADE_FRAMES = 8
+_LIMITING_SECONDS = 0.004
 RELEASE_SECONDS = 3.0
+SETTLE_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,12 @@ def ring_out(outlook: Outlook) -> Ringing:
 
 def _silence(source: Samples, frames: int, sample_rate: int) -> Ringing:
     """Silence, come to from whatever small value the source stops at: no step, however faint."""
-    decay = np.exp(-np.arange(1, frames + 1) / (_SETTLE_SECONDS * sample_rate)).astype(np.float32)
-    return Ringing(decay[:, None] * source[-1], frames)
+    return Ringing(settling(frames, sample_rate) * source[-1], frames)
+
+
+def settling(frames: int, sample_rate: int) -> Samples:
+    """Factors `[frames, 1]` that bring the value of an edge to nothing."""
+    return np.exp(-np.arange(1, frames + 1) / (SETTLE_SECONDS * sample_rate)).astype(np.float32)[:, None]
 
 
 def _rest_frames(outlook: Outlook) -> int:
@@ -78,3 +83,20 @@ def release_curve(gain_db: float, frames: int, sample_rate: int) -> Floats:
     """A gain that settles at 0 dB within three seconds, as factors `[frames, 1]`."""
     remaining = np.clip(1 - np.arange(frames) / (RELEASE_SECONDS * sample_rate), 0, 1)
     return to_gain(gain_db * remaining)[:, None]
+
+
+def limit(extension: Samples, peak: float, sample_rate: int) -> None:
+    """Keep an extension (outward) within a peak, in place: a gain that moves within milliseconds, 1 at the edge."""
+    block = max(1, int(_LIMITING_SECONDS * sample_rate))
+    starts = np.arange(0, len(extension), block)
+    if len(starts):
+        loudest = np.maximum.reduceat(np.abs(extension).max(axis=1), starts)
+        if loudest.max() > peak:
+            gains = np.pad(peak / np.maximum(loudest, peak), 1, constant_values=1.0)
+            held = np.minimum(np.minimum(gains[:-2], gains[1:-1]), gains[2:])
+            knots, values = np.append(-1, starts + block // 2), np.append(1.0, held)
+            moved = np.flatnonzero(
+                np.repeat(np.minimum(held, np.append(held[1:], 1)) < 1, block)[: len(extension)]
+            )
+            extension[moved] *= np.interp(moved, knots, values).astype(np.float32)[:, None]
+        np.clip(extension, -peak, peak, out=extension)

@@ -27,24 +27,17 @@ if TYPE_CHECKING:
 
 _KBPS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBPS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_VERSIONS = ((3, 1, 144_000, _KBPS_1), (2, 2, 72_000, _KBPS_2), (0, 4, 72_000, _KBPS_2))
-"""For MPEG 1, 2 and 2.5: its code, what divides the sample rates, the slots per kbit/s and Hz, the bit rates."""
-_SIZES = {
-    0xFFE200 | version << 11 | index << 4 | rate << 2 | padding << 1: slots * kbps * divisor // hz + padding
-    for version, divisor, slots, bit_rates in _VERSIONS
-    for index, kbps in enumerate(bit_rates, start=1)
-    for rate, hz in enumerate((44_100, 48_000, 32_000))
-    for padding in (0, 1)
-}
-"""The bytes in a frame of layer III, by the first three of its header, its protection and private bits cleared."""
+_VERSIONS = {3: (1, 144_000, _KBPS_1), 2: (2, 72_000, _KBPS_2), 0: (4, 72_000, _KBPS_2)}
+"""MPEG 1, 2 and 2.5 by their codes: what divides the sample rates, the slots per kbit/s and Hz, the bit rates."""
+_RATES_HZ = (44_100, 48_000, 32_000)
 _PLACES = {(True, False): 36, (True, True): 21, (False, False): 21, (False, True): 13}
 """Where in its frame the tag's word stands, by whether that is MPEG 1 and whether mono."""
 _MONO = 3
 """The mode in a header; the others have two channels."""
 _HAS_FRAMES, _HAS_BYTES = 1, 2
 """Flags of the tag."""
-_SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")
-"""How a frame of layer III begins."""
+_MARK = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]|ID3[^\xff]{2}.([\0-\x7f]{4})", re.DOTALL)
+"""How a frame of layer III begins, or an ID3v2 tag with its size."""
 _REACH_BYTES = 65_536
 """How far the next frame is looked for behind what is none."""
 _MOST_TRIMMED = 2 * 0xFFF + 529
@@ -102,9 +95,8 @@ class Stream:
         if self.claimed_frames is not None:
             tag = self.opening[: place + 8] + count + self.opening[place + 12 :]
         else:
-            header = (
-                self.opening[:2] + bytes([self.opening[2] & 0xF | 0x80]) + self.opening[3:4]
-            )  # is long enough
+            # the eighth bit rate, whatever the first frame's is, makes a frame long enough for a tag
+            header = self.opening[:2] + bytes([self.opening[2] & 0xF | 0x80]) + self.opening[3:4]
             tag = header.ljust(place, b"\0") + b"Info" + _HAS_FRAMES.to_bytes(4, "big") + count
             tag = tag.ljust(_frame_bytes(header), b"\0")
         (start, stop), *others = self.runs
@@ -216,19 +208,30 @@ def _resume(file: BinaryIO, at: int) -> int | None:
     """Where frames may go on after what is not one: where two are seen in a row, or behind an ID3v2 tag."""
     file.seek(at)
     ahead = file.read(_REACH_BYTES)
-    tag = ahead.find(b"ID3", 0, len(ahead) - 9)
-    for sync in _SYNC.finditer(ahead, 1, tag if tag >= 0 else len(ahead)):
-        following = sync.start() + _frame_bytes(ahead[sync.start() : sync.start() + 3])
-        if following > sync.start() and _frame_bytes(ahead[following : following + 3]):
-            return at + sync.start()
-    if tag < 0:
-        return None
-    sizes = zip(ahead[tag + 6 : tag + 10], (21, 14, 7, 0), strict=True)
-    return at + tag + 10 + sum(byte << shift for byte, shift in sizes)
+    begin = behind_tag = 0
+    while mark := _MARK.search(ahead, begin):
+        if mark[1]:
+            sizes = zip(mark[1], (21, 14, 7, 0), strict=True)
+            begin = behind_tag = mark.end() + sum(int(byte) << shift for byte, shift in sizes)
+            if _frame_bytes(ahead[begin : begin + 3]):
+                return at + begin
+        else:
+            start, begin = mark.span()
+            following = start + _frame_bytes(ahead[start : start + 3])
+            if following > start and _frame_bytes(ahead[following : following + 3]):
+                return at + start
+    return at + behind_tag if behind_tag else None
 
 
 def _frame_bytes(header: bytes) -> int:
-    return _SIZES.get(int.from_bytes(header[:3]) & 0xFFFEFE, 0)
+    """How long a frame of layer III with that header is; 0 where that is none, or of free format."""
+    if not _MARK.match(header) or len(header) < 3:  # noqa: PLR2004 - bytes that tell
+        return 0
+    index, rate, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
+    divisor, slots, bit_rates = _VERSIONS[header[1] >> 3 & 3]
+    if not 1 <= index <= len(bit_rates) or rate >= len(_RATES_HZ):
+        return 0
+    return slots * bit_rates[index - 1] * divisor // _RATES_HZ[rate] + padding
 
 
 def _is_mpeg_1(frame: bytes) -> bool:

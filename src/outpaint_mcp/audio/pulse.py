@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from outpaint_mcp.audio.beats import Beats
 from outpaint_mcp.audio.features import Features
-from outpaint_mcp.audio.shapes import Floats, Ints
+from outpaint_mcp.audio.shapes import Floats
+from outpaint_mcp.audio.waves import median
 
 SLIP_LIMIT_SECONDS = 0.04
 """A larger slip is heard as one."""
@@ -17,47 +19,22 @@ _LEAST_AGREEMENT = 0.3
 _NO_SLIP_BONUS = 0.12
 
 
-def slip_seconds(heard: Features, period_frames: float, leave: int, enter: int) -> float | None:
+def slip_seconds(heard: Features, beats: Beats, leave: int, enter: int) -> float | None:
     """How far the beat slips when music is left at one frame and goes on at another; None where it cannot be told.
 
-    The onsets of up to eight beats on each side count, without the 60 ms next to the seam.
-    """
-    hop = heard.frames_per_window
-    period, gap = period_frames / hop, _GAP_SECONDS * heard.windows_per_second
-    last, first = int(leave / hop - gap), int(np.ceil(enter / hop + gap))
-    reach = int(_BEATS * period)
-    before, after = heard.flux_db[max(0, last - reach) : max(0, last)], heard.flux_db[first : first + reach]
-    apart = (leave / hop - (last - 1)) + (first - enter / hop)
-    slip = _slip_windows(before, after, apart, period, float(np.median(heard.flux_db)))
-    return None if slip is None else slip / heard.windows_per_second
-
-
-def _slip_windows(before: Floats, after: Floats, gap: float, period: float, usual: float) -> float | None:
-    """How far the pulse of `after` comes late, in windows.
-
-    Both are folded at the period; the slip is where the profiles agree best in circular correlation. No slip is
-    believed where it agrees nearly as well.
-
-    Args:
-        before: flux of the windows up to the seam.
-        after: flux of the windows from the seam on.
-        gap: time between the last window of `before` and the first of `after`, in windows.
-        period: the beat, in windows.
-        usual: the usual flux, below a third of which a stream has no pulse to speak of.
+    The onsets of up to eight beats on each side count, without the 60 ms next to the seam. Each side is folded
+    at its own tempo; the slip is where the profiles agree best in circular correlation. No slip is believed
+    where it agrees nearly as well.
 
     Returns:
-        -period / 2 to period / 2; None where it cannot be told.
+        Half a beat early (negative) to half a beat late.
     """
-    if (
-        min(len(before), len(after)) < _LEAST_BEATS * period
-        or min(before.mean(), after.mean()) < _LEAST_ACTIVITY * usual
-    ):
+    period = beats.period_near(enter)
+    before = _profile(heard, leave, beats.period_near(leave), -1)
+    after = _profile(heard, enter, period, 1)
+    if before is None or after is None:
         return None
-    first = _profile(before, np.arange(1 - len(before), 1), period)
-    second = _profile(after, gap + np.arange(len(after), dtype=np.float64), period)
-    if first is None or second is None:
-        return None
-    agreement = np.fft.irfft(np.fft.rfft(second) * np.conj(np.fft.rfft(first)), _BINS) / _BINS
+    agreement = np.fft.irfft(np.fft.rfft(after) * np.conj(np.fft.rfft(before)), _BINS) / _BINS
     best = int(agreement.argmax())
     if agreement[best] < _LEAST_AGREEMENT:
         return None
@@ -65,13 +42,30 @@ def _slip_windows(before: Floats, after: Floats, gap: float, period: float, usua
     unmoved = int(near[int(agreement[near].argmax())])
     if agreement[unmoved] >= agreement[best] - _NO_SLIP_BONUS:
         best = unmoved
-    return float((best + _BINS / 2) % _BINS - _BINS / 2) / _BINS * period
+    slip_beats = float((best + _BINS / 2) % _BINS - _BINS / 2) / _BINS
+    return slip_beats * period / heard.frames_per_window / heard.windows_per_second
 
 
-def _profile(flux: Floats, at: Floats | Ints, period: float) -> Floats | None:
-    """Onset strength over one beat, standardised; None where it is flat."""
-    strength = np.maximum(flux - np.median(flux), 0)
-    place = (at / period) % 1 * _BINS
+def _profile(heard: Features, seam: int, period_frames: float, direction: int) -> Floats | None:
+    """Onset strength over one beat, standardised, of the music before (-1) or after (1) a frame.
+
+    None where it is flat, too short, or less than a third as busy as usual: too little to have a pulse.
+    """
+    hop = heard.frames_per_window
+    period, gap, at = period_frames / hop, _GAP_SECONDS * heard.windows_per_second, seam / hop
+    if direction < 0:
+        last = max(0, int(at - gap))
+        windows = np.arange(max(0, last - int(_BEATS * period)), last)
+    else:
+        first = int(np.ceil(at + gap))
+        windows = np.arange(first, min(first + int(_BEATS * period), len(heard.flux_db)))
+    if len(windows) < _LEAST_BEATS * period:
+        return None
+    flux = heard.flux_db[windows]
+    if flux.mean() < _LEAST_ACTIVITY * heard.usual_flux_db:
+        return None
+    strength = np.maximum(flux - median(flux), 0)
+    place = (windows - at) / period % 1 * _BINS
     low = np.floor(place).astype(int)
     share = place - low
     profile = np.bincount(low % _BINS, strength * (1 - share), _BINS)

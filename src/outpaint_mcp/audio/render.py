@@ -16,6 +16,8 @@ from outpaint_mcp.audio.waves import correlation, level_db
 
 _LEVEL_SECONDS = 1.0
 _INAUDIBLE_DB = -70.0
+# Leaps closer than a release add up: without a bound, a short chord that is struck again and again sinks away.
+_MOST_DOWN_DB = -12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _entry_gains_db(material: Material, spans: list[list[int]]) -> list[float]:
         left = level_db(samples[max(0, this[1] - half) : this[1] + half])
         entered = level_db(samples[max(0, following[0] - half) : following[0] + half])
         wanted = 0.0 if min(left, entered) < _INAUDIBLE_DB else float(np.clip(left - entered, -9, 3))
-        gains.append(float(np.clip(wanted + residue, -40, 4)))
+        gains.append(float(np.clip(wanted + residue, _MOST_DOWN_DB, 4)))
     return gains
 
 
@@ -127,7 +129,9 @@ def _paint(canvas: Samples, material: Material, piece: _Piece, at: int) -> None:
     """Put a piece on the canvas from frame `at` on, crossfaded with what is there."""
     wave = material.samples[piece.start - piece.fade_in : piece.stop + piece.fade_out]
     if piece.gain_db:
-        wave = (wave * release_curve(piece.gain_db, len(wave), material.sample_rate)).astype(np.float32)
+        wave = wave.copy()
+        near = wave[: int(RELEASE_SECONDS * material.sample_rate)]
+        near *= release_curve(piece.gain_db, len(near), material.sample_rate)
     fade = 2 * piece.fade_in
     begin = at - piece.fade_in
     wave = wave[: len(canvas) - begin]

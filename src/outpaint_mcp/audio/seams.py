@@ -6,7 +6,7 @@ import numpy as np
 
 from outpaint_mcp.audio.features import Features, flux_of
 from outpaint_mcp.audio.shapes import Floats, Ints, Samples
-from outpaint_mcp.audio.waves import mono, span_means
+from outpaint_mcp.audio.waves import mono, percentile, span_means
 
 LOUDNESS_SECONDS = 0.4
 HARMONY_SECONDS = 1.0
@@ -77,7 +77,7 @@ def usual_limits(
 
 def _most(values: Floats | list[float], percent: float) -> float:
     """A percentile, above zero so that it can be a divisor."""
-    return float(np.percentile(values, percent)) + 1e-9
+    return percentile(np.asarray(values), percent) + 1e-9
 
 
 def click_near(samples: Samples, frame: int, sample_rate: int, weights: Floats) -> float:
@@ -103,9 +103,8 @@ def flux_around(wave: Floats, seam: int, sample_rate: int, heard: Features) -> f
 
 def loudness_db(heard: Features, starts: Ints, stops: Ints) -> Floats:
     """Loudness of spans of frames, dB."""
-    power = span_means(
-        10 ** (heard.loudness_db / 10), starts / heard.frames_per_window, stops / heard.frames_per_window
-    )
+    hop = heard.frames_per_window
+    power = span_means(heard.power, starts / hop, stops / hop)
     return np.asarray(10 * np.log10(np.maximum(power, 1e-10)))
 
 

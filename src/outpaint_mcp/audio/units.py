@@ -54,9 +54,7 @@ def cut_units(heard: Features, beats: Beats | None, frames: int, sample_rate: in
     )
     edges = bounds / heard.frames_per_window
     middles = (edges[:-1] + edges[1:]) / 2
-    loudness = 10 * np.log10(
-        np.maximum(span_means(10 ** (heard.loudness_db / 10), edges[:-1], edges[1:]), 1e-10)
-    )
+    loudness = 10 * np.log10(span_means(heard.power, edges[:-1], edges[1:]))
     return Units(
         bounds=bounds,
         period_frames=period,
@@ -72,7 +70,7 @@ def cut_units(heard: Features, beats: Beats | None, frames: int, sample_rate: in
 
 def _beat_bounds(beats: Beats, frames: int) -> Ints:
     """Every beat and both ends; slivers at the ends join their neighbours."""
-    bounds = np.unique(np.concatenate([[0], beats.frames, [frames]]))
+    bounds = np.concatenate([[0], beats.frames, [frames]])
     keep = np.ones(len(bounds), dtype=bool)
     if len(bounds) > _FEWEST_BOUNDS:
         short = np.diff(bounds) < _SLIVER * beats.period_frames
@@ -85,7 +83,7 @@ def _grains(frames: int, sample_rate: int) -> tuple[Ints, float]:
     seconds = frames / sample_rate
     wanted = min(_LONGEST_GRAIN_SECONDS, max(seconds / _GRAINS_WANTED, _SHORTEST_GRAIN_SECONDS))
     count = max(1, round(seconds / wanted))
-    return np.unique(np.rint(np.linspace(0, frames, count + 1)).astype(np.int64)), frames / count
+    return np.rint(np.linspace(0, frames, count + 1)).astype(np.int64), frames / count
 
 
 def _halves(values: Floats, edges: Floats, middles: Floats) -> Floats:

@@ -7,7 +7,9 @@ from outpaint_mcp.audio.shapes import Floats, Samples
 SILENCE_DB = -100.0
 """The level told for digital silence, dB re full scale."""
 
-_CHUNK_FRAMES = 1 << 18
+CHUNK_FRAMES = 1 << 16
+"""Frames that are looked at together where a region is long: what a cache holds."""
+
 _LEAST_TO_CORRELATE = 4
 
 
@@ -22,8 +24,8 @@ def downmix(samples: Samples) -> tuple[Floats, float]:
     channels = samples.shape[1]
     weights = np.full(channels, 1.0 / channels)
     gram = np.zeros((channels, channels))
-    for start in range(0, len(samples), _CHUNK_FRAMES):
-        chunk = samples[start : start + _CHUNK_FRAMES]
+    for start in range(0, len(samples), CHUNK_FRAMES):
+        chunk = samples[start : start + CHUNK_FRAMES]
         gram += chunk.T @ chunk
     if weights @ gram @ weights < 0.02 * gram.diagonal().max():
         weights = np.eye(channels)[int(gram.diagonal().argmax())]
@@ -41,7 +43,8 @@ def level_db(wave: Samples | Floats) -> float:
     """Mean power over all frames and channels, dB re full scale."""
     if not wave.size:
         return SILENCE_DB
-    return float(10 * np.log10(np.mean(np.square(wave, dtype=np.float64)) + 10 ** (SILENCE_DB / 10)))
+    values = wave.ravel()
+    return float(10 * np.log10(values @ values / values.size + 10 ** (SILENCE_DB / 10)))
 
 
 def peak(samples: Samples) -> float:
@@ -64,11 +67,26 @@ def running_mean(values: Floats, width: int) -> Floats:
 
 def span_means(values: Floats, starts: Floats, stops: Floats) -> Floats:
     """Mean of the rows of `values` (`[n]` or `[n, k]`) over each span, at least one row each."""
-    sums = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
     low = np.clip(np.rint(starts).astype(int), 0, len(values) - 1)
     high = np.clip(np.rint(stops).astype(int), low + 1, len(values))
+    closed = np.concatenate([values, values[-1:]])  # a span may reach to the very end
+    sums = np.add.reduceat(closed, np.stack([low, high], axis=1).ravel(), axis=0)
     spans = (high - low).reshape(-1, *([1] * (values.ndim - 1)))
-    return np.asarray((sums[high] - sums[low]) / spans)
+    return np.asarray(sums[::2] / spans)  # what lies between one span and the next left out
+
+
+def percentile(values: Floats | Samples, percent: float) -> float:
+    """A percentile of all values, between two of them in proportion.
+
+    numpy's own brings in `numpy.ma`, whose import takes as long as all the comparing of units.
+    """
+    ordered = np.sort(values.astype(np.float64), axis=None)
+    return float(np.interp(percent / 100 * (len(ordered) - 1), np.arange(len(ordered)), ordered))
+
+
+def median(values: Floats | Samples) -> float:
+    """The median of all values."""
+    return percentile(values, 50)
 
 
 def correlation(first: Samples | Floats, second: Samples | Floats) -> float:
