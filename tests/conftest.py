@@ -18,11 +18,13 @@ from mcp.client import Client
 
 from outpaint_mcp.config import Settings
 from outpaint_mcp.database import Database
-from outpaint_mcp.desk import Desk, open_desk
+from outpaint_mcp.opening import open_desk
 from outpaint_mcp.server import build_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+
+    from outpaint_mcp.desk import Desk
 
 
 class MakeSong(Protocol):

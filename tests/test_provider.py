@@ -168,14 +168,15 @@ async def test_a_source_that_is_gone_by_its_turn_fails_its_request_and_nobody_el
     assert (await ended(provider, fine)).status is Status.COMPLETED
 
 
-async def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_take(
+async def test_the_same_seed_gives_the_same_bytes_and_other_seeds_other_takes(
     provider: Provider, make_song: MakeSong
 ) -> None:
     source = LocalFile(make_song(seconds=12))
-    requests = [await submit(provider, source, after=4, seed=seed) for seed in (5, 5, 6)]
-    first, again, other = [bytes_of(await made(provider, request_id)) for request_id in requests]
+    requests = [await submit(provider, source, after=4, seed=seed) for seed in (5, 5, 6, 7, 8)]
+    first, again, *others = [bytes_of(await made(provider, request_id)) for request_id in requests]
     assert first == again
-    assert first != other
+    # Two seeds may well agree on the best way to go on from so short a song; four do not.
+    assert {first} != set(others)
 
 
 async def test_a_random_seed_is_told_and_can_be_used_again(provider: Provider, source: Source) -> None:

@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.desk import Desk
     from outpaint_mcp.models import RequestList, ResultReport
-    from outpaint_mcp.provider import ProviderStatus
 
 # argparse itself exits with 2 for a command line it cannot read.
 _EXIT_CODES: dict[type[errors.OutpaintError], int] = {
@@ -249,11 +247,12 @@ def _place(output: Path | None, settings: Settings) -> tuple[Settings, Path | No
 async def _wait(
     settings: Settings, begin: Callable[[Desk], Awaitable[str]], target: Path | None, *, cancels: bool
 ) -> ResultReport:
-    from outpaint_mcp.desk import open_desk  # noqa: PLC0415 - loads pydantic
+    from outpaint_mcp.opening import open_desk  # noqa: PLC0415 - loads pydantic
+    from outpaint_mcp.terminal import Bar  # noqa: PLC0415
 
     async with open_desk(settings) as desk:
         request_id = await begin(desk)
-        bar = _Bar(shown=sys.stderr.isatty())
+        bar = Bar(shown=sys.stderr.isatty())
         try:
             return await desk.result(request_id, wait_seconds=float("inf"), on_update=bar.show, target=target)
         except asyncio.CancelledError:
@@ -264,31 +263,8 @@ async def _wait(
             bar.close()
 
 
-class _Bar:
-    """A progress line on the terminal."""
-
-    _WIDTH = 30
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-        self._since = time.monotonic()
-
-    async def show(self, seen: ProviderStatus) -> None:
-        from outpaint_mcp.watch import in_words  # noqa: PLC0415 - loads pydantic
-
-        if self._shown:
-            done = round((seen.progress or 0.0) * self._WIDTH)
-            bar = "#" * done + "." * (self._WIDTH - done)
-            line = f"[{bar}] {time.monotonic() - self._since:3.0f} s  {in_words(seen)}"
-            print(f"\r{line:<79.79}", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self._shown:
-            print("\r" + " " * 79, end="\r", file=sys.stderr, flush=True)
-
-
 def _list(parsed: argparse.Namespace, settings: Settings) -> int:
-    from outpaint_mcp.desk import open_desk  # noqa: PLC0415 - loads pydantic
+    from outpaint_mcp.opening import open_desk  # noqa: PLC0415 - loads pydantic
 
     async def listed() -> RequestList:
         async with open_desk(settings, runs=False) as desk:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outpaint_mcp import sources
-from outpaint_mcp.database import Database
 from outpaint_mcp.errors import InvalidRequest, OutpaintError, RequestNotFound
 from outpaint_mcp.journal import Delivery, Entry, Journal, is_request_id
-from outpaint_mcp.local.provider import open_local_provider
 from outpaint_mcp.models import (
     Cancellation,
     CancelOutcome,
@@ -29,60 +27,11 @@ from outpaint_mcp.results import Results
 from outpaint_mcp.watch import Watch, in_words
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from outpaint_mcp.config import Settings
     from outpaint_mcp.provider import Provider, ProviderStatus
     from outpaint_mcp.watch import OnUpdate
 
 _MOST_LISTED = 1_000_000
-
-
-@asynccontextmanager
-async def open_desk(settings: Settings, *, runs: bool = True) -> AsyncIterator[Desk]:
-    """Open the journal and the provider for as long as the block lasts.
-
-    Args:
-        settings: where things are.
-        runs: whether to carry requests out meanwhile, or only to look.
-
-    Raises:
-        StorageFailed: the data folder cannot be used.
-    """
-    database = await asyncio.to_thread(Database, settings.data_dir / "outpaint.sqlite3")
-    try:
-        async with open_local_provider(database, settings.data_dir, runs=runs) as provider:
-            desk = Desk(settings, Journal(database), provider)
-            if runs:
-                await desk.tidy()
-            yield desk
-    finally:
-        await asyncio.to_thread(database.close)
-
-
-class DeskOnDemand:
-    """A desk that is opened when it is first asked for, and tried again where that failed."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._stack = AsyncExitStack()
-        self._opening = asyncio.Lock()
-        self._desk: Desk | None = None
-
-    async def __call__(self) -> Desk:
-        """Return the desk.
-
-        Raises:
-            StorageFailed: the data folder cannot be used now.
-        """
-        async with self._opening:
-            if self._desk is None:
-                self._desk = await self._stack.enter_async_context(open_desk(self._settings))
-            return self._desk
-
-    async def close(self) -> None:
-        """Close the desk if it was opened."""
-        await self._stack.aclose()
 
 
 class Desk:

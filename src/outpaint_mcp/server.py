@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 from mcp.server import MCPServer
 
 from outpaint_mcp import __version__
-from outpaint_mcp.desk import DeskOnDemand
 from outpaint_mcp.errors import StorageFailed
+from outpaint_mcp.opening import DeskOnDemand
 from outpaint_mcp.tools import Lifespan, all_tools
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Makes recordings longer: music before, after, or both, with the original untouch
    person the path. Never submit again because a wait ended: the request goes on by itself.
 Sources: a path in {folders}; an https link to the file itself; a data: URI; an earlier request_id. Files attached
 to the chat are not visible here: ask for a path or a link. For another take, submit again; the same
-seed gives the same take.
+seed gives the same take, another one usually another.
 Provider: local. It carries the track's own beats on; it is not a generative model, and tags and lyrics do not steer it.
 Say so when the person asks for a new style, new words or new instruments."""
 

@@ -14,7 +14,6 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
-from outpaint_mcp.desk import DeskOnDemand
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.models import (
     NO_BOOL,
@@ -32,6 +31,7 @@ from outpaint_mcp.models import (
     Submission,
     Tags,
 )
+from outpaint_mcp.opening import DeskOnDemand
 from outpaint_mcp.watch import in_words
 
 if TYPE_CHECKING:

@@ -39,7 +39,8 @@ def extend(
         material: the analysed region that touches the edge.
         side: which edge.
         frames: exactly how many to make.
-        seed: another seed makes another take; the same seed makes the same samples.
+        seed: the same seed makes the same samples; another one usually another take, as far as the source
+            has several good ones.
         on_progress: told the fraction done; may raise to stop the work.
 
     Returns:

@@ -77,7 +77,7 @@ def leap_costs(units: Units, likeness: Likeness) -> Floats:
 
 
 def cheapest_leaps(costs: Floats, rng: np.random.Generator) -> Leaps:
-    """Keep the best leaps of every unit after noise that never makes one cheaper: another seed, another take."""
+    """Keep the best leaps of every unit after noise that never makes one cheaper: other seeds, other takes."""
     noisy = costs + _NOISE * rng.exponential(size=costs.shape)
     kept = min(_KEPT_PER_UNIT, len(costs))
     best = np.argpartition(noisy, kept - 1, axis=1)[:, :kept]

@@ -99,7 +99,7 @@ def outpaint_file(  # noqa: PLR0913 - one request, each part of it named
         destination: where to write, in the format that `delivery_format` names, whatever its suffix.
         before_seconds: length of the music before the source, 0 for none.
         after_seconds: length of the music after it, 0 for none.
-        seed: 0 or more; another seed is another take.
+        seed: 0 or more; another seed usually is another take, as far as the source has several good ones.
         max_source_seconds: the longest source to accept.
         on_progress: told the fraction done and the step: decoding, listening, composing, writing.
 
