@@ -10,7 +10,7 @@ import numpy as np
 from outpaint_mcp.audio.fades import crossfade_gains, extrapolate
 from outpaint_mcp.audio.outlook import Outlook
 from outpaint_mcp.audio.shapes import Floats, Samples
-from outpaint_mcp.audio.waves import correlation, level_db, mono, to_gain
+from outpaint_mcp.audio.waves import correlation, level_db, mono, peak, to_gain
 
 _PAST_SECONDS = 0.12
 _FADE_SECONDS, _LIKE_FADE_SECONDS, _LIKE = 0.045, 0.030, 0.5
@@ -85,18 +85,16 @@ def release_curve(gain_db: float, frames: int, sample_rate: int) -> Floats:
     return to_gain(gain_db * remaining)[:, None]
 
 
-def limit(extension: Samples, peak: float, sample_rate: int) -> None:
+def limit(extension: Samples, most: float, sample_rate: int) -> None:
     """Keep an extension (outward) within a peak, in place: a gain that moves within milliseconds, 1 at the edge."""
+    if peak(extension) <= most:
+        return
     block = max(1, int(_LIMITING_SECONDS * sample_rate))
     starts = np.arange(0, len(extension), block)
-    if len(starts):
-        loudest = np.maximum.reduceat(np.abs(extension).max(axis=1), starts)
-        if loudest.max() > peak:
-            gains = np.pad(peak / np.maximum(loudest, peak), 1, constant_values=1.0)
-            held = np.minimum(np.minimum(gains[:-2], gains[1:-1]), gains[2:])
-            knots, values = np.append(-1, starts + block // 2), np.append(1.0, held)
-            moved = np.flatnonzero(
-                np.repeat(np.minimum(held, np.append(held[1:], 1)) < 1, block)[: len(extension)]
-            )
-            extension[moved] *= np.interp(moved, knots, values).astype(np.float32)[:, None]
-        np.clip(extension, -peak, peak, out=extension)
+    loudest = np.maximum.reduceat(np.abs(extension).max(axis=1), starts)
+    gains = np.pad(most / np.maximum(loudest, most), 1, constant_values=1.0)
+    held = np.minimum(np.minimum(gains[:-2], gains[1:-1]), gains[2:])
+    knots, values = np.append(-1, starts + block // 2), np.append(1.0, held)
+    moved = np.flatnonzero(np.repeat(np.minimum(held, np.append(held[1:], 1)) < 1, block)[: len(extension)])
+    extension[moved] *= np.interp(moved, knots, values).astype(np.float32)[:, None]
+    np.clip(extension, -most, most, out=extension)
