@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MOST_REQUESTS = 3
-_EARLIEST_SECONDS, _LATEST_SECONDS = 0.3, 6.0
-"""When to kill, counted from the first submission; the last jobs end a little later."""
+_EARLIEST_SECONDS, _LATEST_SECONDS = 0.1, 2.5
+"""When to kill, counted from the first submission: on a quick machine the last jobs end at about the latest."""
 _SEEDS = 5
 # What may lie in a data folder in which nothing is going on.
 _KEPT = {"outpaint.sqlite3", "outpaint.lock", "gate"}
