@@ -239,7 +239,8 @@ def test_a_part_in_another_format_is_known_to_be_lost(tmp_path: Path) -> None:
 @settings(max_examples=150, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
-    cuts=st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 3_000), st.binary(max_size=60)), max_size=4),
+    # The first bytes stay: other ones may well say, and rightly, that this is a PDF.
+    cuts=st.lists(st.tuples(st.integers(16, 30_000), st.integers(0, 3_000), st.binary(max_size=60)), max_size=4),
 )  # fmt: skip
 def test_no_damage_makes_less_of_an_mp3_than_libsndfile_alone_does(
     tmp_path_factory: pytest.TempPathFactory, kind: tuple[int, int, str], cuts: list[tuple[int, int, bytes]]
