@@ -252,5 +252,5 @@ def test_on_a_terminal_a_progress_line_is_drawn_and_wiped_away(song: Path) -> No
     os.close(outer)
     assert done.stdout.endswith("song, extended 1s after.wav\n")
     assert b"\r[" in drawn
-    assert b"%" in drawn
+    assert b" s  " in drawn  # the time it has taken; a job this short may be over before it is seen at work
     assert b"\r" + b" " * 79 + b"\r" in drawn

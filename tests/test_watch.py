@@ -10,8 +10,9 @@ from outpaint_mcp.errors import ProviderUnavailable
 from outpaint_mcp.journal import Entry, Journal
 from outpaint_mcp.local.provider import LocalProvider, open_local_provider
 from outpaint_mcp.models import OutpaintRequest, Status
+from outpaint_mcp.provider import ProviderStatus
 from outpaint_mcp.sources import LocalFile
-from outpaint_mcp.watch import Watch
+from outpaint_mcp.watch import Watch, in_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -102,3 +103,18 @@ async def test_a_request_that_arrives_while_it_is_being_given_up_is_carried_out(
     clock.now += 31
     watch = Watch(journal, Slow(provider._jobs, provider._folder))
     assert (await watch.look(entry.request_id)).status is Status.IN_QUEUE
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (ProviderStatus(status=Status.IN_QUEUE, queue_position=1), "Next in the queue"),
+        (ProviderStatus(status=Status.IN_QUEUE, queue_position=3), "In the queue, 2 ahead"),
+        (
+            ProviderStatus(status=Status.IN_PROGRESS, progress=0.425, step="listening"),
+            "In progress (listening), 42% done",
+        ),
+    ],
+)
+def test_where_a_request_stands_is_said_in_a_few_words(seen: ProviderStatus, words: str) -> None:
+    assert in_words(seen) == words
