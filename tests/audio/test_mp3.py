@@ -236,7 +236,7 @@ def test_a_part_in_another_format_is_known_to_be_lost(tmp_path: Path) -> None:
     assert not intact
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     # The first bytes stay: other ones may well say, and rightly, that this is a PDF.
