@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from outpaint_mcp.local.process import SINGLE_THREADED
+from outpaint_mcp.workers.process import SINGLE_THREADED
 
 os.environ |= SINGLE_THREADED  # read when numpy is loaded
 

@@ -10,8 +10,8 @@ import pytest
 from outpaint_mcp.database import Database
 from outpaint_mcp.errors import ProviderUnavailable, RequestNotFound, StorageFailed
 from outpaint_mcp.local.jobs import MAX_ATTEMPTS, Job, Jobs
-from outpaint_mcp.local.presence import Presence
 from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

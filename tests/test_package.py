@@ -44,7 +44,7 @@ def test_the_command_line_answers_before_it_loads_the_protocol() -> None:
 
 
 def test_a_worker_loads_neither_the_protocol_nor_the_network() -> None:
-    assert not loaded_by("import outpaint_mcp.local.worker") & {"mcp", "httpx", "numpy"}
+    assert not loaded_by("import outpaint_mcp.workers.worker") & {"mcp", "httpx", "numpy"}
 
 
 def test_the_installed_version_is_the_packages_own() -> None:

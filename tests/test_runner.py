@@ -18,10 +18,10 @@ import pytest
 
 from outpaint_mcp.errors import ProviderUnavailable, SourceError, StorageFailed
 from outpaint_mcp.local.jobs import Job, Jobs
-from outpaint_mcp.local.presence import Presence
 from outpaint_mcp.local.provider import LocalProvider, open_local_provider
 from outpaint_mcp.local.runner import Runner
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+from outpaint_mcp.presence import Presence
 from outpaint_mcp.sources import InlineAudio, LocalFile
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ def workers_of(data_dir: Path) -> list[int]:
         int(process.name)
         for process in Path("/proc").iterdir()
         if process.name.isdigit()
-        and b"outpaint_mcp.local.worker" in _read(process / "cmdline").split(b"\0")
+        and b"outpaint_mcp.workers.worker" in _read(process / "cmdline").split(b"\0")
         and mark in _read(process / "environ").split(b"\0")
     ]
 

@@ -16,10 +16,10 @@ from tests.e2e.rpc import PATIENCE_SECONDS
 
 from outpaint_mcp.errors import SourceError
 from outpaint_mcp.local.jobs import Jobs
-from outpaint_mcp.local.presence import Presence
 from outpaint_mcp.local.provider import MAX_SOURCE_SECONDS, LocalProvider
 from outpaint_mcp.local.runner import HANG_SECONDS, Runner
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+from outpaint_mcp.presence import Presence
 from outpaint_mcp.sources import LocalFile
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.skipif(not HAS_PROC, reason="looks 
 _BARELY_ANY_MEMORY = """
 import numpy, soundfile, soxr
 from pathlib import Path
-from outpaint_mcp.local import worker
+from outpaint_mcp.workers import worker
 from outpaint_mcp.audio import outpaint
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 worker.MAX_MEMORY_BYTES = pages * 4096 + (24 << 20)
@@ -204,7 +204,7 @@ def test_a_worker_ends_when_its_server_is_gone(make_song: MakeSong, tmp_path: Pa
     order = {"task": "extend", "source": str(song), "folder": str(tmp_path / "job"), "seed": 1}
     order |= {"before_seconds": 240, "after_seconds": 240, "max_seconds": 3600}
     process = subprocess.Popen(
-        [sys.executable, "-m", "outpaint_mcp.local.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "outpaint_mcp.workers.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     with process:
         assert process.stdin is not None

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.database import told
 from outpaint_mcp.errors import OutpaintError, SourceError
 from outpaint_mcp.local.jobs import Job, Jobs
-from outpaint_mcp.local.presence import Presence
-from outpaint_mcp.local.process import call_worker
 from outpaint_mcp.local.runner import SOURCE_NAME, Runner
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+from outpaint_mcp.presence import Presence
 from outpaint_mcp.provider import Outcome, ProviderStatus
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
+from outpaint_mcp.workers.process import call_worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

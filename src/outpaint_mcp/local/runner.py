@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.errors import GenerationFailed, OutpaintError, SourceNotAllowed, StorageFailed
-from outpaint_mcp.local.process import call_worker
 from outpaint_mcp.models import Status
 from outpaint_mcp.sources import fetch
+from outpaint_mcp.workers.process import call_worker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from outpaint_mcp.local.jobs import Job, Jobs
-    from outpaint_mcp.local.presence import Presence
+    from outpaint_mcp.presence import Presence
 
 _log = logging.getLogger(__name__)
 

@@ -73,7 +73,7 @@ async def _start_worker() -> asyncio.subprocess.Process:
         sys.executable,
         "-P",  # a host's working folder is no place to import from
         "-m",
-        "outpaint_mcp.local.worker",
+        "outpaint_mcp.workers.worker",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL if not _log.isEnabledFor(logging.DEBUG) else None,

@@ -1,6 +1,6 @@
 """The worker process: looks at one file, or carries one job out, and says so in JSON lines.
 
-Run as `python -m outpaint_mcp.local.worker`. The first line of stdin is the order; stdin then stays
+Run as `python -m outpaint_mcp.workers.worker`. The first line of stdin is the order; stdin then stays
 open as a lifeline: when it ends, so does the worker, whatever it is doing. stdout answers with
 `{"progress", "step"}` lines and ends with one `{"outcome"}` or `{"error", "kind"}`.
 """

@@ -1,0 +1,1 @@
+"""Worker processes: whatever opens audio does it there, where it can harm nobody."""
