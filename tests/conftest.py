@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from outpaint_mcp.workers.process import SINGLE_THREADED
 
-os.environ |= SINGLE_THREADED  # read when numpy is loaded
+# The first is read when numpy is loaded. Whoever runs the tests may have a token: none may reach the real service.
+_TOKENS = ("RUNCOMFY_API_TOKEN", "RUNCOMFY_TOKEN", "RUNCOMFY_API_KEY", "RUNCOMFY_MODEL_API_BASE")
+os.environ |= SINGLE_THREADED | dict.fromkeys(_TOKENS, "") | {"RUNCOMFY_CONFIG_DIR": os.devnull}
 
 import numpy as np
 import pytest

@@ -251,7 +251,7 @@ async def expect_refusal(client: Client, tool: str, arguments: dict[str, Any], w
     assert len(text) < 2_000
     listed = await client.call_tool(LIST, {})
     assert isinstance(listed, CallToolResult)
-    assert listed.structured_content == {"requests": []}
+    assert listed.structured_content == {"requests": [], "spent_usd": 0, "open_estimate_usd": 0}
 
 
 @pytest.mark.parametrize(("audio", "word"), BAD_AUDIO.values(), ids=BAD_AUDIO)

@@ -127,7 +127,7 @@ def test_a_list_of_nothing_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("list") == 0
     assert capsys.readouterr().out == ""
     assert run("list", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"requests": []}
+    assert json.loads(capsys.readouterr().out) == {"requests": [], "spent_usd": 0, "open_estimate_usd": 0}
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1000000000000000000000", "many"])

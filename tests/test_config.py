@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -74,6 +75,92 @@ def test_a_tilde_is_the_home_folder(name: str) -> None:
     assert Path.home() / "Elsewhere" in {*settings.input_dirs, settings.output_dir, settings.data_dir}
 
 
+def test_a_token_makes_runcomfy_the_provider_unless_another_is_named(tmp_path: Path) -> None:
+    with_token = {"RUNCOMFY_API_TOKEN": "secret"}
+    assert Settings.from_env(with_token).provider == "runcomfy"
+    assert Settings.from_env(with_token | {"OUTPAINT_PROVIDER": "local"}).provider == "local"
+    assert Settings.from_env({"RUNCOMFY_CONFIG_DIR": str(tmp_path)}).provider == "local"
+    alone = Settings.from_env({"OUTPAINT_PROVIDER": "runcomfy", "RUNCOMFY_CONFIG_DIR": str(tmp_path)})
+    assert (alone.provider, alone.token) == ("runcomfy", None)
+
+
+def test_a_token_is_found_wherever_the_vendors_own_clients_look(tmp_path: Path) -> None:
+    (tmp_path / "runcomfy").mkdir()
+    kept = tmp_path / "runcomfy" / "token.json"
+    kept.write_text(json.dumps({"access_token": "from the login", "token": "from the nodes"}))
+    places = [
+        {"RUNCOMFY_API_TOKEN": "one"},
+        {"RUNCOMFY_TOKEN": "two"},
+        {"RUNCOMFY_API_KEY": "three"},
+        {"RUNCOMFY_CONFIG_DIR": str(tmp_path / "runcomfy")},
+        {"XDG_CONFIG_HOME": str(tmp_path)},
+    ]
+    found = [Settings.from_env(place).token for place in places]
+    assert found == ["one", "two", "three", "from the login", "from the login"]
+    assert (
+        Settings.from_env({name: value for place in places for name, value in place.items()}).token == "one"
+    )
+    kept.write_text(json.dumps({"token": " from the nodes\n"}))
+    assert Settings.from_env(places[-1]).token == "from the nodes"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"token": 3}', '{"access_token": ""}', '"token"'])
+def test_a_token_file_that_holds_none_is_as_good_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "token.json").write_text(content)
+    settings = Settings.from_env({"RUNCOMFY_CONFIG_DIR": str(tmp_path)})
+    assert (settings.token, settings.provider) == (None, "local")
+
+
+def test_settings_never_show_the_token() -> None:
+    settings = Settings.from_env({"RUNCOMFY_API_TOKEN": "hunter2", "OUTPAINT_UPLOAD": "s3://bucket/prefix"})
+    assert settings.token == "hunter2"
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("base", "kept"),
+    [
+        ("https://proxy.example:8443/v1/", "https://proxy.example:8443/v1"),
+        ("http://127.0.0.1:8089/v1", "http://127.0.0.1:8089/v1"),
+        ("http://localhost/v1", "http://localhost/v1"),
+        ("http://[::1]:8089/v1", "http://[::1]:8089/v1"),
+    ],
+)
+def test_the_token_goes_over_tls_or_not_off_this_machine(base: str, kept: str) -> None:
+    assert Settings.from_env({"RUNCOMFY_MODEL_API_BASE": base}).runcomfy_base == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RUNCOMFY_MODEL_API_BASE", "http://api.example/v1"),
+        ("RUNCOMFY_MODEL_API_BASE", "http://127.0.0.1.example/v1"),
+        ("RUNCOMFY_MODEL_API_BASE", "ftp://api.example/v1"),
+        ("RUNCOMFY_MODEL_API_BASE", "api.example/v1"),
+        ("RUNCOMFY_MODEL_API_BASE", "https://user:hunter2@api.example/v1"),
+        ("RUNCOMFY_MODEL_API_BASE", "https://api.example:port/v1"),
+        ("OUTPAINT_UPLOAD", "bucket/prefix"),
+        ("OUTPAINT_UPLOAD", "https://bucket.example/prefix"),
+        ("OUTPAINT_UPLOAD", "s3://key:hunter2@bucket/prefix"),
+        ("OUTPAINT_MAX_COST_USD", "a dollar"),
+        ("OUTPAINT_MAX_COST_USD", "-1"),
+        ("OUTPAINT_MAX_COST_USD", "nan"),
+        ("OUTPAINT_MAX_COST_USD", "inf"),
+    ],
+)
+def test_a_setting_that_would_cost_or_leak_is_refused_without_being_shown(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name) as refused:
+        Settings.from_env({name: value})
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "most"), [("0", 0), ("0.25", 0.25), (" $3 ", 3), ("", None), ("${x}", None)]
+)
+def test_a_limit_is_in_dollars(text: str, most: float | None) -> None:
+    assert Settings.from_env({"OUTPAINT_MAX_COST_USD": text}).max_cost_usd == most
+
+
 @pytest.mark.parametrize("provider", ["auto", "local", " local "])
 def test_the_offered_providers_are_taken(provider: str) -> None:
     assert Settings.from_env({"OUTPAINT_PROVIDER": provider}) == Settings.from_env({})
@@ -81,7 +168,10 @@ def test_the_offered_providers_are_taken(provider: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "offered"),
-    [("OUTPAINT_PROVIDER", "cloud", "auto, local"), ("OUTPAINT_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING")],
+    [
+        ("OUTPAINT_PROVIDER", "cloud", "auto, runcomfy, local"),
+        ("OUTPAINT_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING"),
+    ],
 )
 def test_a_value_that_is_not_offered_is_refused_with_those_that_are(
     name: str, value: str, offered: str

@@ -51,7 +51,7 @@ def journal(database: Database, clock: Clock) -> Journal:
 def add(
     journal: Journal, title: str = "song", *, parent: str | None = None, provider: str = "local"
 ) -> Entry:
-    return journal.add(
+    entry, is_new = journal.add(
         OutpaintRequest.of(audio=f"/music/{title}.wav", tags="lofi", extend_before_duration=1.5, lyrics="la"),
         provider=provider,
         shown_audio=f"/music/{title}.wav",
@@ -59,6 +59,8 @@ def add(
         parent_request_id=parent,
         expected_duration_seconds=34.5,
     )
+    assert is_new
+    return entry
 
 
 def test_a_new_request_is_written_down_as_it_was_made(journal: Journal) -> None:
@@ -76,6 +78,9 @@ def test_a_new_request_is_written_down_as_it_was_made(journal: Journal) -> None:
         parent_request_id=None,
         expected_duration_seconds=34.5,
         created_at=1_000.0,
+        caller="",
+        estimated_cost_usd=None,
+        cost_usd=None,
         error=None,
         delivery=None,
         planned_path=None,
@@ -160,15 +165,15 @@ def test_requests_in_one_state_are_found(journal: Journal) -> None:
     assert journal.newest(limit=9, status=Status.COMPLETED) == []
 
 
-def test_open_requests_are_those_of_one_provider_that_have_not_ended_oldest_first(
+def test_open_requests_are_those_of_all_providers_that_have_not_ended_oldest_first(
     journal: Journal, clock: Clock
 ) -> None:
-    first = add(journal)
-    add(journal, provider="other")
+    first = add(journal, provider="other")
     clock.time += 1
-    ended, last = add(journal), add(journal)
+    ended, lost, last = add(journal), add(journal), add(journal)
     journal.note(ended.request_id, Status.CANCELLED)
-    assert journal.open_requests("local") == [first, last]
+    journal.note(lost.request_id, Status.UNKNOWN)
+    assert journal.open_requests() == [first, last]
 
 
 def test_lineage_is_kept(journal: Journal) -> None:

@@ -178,8 +178,8 @@ def test_a_request_and_an_answer_never_change() -> None:
         answer.message = "other"
 
 
-def test_three_of_the_five_states_are_final() -> None:
-    assert [status for status in Status if status.is_final] == ["completed", "failed", "cancelled"]
+def test_four_of_the_six_states_are_final() -> None:
+    assert [status for status in Status if status.is_final] == ["completed", "failed", "cancelled", "unknown"]
     assert [status for status in Status if not status.is_final] == ["in_queue", "in_progress"]
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 import soundfile
+from tests.fakes.runcomfy import FakeRunComfy
+from tests.hosting import open_hosted_on
 
 from outpaint_mcp.errors import ProviderUnavailable, RequestNotFound, SourceError
 from outpaint_mcp.local.provider import open_local_provider
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(params=["local", "runcomfy"])
 async def provider(
     request: pytest.FixtureRequest, database: Database, settings: Settings
 ) -> AsyncIterator[Provider]:
@@ -40,6 +42,11 @@ async def provider(
         case "local":
             async with open_local_provider(database, settings.data_dir) as local:
                 yield local
+        case "runcomfy":
+            with FakeRunComfy() as fake:
+                async with open_hosted_on(fake, database, settings, submit_seconds=0.5) as hosted:
+                    yield hosted
+                fake.check()
         case other:
             raise NotImplementedError(other)
 

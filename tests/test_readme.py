@@ -53,12 +53,25 @@ def test_the_tool_docs_are_those_of_the_tools(pytestconfig: pytest.Config) -> No
         assert text[start:end] == tool_docs(), "run pytest --update-snapshots"
 
 
+def variables() -> set[str]:
+    """Every variable that is read, one of RunComfy's for each that means the same."""
+    read = set(re.findall(r'"((?:OUTPAINT|RUNCOMFY)_[A-Z_]+)"', Path(config.__file__).read_text()))
+    return read - {"RUNCOMFY_TOKEN", "RUNCOMFY_API_KEY", "RUNCOMFY_CONFIG_DIR"}
+
+
 def test_the_settings_table_names_every_variable_that_is_read() -> None:
-    read = set(re.findall(r'"(OUTPAINT_[A-Z_]+)"', Path(config.__file__).read_text()))
-    assert set(re.findall(r"^\| `(OUTPAINT_[A-Z_]+)`", README.read_text(), re.MULTILINE)) == read
+    assert (
+        set(re.findall(r"^\| `((?:OUTPAINT|RUNCOMFY)_[A-Z_]+)`", README.read_text(), re.MULTILINE))
+        == variables()
+    )
 
 
 def test_server_json_names_every_variable_that_is_read() -> None:
-    read = set(re.findall(r'"(OUTPAINT_[A-Z_]+)"', Path(config.__file__).read_text()))
     (package,) = json.loads((ROOT / "server.json").read_text())["packages"]
-    assert {variable["name"] for variable in package["environmentVariables"]} == read
+    assert {variable["name"] for variable in package["environmentVariables"]} == variables()
+
+
+def test_server_json_calls_the_token_a_secret() -> None:
+    (package,) = json.loads((ROOT / "server.json").read_text())["packages"]
+    secrets = [each["name"] for each in package["environmentVariables"] if each.get("isSecret")]
+    assert secrets == ["RUNCOMFY_API_TOKEN"]

@@ -55,14 +55,15 @@ def add(
     request = OutpaintRequest.of(
         audio="x.wav", tags="", extend_before_duration=before, extend_after_duration=after
     )
-    return journal.add(
+    entry, _ = journal.add(
         request,
         provider="local",
         shown_audio="x.wav",
         title=title,
         parent_request_id=parent,
         expected_duration_seconds=None,
-    ).request_id
+    )
+    return entry.request_id
 
 
 def placed(results: Results, request_id: str, outcome: Outcome) -> str:

@@ -53,7 +53,7 @@ async def provider(database: Database, settings: Settings) -> AsyncIterator[Loca
 
 
 def _write_down(journal: Journal) -> Entry:
-    return journal.add(
+    entry, _ = journal.add(
         _REQUEST,
         provider="local",
         shown_audio="song.wav",
@@ -61,12 +61,13 @@ def _write_down(journal: Journal) -> Entry:
         parent_request_id=None,
         expected_duration_seconds=None,
     )
+    return entry
 
 
 async def test_a_request_on_its_way_to_the_provider_waits_in_the_queue(
     journal: Journal, provider: LocalProvider, clock: Clock, song: Path
 ) -> None:
-    entry, watch = _write_down(journal), Watch(journal, provider)
+    entry, watch = _write_down(journal), Watch(journal, {"local": provider})
     clock.now += 29
     assert (await watch.look(entry.request_id)).status is Status.IN_QUEUE
     await provider.submit(entry.request_id, _REQUEST, LocalFile(song))
@@ -78,7 +79,7 @@ async def test_a_request_on_its_way_to_the_provider_waits_in_the_queue(
 async def test_a_request_that_never_arrived_has_failed_and_is_refused_from_then_on(
     journal: Journal, provider: LocalProvider, clock: Clock, song: Path, step_seconds: float
 ) -> None:
-    entry, watch = _write_down(journal), Watch(journal, provider)
+    entry, watch = _write_down(journal), Watch(journal, {"local": provider})
     clock.now += step_seconds
     seen = await watch.look(entry.request_id)
     assert seen.status is Status.FAILED
@@ -101,7 +102,7 @@ async def test_a_request_that_arrives_while_it_is_being_given_up_is_carried_out(
 
     entry = _write_down(journal)
     clock.now += 31
-    watch = Watch(journal, Slow(provider._jobs, provider._folder))
+    watch = Watch(journal, {"local": Slow(provider._jobs, provider._folder)})
     assert (await watch.look(entry.request_id)).status is Status.IN_QUEUE
 
 

@@ -1,3 +1,27 @@
 """Make a recording longer: an MCP server with a hosted and a built-in provider."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outpaint_mcp.models import OutpaintRequest
+    from outpaint_mcp.runcomfy.client import RunComfyProvider
+
 __version__ = "0.1.0"
+
+__all__ = ["OutpaintRequest", "RunComfyProvider", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    # Loaded when asked for: the command line answers before any of it is.
+    match name:
+        case "OutpaintRequest":
+            from outpaint_mcp.models import OutpaintRequest  # noqa: PLC0415
+
+            return OutpaintRequest
+        case "RunComfyProvider":
+            from outpaint_mcp.runcomfy.client import RunComfyProvider  # noqa: PLC0415
+
+            return RunComfyProvider
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

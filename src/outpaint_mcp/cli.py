@@ -276,6 +276,9 @@ def _list(parsed: argparse.Namespace, settings: Settings) -> int:
         return 0
     if not found.requests:
         print("No requests yet.", file=sys.stderr)
+    if found.spent_usd or found.open_estimate_usd:
+        unknown = f", and up to ${found.open_estimate_usd:.4f} whose cost is not known"
+        print(f"Spent: ${found.spent_usd:.4f}{unknown if found.open_estimate_usd else ''}.", file=sys.stderr)
     for each in found.requests:
         made = datetime.fromisoformat(each.created_at).astimezone()
         added = f"{each.extend_before_duration:g}+{each.extend_after_duration:g} s"

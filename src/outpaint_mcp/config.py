@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
+from urllib.parse import urlsplit
 
 from outpaint_mcp.errors import ConfigError
 
@@ -14,6 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+ProviderName = Literal["runcomfy", "local"]
+
+RUNCOMFY_BASE = "https://model-api.runcomfy.net/v1"
+
+# Those of the vendor's own clients, in their order.
+_TOKEN_VARIABLES = ("RUNCOMFY_API_TOKEN", "RUNCOMFY_TOKEN", "RUNCOMFY_API_KEY")
+_TOKEN_KEYS = ("access_token", "token")
+_TOKEN_FILE = "token.json"  # noqa: S105 - a file's name
+
+_UPLOAD = re.compile(
+    r"(?P<scheme>s3|gs|az)://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]*)(?P<prefix>(/(?!\.\.?(/|$))[A-Za-z0-9._=-]*)*)"
+)
 
 # Some hosts pass `${user_config.x}` on unsubstituted when the person left it blank.
 _UNSUBSTITUTED = re.compile(r"\$\{[^}]*\}")
@@ -29,23 +45,37 @@ class Settings:
         data_dir: folder of the journal, the jobs and their working files; shared by all servers
             of this user at the same time.
         log_level: least severe level that is logged to stderr.
+        provider: who carries new requests out.
+        token: RunComfy's; a secret.
+        runcomfy_base: where its model API is, `/v1` included, without a slash at the end.
+        upload: `s3://`, `gs://` or `az://` URL of the place where local files are put for a hosted
+            model; None for nowhere.
+        max_cost_usd: the most that one request may cost, and over HTTP one caller's day; None for no limit.
     """
 
     input_dirs: tuple[Path, ...]
     output_dir: Path
     data_dir: Path
     log_level: LogLevel = "WARNING"
+    provider: ProviderName = "local"
+    token: str | None = field(default=None, repr=False)
+    runcomfy_base: str = RUNCOMFY_BASE
+    upload: str | None = None
+    max_cost_usd: float | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
-        """Read the settings from `OUTPAINT_*` variables; an empty or unsubstituted one is unset.
+        """Read the settings from the environment; an empty or unsubstituted variable is unset.
 
         Raises:
             ConfigError: a value cannot be used; the message names the variable.
         """
+        token = _token(env)
         provider = _get(env, "OUTPAINT_PROVIDER") or "auto"
-        if provider not in {"auto", "local"}:
-            raise ConfigError(f"OUTPAINT_PROVIDER is {provider!r}; this version offers: auto, local.")
+        if provider == "auto":
+            provider = "local" if token is None else "runcomfy"
+        if provider not in get_args(ProviderName):
+            raise ConfigError(f"OUTPAINT_PROVIDER is {provider!r}; use one of auto, runcomfy, local.")
         level = (_get(env, "OUTPAINT_LOG_LEVEL") or "WARNING").upper()
         if level not in get_args(LogLevel):
             raise ConfigError(f"OUTPAINT_LOG_LEVEL is {level!r}; use one of {', '.join(get_args(LogLevel))}.")
@@ -55,12 +85,101 @@ class Settings:
             output_dir=output_dir,
             data_dir=_folder(env, "OUTPAINT_DATA_DIR") or _default_data_dir(),
             log_level=level,  # type: ignore[arg-type]  # checked against the literal above
+            provider=provider,  # type: ignore[arg-type]  # likewise
+            token=token,
+            runcomfy_base=_base(env),
+            upload=_upload(env),
+            max_cost_usd=_max_cost(env),
         )
 
 
 def _get(env: Mapping[str, str], name: str) -> str | None:
     value = env.get(name, "").strip()
     return None if not value or _UNSUBSTITUTED.fullmatch(value) else value
+
+
+def _token(env: Mapping[str, str]) -> str | None:
+    """Find RunComfy's token where its own clients do: in the environment, then in their file."""
+    for name in _TOKEN_VARIABLES:
+        if token := _get(env, name):
+            return token
+    folder = _get(env, "RUNCOMFY_CONFIG_DIR")
+    if folder is None:
+        above = _get(env, "XDG_CONFIG_HOME")
+        folder = str(Path(above) if above else Path.home() / ".config") + "/runcomfy"
+    try:
+        kept = json.loads(Path(folder).expanduser().joinpath(_TOKEN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):  # none there, or none that can be read
+        return None
+    found = (kept.get(key) for key in _TOKEN_KEYS) if isinstance(kept, dict) else ()
+    return next((token.strip() for token in found if isinstance(token, str) and token.strip()), None)
+
+
+def _base(env: Mapping[str, str]) -> str:
+    """Where the token is sent: over TLS, or not off this machine."""
+    base = (_get(env, "RUNCOMFY_MODEL_API_BASE") or RUNCOMFY_BASE).rstrip("/")
+    try:
+        parts = urlsplit(base)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if (
+        not host
+        or parts.scheme not in {"https", "http"}
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
+        raise ConfigError("RUNCOMFY_MODEL_API_BASE is not a URL such as https://host/v1.")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConfigError(
+            f"RUNCOMFY_MODEL_API_BASE is plain http to {host}, which would show the token: use https."
+        )
+    return base
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its looks."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def parse_upload(url: str) -> tuple[str, str, str]:
+    """Take `OUTPAINT_UPLOAD` apart: scheme, bucket, and the prefix without slashes around it.
+
+    Raises:
+        ConfigError: it names no bucket. The text leaves the value out: people put keys into it.
+    """
+    match = _UPLOAD.fullmatch(url)
+    if match is None:
+        raise ConfigError(
+            "OUTPAINT_UPLOAD has to be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, of letters,"
+            " digits and ._-= only. Keys and an address of your own go into the cloud's variables, for example"
+            " AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL."
+        )
+    return match["scheme"], match["bucket"], "/".join(filter(None, match["prefix"].split("/")))
+
+
+def _upload(env: Mapping[str, str]) -> str | None:
+    url = _get(env, "OUTPAINT_UPLOAD")
+    if url is not None:
+        parse_upload(url)
+    return url
+
+
+def _max_cost(env: Mapping[str, str]) -> float | None:
+    text = _get(env, "OUTPAINT_MAX_COST_USD")
+    if text is None:
+        return None
+    try:
+        most = float(text.removeprefix("$"))
+    except ValueError:
+        most = math.nan
+    if not 0 <= most < math.inf:
+        raise ConfigError(f"OUTPAINT_MAX_COST_USD is {text!r}; give US dollars as a number, such as 0.25.")
+    return most
 
 
 def _folder(env: Mapping[str, str], name: str) -> Path | None:

@@ -67,6 +67,46 @@ _MIGRATIONS = (
     ) STRICT;
     CREATE INDEX jobs_by_status ON jobs (status, position);
     """,
+    """
+    ALTER TABLE requests ADD COLUMN caller TEXT NOT NULL DEFAULT '';
+    ALTER TABLE requests ADD COLUMN likeness TEXT;
+    ALTER TABLE requests ADD COLUMN estimated_cost_usd REAL;
+    ALTER TABLE requests ADD COLUMN cost_usd REAL;
+    ALTER TABLE requests ADD COLUMN url TEXT;
+    CREATE INDEX requests_by_likeness ON requests (likeness, created_at);
+
+    CREATE TABLE orders (
+        request_id TEXT PRIMARY KEY,
+        status TEXT NOT NULL,
+        source TEXT NOT NULL,
+        inputs TEXT NOT NULL,
+        server_id TEXT,
+        cancel_requested INTEGER NOT NULL DEFAULT 0,
+        source_seconds REAL,
+        queue_position INTEGER,
+        step TEXT NOT NULL DEFAULT '',
+        estimated_cost_usd REAL,
+        note TEXT NOT NULL DEFAULT '',
+        error TEXT,
+        kind TEXT,
+        outcome TEXT
+    ) STRICT;
+    CREATE INDEX orders_by_status ON orders (status);
+
+    CREATE TABLE steps (
+        request_id TEXT NOT NULL REFERENCES orders (request_id),
+        number INTEGER NOT NULL,
+        side TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        context_seconds REAL NOT NULL,
+        state TEXT NOT NULL,
+        sent_at REAL,
+        remote_id TEXT,
+        object_name TEXT,
+        cost_usd REAL,
+        PRIMARY KEY (request_id, number)
+    ) STRICT;
+    """,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -24,11 +25,14 @@ from outpaint_mcp.models import (
     Submission,
 )
 from outpaint_mcp.results import Results
+from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
 from outpaint_mcp.watch import Watch, in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.provider import Provider, ProviderStatus
+    from outpaint_mcp.provider import Provider, ProviderStatus, Receipt
     from outpaint_mcp.watch import OnUpdate
 
 _MOST_LISTED = 1_000_000
@@ -37,28 +41,42 @@ _MOST_LISTED = 1_000_000
 class Desk:
     """Takes requests in, follows them, and delivers what was made."""
 
-    def __init__(self, settings: Settings, journal: Journal, provider: Provider) -> None:
+    def __init__(self, settings: Settings, journal: Journal, providers: Mapping[str, Provider]) -> None:
+        """Open a desk.
+
+        Args:
+            settings: where things are, and who takes new requests.
+            journal: every request ever made.
+            providers: by name, since old requests stay with the one that took them.
+        """
         self._settings = settings
         self._journal = journal
-        self._provider = provider
+        self._providers = providers
         self._results = Results(journal, settings.output_dir, settings.data_dir / "locks")
-        self._watch = Watch(journal, provider)
+        self._watch = Watch(journal, providers)
         self._deliveries: dict[str, asyncio.Task[Delivery]] = {}
 
     async def tidy(self) -> None:
         """Throw away what a killed server could not: files the provider keeps of requests that are over."""
         await asyncio.to_thread(self._results.tidy)
-        for request_id in await self._provider.kept():
-            with suppress(RequestNotFound):
-                entry = await self._watch.look(request_id)
-                if entry.delivery is not None or entry.status in {Status.FAILED, Status.CANCELLED}:
-                    await self._provider.discard(request_id)
+        for provider in self._providers.values():
+            for request_id in await provider.kept():
+                with suppress(RequestNotFound):
+                    entry = await self._watch.look(request_id)
+                    if entry.delivery is not None or entry.status in {Status.FAILED, Status.CANCELLED}:
+                        await provider.discard(request_id)
 
-    async def submit(self, request: OutpaintRequest) -> Submission:
+    async def submit(self, request: OutpaintRequest, *, caller: str = "") -> Submission:
         """Take a request in: look at its source, write it down, hand it to the provider.
 
+        The same request by the same caller within ten minutes is the first one over again.
+
+        Args:
+            request: what is asked.
+            caller: who asks, where several people share the server.
+
         Raises:
-            InvalidRequest, SourceError, ProviderError: nothing was started.
+            InvalidRequest, SourceError, ProviderError: nothing was started, and nothing is paid.
         """
         audio = request.audio.strip()
         parent: Entry | None = None
@@ -68,30 +86,37 @@ class Desk:
             audio = delivery.path
             folders = (Path(audio).parent,)  # ours to read, wherever it was put at the time
         source = await asyncio.to_thread(sources.resolve_source, audio, input_dirs=folders)
-        source_seconds = await self._provider.source_seconds(source)
-        entry = await asyncio.to_thread(
+        provider = self._providers[self._settings.provider]
+        source_seconds = await provider.source_seconds(source)
+        entry, is_new = await asyncio.to_thread(
             self._journal.add,
             request,
-            provider=self._provider.name,
+            provider=provider.name,
             shown_audio=sources.redact(audio),
             title=parent.title if parent else sources.title_of(audio),
             parent_request_id=parent.request_id if parent else None,
             expected_duration_seconds=None
             if source_seconds is None
             else source_seconds + request.extend_before_duration + request.extend_after_duration,
+            likeness=await asyncio.to_thread(_likeness, request, source, provider.name, caller),
+            caller=caller,
         )
+        if not is_new:
+            entry = await self._watch.look(entry.request_id)
+            return _submission(entry, _alike(entry, self._journal.age_seconds(entry)))
         try:
-            await self._provider.submit(entry.request_id, request, source)
+            receipt = await provider.submit(entry.request_id, request, source)
         except OutpaintError as exc:
-            await asyncio.to_thread(self._journal.note, entry.request_id, Status.FAILED, str(exc))
+            await asyncio.to_thread(
+                self._journal.note, entry.request_id, Status.FAILED, str(exc), cost_usd=0.0
+            )
             raise
-        return Submission(
-            request_id=entry.request_id,
-            provider=entry.provider,
-            status=entry.status,
-            expected_duration_seconds=_rounded(entry.expected_duration_seconds),
-            message=_accepted(entry),
-        )
+        entry = await asyncio.to_thread(self._journal.get, entry.request_id)
+        if receipt.status.is_final:
+            entry = await self._watch.look(entry.request_id)
+        if receipt.failure is not None:
+            raise receipt.failure
+        return _submission(entry, _accepted(entry, receipt))
 
     async def _earlier(self, request_id: str) -> tuple[Entry, Delivery]:
         """Find an earlier request whose longer file is the new source, delivering it if need be."""
@@ -120,6 +145,8 @@ class Desk:
             status=entry.status,
             queue_position=live.queue_position if live else None,
             progress=live.progress if live else 1.0 if entry.status is Status.COMPLETED else None,
+            estimated_cost_usd=_dollars(entry.estimated_cost_usd) if entry.cost_usd is None else None,
+            cost_usd=_dollars(entry.cost_usd if live is None else live.cost_usd),
             error=entry.error,
             message=_advice(entry, live),
         )
@@ -151,6 +178,7 @@ class Desk:
                 request_id=request_id,
                 provider=entry.provider,
                 status=entry.status,
+                cost_usd=_dollars(entry.cost_usd),
                 error=entry.error,
                 message=_advice(entry, self._watch.seen(request_id)),
             )
@@ -160,13 +188,14 @@ class Desk:
             provider=entry.provider,
             status=entry.status,
             path=delivery.path,
-            url=Path(delivery.path).as_uri(),
+            url=delivery.url or Path(delivery.path).as_uri(),
             duration_seconds=_rounded(delivery.duration_seconds),
             before_seconds=_rounded(delivery.before_seconds),
             after_seconds=_rounded(delivery.after_seconds),
             seed=delivery.seed,
             size_bytes=delivery.size_bytes,
             sha256=delivery.sha256,
+            cost_usd=_dollars(entry.cost_usd),
             message=delivery.note,
         )
 
@@ -179,12 +208,16 @@ class Desk:
         entry = await self._watch.look(request_id)
         outcome = CancelOutcome.NOT_CANCELLABLE
         if not entry.status.is_final:
-            outcome = await self._provider.cancel(request_id)
+            outcome = await self._providers[entry.provider].cancel(request_id)
             entry = await self._watch.look(request_id)
         if outcome is CancelOutcome.NOT_CANCELLABLE:
-            message = f"Nothing to cancel: the request is {entry.status}."
+            message = (
+                f"Nothing to cancel: the request is {entry.status}."
+                if entry.status.is_final
+                else f"It cannot be cancelled any more: it is under way at {entry.provider}, and goes on."
+            )
         elif entry.status is Status.CANCELLED:
-            message = "Cancelled; nothing was delivered."
+            message = entry.error or "Cancelled; nothing was delivered."
         else:
             message = "Cancelling; look at get_outpaint_status in a moment."
         return Cancellation(request_id=request_id, outcome=outcome, status=entry.status, message=message)
@@ -197,9 +230,10 @@ class Desk:
         """
         if not 1 <= limit <= _MOST_LISTED:
             raise InvalidRequest(f"limit is {limit}; give 1 to {_MOST_LISTED}.")
-        for entry in await asyncio.to_thread(self._journal.open_requests, self._provider.name):
+        for entry in await asyncio.to_thread(self._journal.open_requests):
             await self._watch.look(entry.request_id)
         entries = await asyncio.to_thread(self._journal.newest, limit=limit, status=status)
+        spent, open_estimate = await asyncio.to_thread(self._journal.spent_usd)
         return RequestList(
             requests=[
                 RequestSummary(
@@ -212,10 +246,14 @@ class Desk:
                     created_at=datetime.fromtimestamp(entry.created_at, UTC).isoformat(timespec="seconds"),
                     parent_request_id=entry.parent_request_id,
                     path=entry.delivery.path if entry.delivery else None,
+                    estimated_cost_usd=_dollars(entry.estimated_cost_usd) if entry.cost_usd is None else None,
+                    cost_usd=_dollars(entry.cost_usd),
                     error=entry.error,
                 )
                 for entry in entries
-            ]
+            ],
+            spent_usd=round(spent, 6),
+            open_estimate_usd=round(open_estimate, 6),
         )
 
     async def _deliver(self, entry: Entry, target: Path | None = None) -> Delivery:
@@ -223,21 +261,22 @@ class Desk:
         delivery = entry.delivery
         if delivery is None:
             # Shared by all who ask for this request; one who leaves must not end it.
-            delivery = await asyncio.shield(self._delivering(entry.request_id, target))
+            delivery = await asyncio.shield(self._delivering(entry, target))
         await asyncio.to_thread(self._results.find, delivery)
         return delivery
 
-    def _delivering(self, request_id: str, target: Path | None) -> asyncio.Task[Delivery]:
-        task = self._deliveries.get(request_id)
+    def _delivering(self, entry: Entry, target: Path | None) -> asyncio.Task[Delivery]:
+        task = self._deliveries.get(entry.request_id)
         if task is None:
-            task = self._deliveries[request_id] = asyncio.create_task(self._deliver_now(request_id, target))
-            task.add_done_callback(lambda _: self._deliveries.pop(request_id))
+            task = self._deliveries[entry.request_id] = asyncio.create_task(self._deliver_now(entry, target))
+            task.add_done_callback(lambda _: self._deliveries.pop(entry.request_id))
         return task
 
-    async def _deliver_now(self, request_id: str, target: Path | None) -> Delivery:
-        outcome = await self._provider.result(request_id)
-        delivery = await asyncio.to_thread(self._results.deliver, request_id, outcome, target)
-        await self._provider.discard(request_id)
+    async def _deliver_now(self, entry: Entry, target: Path | None) -> Delivery:
+        provider = self._providers[entry.provider]
+        outcome = await provider.result(entry.request_id)
+        delivery = await asyncio.to_thread(self._results.deliver, entry.request_id, outcome, target)
+        await provider.discard(entry.request_id)
         return delivery
 
 
@@ -245,14 +284,53 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None or not math.isfinite(seconds) else round(seconds, 3)
 
 
+def _dollars(amount: float | None) -> float | None:
+    return None if amount is None else round(amount, 6)
+
+
+def _likeness(request: OutpaintRequest, source: Source, provider: str, caller: str) -> str:
+    """A digest that is the same for the same request on the same audio, and tells nothing of it."""
+    match source:
+        case LocalFile(path=path):
+            seen = path.stat()
+            heard: object = (str(path), seen.st_size, seen.st_mtime_ns)
+        case RemoteUrl(url=url):
+            heard = url
+        case InlineAudio(content=content):
+            heard = hashlib.sha256(content).hexdigest()
+    asked = request.model_dump_json(exclude={"audio"})
+    return hashlib.sha256(repr((provider, caller, heard, asked)).encode()).hexdigest()
+
+
+def _submission(entry: Entry, message: str) -> Submission:
+    return Submission(
+        request_id=entry.request_id,
+        provider=entry.provider,
+        status=entry.status,
+        expected_duration_seconds=_rounded(entry.expected_duration_seconds),
+        estimated_cost_usd=_dollars(entry.estimated_cost_usd),
+        message=message,
+    )
+
+
 _FETCH = "Call get_outpaint_result with wait_seconds=45 (or 3, where your host cuts calls short)."
 
 
-def _accepted(entry: Entry) -> str:
+def _accepted(entry: Entry, receipt: Receipt) -> str:
     """Say what was taken on and what to do next."""
+    if entry.status is Status.UNKNOWN:
+        return entry.error or ""
     length = entry.expected_duration_seconds
-    lasts = "" if length is None else f" The longer file will last {length:.0f} s."
-    return f"Accepted.{lasts} {_FETCH}"
+    lasts = "" if length is None else f"The longer file will last {length:.0f} s."
+    return " ".join(filter(None, ("Accepted.", lasts, receipt.note, _FETCH)))
+
+
+def _alike(entry: Entry, age_seconds: float) -> str:
+    """Say that nothing was started, and how to mean it."""
+    after = f"Nothing new was started: the same was asked {max(0.0, age_seconds):.0f} s ago, and this is that request."
+    if entry.status is Status.UNKNOWN:
+        return f"{after} {entry.error}"
+    return f"{after} For another take, give another seed. {_FETCH}"
 
 
 def _advice(entry: Entry, seen: ProviderStatus | None) -> str:
@@ -264,5 +342,7 @@ def _advice(entry: Entry, seen: ProviderStatus | None) -> str:
             return "Completed. Call get_outpaint_result for the file."
         case Status.CANCELLED:
             return "Cancelled; nothing was delivered. Submit again to start over."
+        case Status.UNKNOWN:
+            return "Nobody knows what became of it; the error says why and what to do. It is not sent again by itself."
         case Status.FAILED:
             return "Failed; the error says why and what to try."

@@ -5,17 +5,21 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import RequestNotFound
+from outpaint_mcp.errors import OverBudget, RequestNotFound
 from outpaint_mcp.models import OutpaintRequest, Status
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
-    from pathlib import Path
 
     from outpaint_mcp.database import Database
+
+# A host that lost an answer asks again within its own limit of five minutes; an agent in a loop, sooner.
+ALIKE_SECONDS = 600.0
+_DAY_SECONDS = 86_400.0
 
 _ID_PREFIX = "op_"
 _ID_BYTES = 10
@@ -39,11 +43,18 @@ class Delivery:
     after_seconds: float
     seed: int
     note: str
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One request as the journal knows it; times are Unix seconds, `audio` is fit to be shown."""
+    """One request as the journal knows it; times are Unix seconds, `audio` is fit to be shown.
+
+    Attributes:
+        caller: who asked, where several people share a server; empty where the server is one person's.
+        estimated_cost_usd: what it costs at most; None where it is free, or not known yet.
+        cost_usd: what it has cost, where the provider says so; 0 where nothing was ever sent.
+    """
 
     request_id: str
     provider: str
@@ -55,6 +66,9 @@ class Entry:
     parent_request_id: str | None
     expected_duration_seconds: float | None
     created_at: float
+    caller: str
+    estimated_cost_usd: float | None
+    cost_usd: float | None
     error: str | None
     delivery: Delivery | None
     planned_path: str | None
@@ -76,16 +90,42 @@ class Journal:
         title: str,
         parent_request_id: str | None,
         expected_duration_seconds: float | None,
-    ) -> Entry:
-        """Write a new request down; it is on disk when this returns."""
+        likeness: str | None = None,
+        caller: str = "",
+    ) -> tuple[Entry, bool]:
+        """Write a new request down, unless the same was asked a moment ago; it is on disk when this returns.
+
+        Args:
+            request: what is asked.
+            provider: who carries it out.
+            shown_audio: its audio in a form that may be shown.
+            title: what the longer file is named after.
+            parent_request_id: the request whose result is the source.
+            expected_duration_seconds: the longer file's length, where it is known.
+            likeness: the same for the same request; None is like nothing.
+            caller: who asks, where several people share a server.
+
+        Returns:
+            The request, and whether it is new. One that failed or was cancelled, or whose file was taken
+            away, does not stand in the way of another.
+        """
         request_id = _ID_PREFIX + secrets.token_hex(_ID_BYTES)
         now = self._now()
         with self._database.write() as connection:
+            row = connection.execute(
+                "SELECT * FROM requests WHERE likeness = ? AND abs(created_at - ?) < ?"
+                " AND status NOT IN ('failed', 'cancelled') ORDER BY created_at DESC LIMIT 1",
+                (likeness, now, ALIKE_SECONDS),
+            ).fetchone()
+            if row is not None:
+                alike = _entry(row)
+                if alike.delivery is None or Path(alike.delivery.path).is_file():
+                    return alike, False
             connection.execute(
                 "INSERT INTO requests (request_id, provider, status, audio, title, tags, lyrics, seed,"
                 " extend_before_duration, extend_after_duration, parent_request_id,"
-                " expected_duration_seconds, created_at, updated_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " expected_duration_seconds, likeness, caller, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     request_id,
                     provider,
@@ -99,11 +139,13 @@ class Journal:
                     request.extend_after_duration,
                     parent_request_id,
                     expected_duration_seconds,
+                    likeness,
+                    caller,
                     now,
                     now,
                 ),
             )
-        return self.get(request_id)
+        return self.get(request_id), True
 
     def get(self, request_id: str) -> Entry:
         """Find a request made by this or any other process.
@@ -128,15 +170,57 @@ class Journal:
         """Return how long ago the request was made."""
         return self._now() - entry.created_at
 
-    def note(self, request_id: str, status: Status, error: str | None = None) -> Entry:
-        """Write down where a request stands; a final status stays what it is."""
+    def note(
+        self, request_id: str, status: Status, error: str | None = None, *, cost_usd: float | None = None
+    ) -> Entry:
+        """Write down where a request stands and what it has cost; a final status stays what it is."""
         with self._database.write() as connection:
             connection.execute(
-                "UPDATE requests SET status = ?, error = ?, updated_at = ?"
-                " WHERE request_id = ? AND status NOT IN ('completed', 'failed', 'cancelled')",
-                (status, error, self._now(), request_id),
+                "UPDATE requests SET status = ?, error = ?, cost_usd = ?, updated_at = ?"
+                " WHERE request_id = ? AND status IN ('in_queue', 'in_progress')",
+                (status, error, cost_usd, self._now(), request_id),
             )
         return self.get(request_id)
+
+    def reserve(self, request_id: str, estimated_cost_usd: float, *, most_usd: float | None) -> None:
+        """Write down what a request costs at most, before anything of it is sent.
+
+        Args:
+            request_id: of the request.
+            estimated_cost_usd: in US dollars.
+            most_usd: what one request may cost and, where several people share a server, what all
+                requests of one caller within 24 hours may; None for no limit.
+
+        Raises:
+            OverBudget: it is more than that.
+        """
+        with self._database.write() as connection:
+            (spent,) = connection.execute(
+                "SELECT coalesce(sum(coalesce(cost_usd, estimated_cost_usd)), 0) FROM requests"
+                " WHERE caller = (SELECT caller FROM requests WHERE request_id = ? AND caller != '')"
+                " AND request_id != ? AND created_at > ?",
+                (request_id, request_id, self._now() - _DAY_SECONDS),
+            ).fetchone()
+            if most_usd is not None and spent + estimated_cost_usd > most_usd:
+                before = f", after ${spent:.4f} in the last 24 hours," if spent else ""
+                raise OverBudget(
+                    f"This request would cost up to ${estimated_cost_usd:.4f}, which{before} is over the limit of"
+                    f" ${most_usd:g} that the operator has set (OUTPAINT_MAX_COST_USD). Nothing was sent. Ask for a"
+                    " shorter extension, or have the limit raised."
+                )
+            connection.execute(
+                "UPDATE requests SET estimated_cost_usd = ? WHERE request_id = ?",
+                (estimated_cost_usd, request_id),
+            )
+
+    def spent_usd(self) -> tuple[float, float]:
+        """Return the sum of all known costs, and of the estimates where the cost is not known, in US dollars."""
+        with self._database.read() as connection:
+            spent, estimated = connection.execute(
+                "SELECT coalesce(sum(cost_usd), 0),"
+                " coalesce(sum(estimated_cost_usd) FILTER (WHERE cost_usd IS NULL), 0) FROM requests"
+            ).fetchone()
+        return spent, estimated
 
     def plan_delivery(self, request_id: str, path: Path) -> None:
         """Write down where the longer file is about to be put, so that a crash cannot lose track of it."""
@@ -152,7 +236,8 @@ class Journal:
         with self._database.write() as connection:
             connection.execute(
                 "UPDATE requests SET path = ?, sha256 = ?, size_bytes = ?, duration_seconds = ?,"
-                " before_seconds = ?, after_seconds = ?, used_seed = ?, note = ?, delivered_at = ?, updated_at = ?"
+                " before_seconds = ?, after_seconds = ?, used_seed = ?, note = ?, url = ?,"
+                " delivered_at = ?, updated_at = ?"
                 " WHERE request_id = ?",
                 (
                     delivery.path,
@@ -163,6 +248,7 @@ class Journal:
                     delivery.after_seconds,
                     delivery.seed,
                     delivery.note,
+                    delivery.url,
                     now,
                     now,
                     request_id,
@@ -180,13 +266,11 @@ class Journal:
             )
             return [_entry(row) for row in rows]
 
-    def open_requests(self, provider: str) -> list[Entry]:
-        """Return the requests of a provider that have not ended, oldest first."""
+    def open_requests(self) -> list[Entry]:
+        """Return the requests that have not ended, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(
-                "SELECT * FROM requests WHERE provider = ?"
-                " AND status NOT IN ('completed', 'failed', 'cancelled') ORDER BY created_at",
-                (provider,),
+                "SELECT * FROM requests WHERE status IN ('in_queue', 'in_progress') ORDER BY created_at"
             )
             return [_entry(row) for row in rows]
 
@@ -204,6 +288,9 @@ def _entry(row: sqlite3.Row) -> Entry:
         parent_request_id=row["parent_request_id"],
         expected_duration_seconds=row["expected_duration_seconds"],
         created_at=row["created_at"],
+        caller=row["caller"],
+        estimated_cost_usd=row["estimated_cost_usd"],
+        cost_usd=row["cost_usd"],
         error=row["error"],
         planned_path=None if delivered else row["path"],
         delivery=Delivery(
@@ -215,6 +302,7 @@ def _entry(row: sqlite3.Row) -> Entry:
             after_seconds=row["after_seconds"],
             seed=row["used_seed"],
             note=row["note"],
+            url=row["url"],
         )
         if delivered
         else None,

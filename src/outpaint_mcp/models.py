@@ -161,11 +161,13 @@ class Status(StrEnum):
     """Ended without a result; the error says why."""
     CANCELLED = "cancelled"
     """Ended because somebody asked for it."""
+    UNKNOWN = "unknown"
+    """Sent, but the provider's answer was lost: it may have been carried out and billed. Never sent again."""
 
     @property
     def is_final(self) -> bool:
-        """Whether the request has ended, one way or another."""
-        return self in {Status.COMPLETED, Status.FAILED, Status.CANCELLED}
+        """Whether nothing more will happen to the request here."""
+        return self not in {Status.IN_QUEUE, Status.IN_PROGRESS}
 
 
 class CancelOutcome(StrEnum):
@@ -197,6 +199,9 @@ class Submission(_Answer):
     expected_duration_seconds: float | SkipJsonSchema[None] = _absent(
         "Length of the longer file; absent while the source's own length is unknown."
     )
+    estimated_cost_usd: float | SkipJsonSchema[None] = _absent(
+        "What it costs at most; the message says how so."
+    )
     message: str
 
 
@@ -208,6 +213,8 @@ class StatusReport(_Answer):
     status: Status
     queue_position: int | SkipJsonSchema[None] = _absent("1 is next; only while in_queue.")
     progress: float | SkipJsonSchema[None] = _absent("Share done, 0 to 1.")
+    estimated_cost_usd: float | SkipJsonSchema[None] = _absent("What it costs at most.")
+    cost_usd: float | SkipJsonSchema[None] = _absent("What the provider says that it cost.")
     error: str | SkipJsonSchema[None] = _absent("Why it failed.")
     message: str
 
@@ -219,13 +226,16 @@ class ResultReport(_Answer):
     provider: str
     status: Status
     path: str | SkipJsonSchema[None] = _absent("Absolute path of the longer file on the server's machine.")
-    url: str | SkipJsonSchema[None] = _absent("The same file as a URL.")
+    url: str | SkipJsonSchema[None] = _absent(
+        "Where a hosted provider keeps it for now; else the file's URL."
+    )
     duration_seconds: float | SkipJsonSchema[None] = _absent("Length of the longer file.")
     before_seconds: float | SkipJsonSchema[None] = _absent("Music added before; the source starts here.")
     after_seconds: float | SkipJsonSchema[None] = _absent("Music added after.")
     seed: int | SkipJsonSchema[None] = _absent("The seed that was used; give it again for the same take.")
     size_bytes: int | SkipJsonSchema[None] = _absent("Size of the longer file.")
     sha256: str | SkipJsonSchema[None] = _absent("SHA-256 of the longer file.")
+    cost_usd: float | SkipJsonSchema[None] = _absent("What the provider says that it cost.")
     error: str | SkipJsonSchema[None] = _absent("Why it failed.")
     message: str
 
@@ -251,10 +261,16 @@ class RequestSummary(_Answer):
     created_at: str = Field(description="UTC, ISO 8601.")
     parent_request_id: str | SkipJsonSchema[None] = _absent("The request whose result was the source.")
     path: str | SkipJsonSchema[None] = _absent("Where the longer file was put.")
+    estimated_cost_usd: float | SkipJsonSchema[None] = _absent(
+        "What it costs at most, while the cost is unknown."
+    )
+    cost_usd: float | SkipJsonSchema[None] = _absent("What the provider says that it cost.")
     error: str | SkipJsonSchema[None] = _absent("Why it failed.")
 
 
 class RequestList(_Answer):
-    """Requests, newest first."""
+    """Requests, newest first, and what was spent on all there ever were."""
 
     requests: list[RequestSummary]
+    spent_usd: float = Field(description="Sum of all known costs, of requests not listed too.")
+    open_estimate_usd: float = Field(description="At most so much more for requests whose cost is not known.")

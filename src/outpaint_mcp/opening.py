@@ -1,4 +1,4 @@
-"""Putting the house together: journal, provider and desk, for as long as somebody works with them."""
+"""Putting the house together: journal, providers and desk, for as long as somebody works with them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp.database import Database
 from outpaint_mcp.desk import Desk
+from outpaint_mcp.hosted.provider import open_hosted_provider
 from outpaint_mcp.journal import Journal
 from outpaint_mcp.local.provider import open_local_provider
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_desk(settings: Settings, *, runs: bool = True) -> AsyncIterator[Desk]:
-    """Open the journal and the provider for as long as the block lasts.
+    """Open the journal and the providers for as long as the block lasts.
+
+    Both providers are open whichever takes new requests: what the other one has begun goes on.
 
     Args:
         settings: where things are.
@@ -28,15 +31,16 @@ async def open_desk(settings: Settings, *, runs: bool = True) -> AsyncIterator[D
     Raises:
         StorageFailed: the data folder cannot be used.
     """
-    database = await asyncio.to_thread(Database, settings.data_dir / "outpaint.sqlite3")
-    try:
-        async with open_local_provider(database, settings.data_dir, runs=runs) as provider:
-            desk = Desk(settings, Journal(database), provider)
-            if runs:
-                await desk.tidy()
-            yield desk
-    finally:
-        await asyncio.to_thread(database.close)
+    async with AsyncExitStack() as stack:
+        database = await asyncio.to_thread(Database, settings.data_dir / "outpaint.sqlite3")
+        stack.push_async_callback(asyncio.to_thread, database.close)
+        journal = Journal(database)
+        local = await stack.enter_async_context(open_local_provider(database, settings.data_dir, runs=runs))
+        hosted = await stack.enter_async_context(open_hosted_provider(database, settings, journal, runs=runs))
+        desk = Desk(settings, journal, {each.name: each for each in (local, hosted)})
+        if runs:
+            await desk.tidy()
+        yield desk
 
 
 class DeskOnDemand:

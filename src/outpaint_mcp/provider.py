@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from outpaint_mcp.errors import OutpaintError
     from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
     from outpaint_mcp.sources import Source
 
@@ -21,6 +22,8 @@ class ProviderStatus:
         progress: share done, 0 to 1; None where the provider does not say.
         step: what is being done, in a word or two.
         error: why it failed.
+        estimated_cost_usd: what it costs at most, once that can be said.
+        cost_usd: what it has cost so far, where the provider says so.
     """
 
     status: Status
@@ -28,6 +31,8 @@ class ProviderStatus:
     progress: float | None = None
     step: str = ""
     error: str | None = None
+    estimated_cost_usd: float | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,8 @@ class Outcome:
         path: the longer file, in the provider's own keeping until it is delivered.
         seed: the seed that was used.
         note: one sentence on how it was made.
+        url: where a hosted provider keeps the very same file; it can be signed, and is shown nowhere else.
+        cost_usd: what was paid for it, where the provider says so.
     """
 
     path: Path
@@ -48,6 +55,25 @@ class Outcome:
     after_seconds: float
     seed: int
     note: str
+    url: str | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a provider says when it has taken a request on.
+
+    Attributes:
+        status: where it stands by now.
+        estimated_cost_usd: what it costs at most; None where it is free or cannot be said yet.
+        note: how it is going to be carried out and what the estimate rests on, in sentences.
+        failure: why it has failed, if it has already.
+    """
+
+    status: Status
+    estimated_cost_usd: float | None = None
+    note: str = ""
+    failure: OutpaintError | None = None
 
 
 class Provider(Protocol):
@@ -56,6 +82,9 @@ class Provider(Protocol):
     name: str
     poll_seconds: float
     """How long to wait between two looks at a request that is not final."""
+
+    async def news(self, request_id: str) -> None:
+        """Return once there may be something new to see, after `poll_seconds` at the latest."""
 
     async def source_seconds(self, source: Source) -> float | None:
         """Look at a source before it is submitted.
@@ -67,7 +96,7 @@ class Provider(Protocol):
             SourceError: the provider could never use it.
         """
 
-    async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
+    async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> Receipt:
         """Take a request on; it outlives this call and this process.
 
         Raises:

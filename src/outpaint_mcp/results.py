@@ -57,6 +57,7 @@ class Results:
                 after_seconds=outcome.after_seconds,
                 seed=outcome.seed,
                 note=outcome.note,
+                url=outcome.url,
             )
             self._journal.deliver(request_id, delivery)
             return delivery

@@ -26,17 +26,24 @@ if TYPE_CHECKING:
 _MAX_FOLDERS_BYTES = 300
 
 _INSTRUCTIONS = """\
-Makes recordings longer: music before, after, or both, with the original untouched inside.
-1. submit_outpaint(audio, tags, extend_before_duration, extend_after_duration) -> request_id, at once. An intro is
+Makes recordings longer: music before, after, or both.
+1. submit_outpaint(audio, tags, extend_before_duration, extend_after_duration) -> request_id. An intro is
    extend_before_duration; "let it run out" is extend_after_duration (default 30, set 0 for none). At most 240 s each;
    for more, or to build in steps, pass the request_id of the last outpaint as audio.
-2. get_outpaint_result(request_id, wait_seconds=45), again until status is completed, failed or cancelled. Then tell the
-   person the path. Never submit again because a wait ended: the request goes on by itself.
+2. get_outpaint_result(request_id, wait_seconds=45), again until status is completed, failed, cancelled or unknown. Then
+   tell the person the path. Never submit again because a wait ended: the request goes on by itself.
 Sources: a path in {folders}; an https link to the file itself; a data: URI; an earlier request_id. Files attached
-to the chat are not visible here: ask for a path or a link. For another take, submit again; the same
-seed gives the same take, another one usually another.
-Provider: local. It carries the track's own beats on; it is not a generative model, and tags and lyrics do not steer it.
-Say so when the person asks for a new style, new words or new instruments."""
+to the chat are not visible here: ask for a path or a link. For another take give another seed.
+{provider}"""
+
+_PROVIDERS = {
+    "local": """\
+Provider: local. Free. It carries the track's own beats on; it is not a generative model, and tags and lyrics do not
+steer it. Say so when the person asks for a new style, new words or new instruments.""",
+    "runcomfy": """\
+Provider: runcomfy, a paid generative model. Give tags that describe the track as it is, with tempo and key, or it turns
+into another; lyrics "[inst]" for no voice. Tell the person the estimated cost, and the cost.""",
+}
 
 
 def build_server(settings: Settings, *, on_closed: Callable[[], None] = lambda: None) -> MCPServer[Lifespan]:
@@ -61,7 +68,9 @@ def build_server(settings: Settings, *, on_closed: Callable[[], None] = lambda: 
         "outpaint-mcp",
         title="Outpaint",
         version=__version__,
-        instructions=_INSTRUCTIONS.format(folders=_named(settings.input_dirs)),
+        instructions=_INSTRUCTIONS.format(
+            folders=_named(settings.input_dirs), provider=_PROVIDERS[settings.provider]
+        ),
         tools=all_tools(),
         log_level=settings.log_level,
         lifespan=lifespan,

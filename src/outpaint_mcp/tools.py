@@ -6,8 +6,10 @@ import functools
 import json
 import mimetypes
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
@@ -78,10 +80,12 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
     lyrics: Lyrics = "",
     seed: Seed = -1,
 ) -> Annotated[CallToolResult, Submission]:
-    """Make a recording longer: new music before it, after it, or both. Answers at once with a request_id;
+    """Make a recording longer: new music before it, after it, or both. Answers within seconds with a request_id;
     then call get_outpaint_result with it and wait_seconds=45, again until it is completed.
-    Provider local: free, runs on this machine in seconds, carries the track's own material on (not a generative
-    model: tags and lyrics do not steer it); the original stays bit-exact inside the longer file."""
+    Provider runcomfy (where a token is set): a generative model that tags and lyrics steer; costs money, as the
+    answer estimates, so never submit again because a call timed out. Provider local (otherwise): free, carries
+    the track's own material on, tags and lyrics do not steer it. The same request within ten minutes is answered
+    with the first one's request_id; for another take give another seed."""
     request = OutpaintRequest.of(
         audio=audio,
         tags=tags,
@@ -91,14 +95,15 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
         seed=seed,
     )
     desk = await ctx.request_context.lifespan_context()
-    return _answer(await desk.submit(request))
+    return _answer(await desk.submit(request, caller=_caller(ctx)))
 
 
 async def get_outpaint_status(
     ctx: Context[Lifespan, Any], request_id: RequestId, wait_seconds: WaitSeconds = 0
 ) -> Annotated[CallToolResult, StatusReport]:
-    """Say where a request stands: in_queue, in_progress, completed, failed or cancelled. Works for requests made
-    days ago or by another process. To get the file, call get_outpaint_result instead; it waits as well."""
+    """Say where a request stands: in_queue, in_progress, completed, failed, cancelled, or unknown (sent, but the
+    answer was lost; never sent again by itself). Works for requests made days ago or by another process. To get
+    the file, call get_outpaint_result instead; it waits as well."""
     desk = await ctx.request_context.lifespan_context()
     return _answer(await desk.status(request_id, wait_seconds=wait_seconds, on_update=_reporter(ctx)))
 
@@ -116,8 +121,8 @@ async def get_outpaint_result(
 async def cancel_outpaint(
     ctx: Context[Lifespan, Any], request_id: RequestId
 ) -> Annotated[CallToolResult, Cancellation]:
-    """Stop a request that has not ended; what was made of it so far is thrown away. A request that has ended stays
-    as it is (outcome not_cancellable)."""
+    """Stop a request that has not ended; what was made of it so far is thrown away. A request that has ended, or
+    that a hosted model is just carrying out, stays as it is (outcome not_cancellable)."""
     desk = await ctx.request_context.lifespan_context()
     return _answer(await desk.cancel(request_id))
 
@@ -126,12 +131,12 @@ async def list_outpaints(
     ctx: Context[Lifespan, Any],
     limit: Annotated[int, Field(ge=1, le=100, description="At most so many."), NO_BOOL] = 20,
     status: Annotated[
-        Literal["any", "in_queue", "in_progress", "completed", "failed", "cancelled"],
+        Literal["any", "in_queue", "in_progress", "completed", "failed", "cancelled", "unknown"],
         Field(description="Only requests that stand here."),
     ] = "any",
 ) -> Annotated[CallToolResult, RequestList]:
-    """List requests, newest first, with their states and files, whoever made them and whenever: use it to find a
-    lost request_id."""
+    """List requests, newest first, with their states, files and costs, and what was spent in all: use it to find
+    a lost request_id."""
     desk = await ctx.request_context.lifespan_context()
     return _answer(await desk.list(limit=limit, status=None if status == "any" else Status(status)))
 
@@ -241,14 +246,22 @@ def _answer(report: BaseModel, *links: ContentBlock) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text), *links], structured_content=structure)
 
 
+def _caller(ctx: Context[Lifespan, Any]) -> str:
+    """Who asks, over HTTP; empty over stdio, where the server is one person's."""
+    token = get_access_token()
+    if token is not None:
+        return token.subject or token.client_id
+    return "" if ctx.headers is None else "http"
+
+
 def _links(report: ResultReport) -> list[ContentBlock]:
-    if report.url is None or report.path is None:
+    if report.path is None:
         return []
     return [
         ResourceLink(
             type="resource_link",
             name=report.path.replace("\\", "/").rsplit("/", 1)[-1],
-            uri=report.url,
+            uri=Path(report.path).as_uri(),
             mime_type=mimetypes.guess_type(report.path)[0] or "application/octet-stream",
             size=report.size_bytes,
         )

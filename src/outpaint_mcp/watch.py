@@ -10,7 +10,7 @@ from outpaint_mcp.errors import RequestNotFound
 from outpaint_mcp.provider import ProviderStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from outpaint_mcp.journal import Entry, Journal
     from outpaint_mcp.provider import Provider
@@ -26,17 +26,18 @@ def in_words(seen: ProviderStatus) -> str:
     """Say in a few words where a request stands that has not ended."""
     if seen.queue_position is not None:
         ahead = seen.queue_position - 1
-        return "Next in the queue" if not ahead else f"In the queue, {ahead} ahead"
+        queued = "Next in the queue" if not ahead else f"In the queue, {ahead} ahead"
+        return f"{queued} ({seen.step})" if seen.step else queued
     share = "" if seen.progress is None else f", {seen.progress:.0%} done"
     return f"In progress ({seen.step}){share}" if seen.step else f"In progress{share}"
 
 
 class Watch:
-    """Asks the provider where requests stand and keeps the journal up to date with it."""
+    """Asks each request's provider where it stands and keeps the journal up to date with it."""
 
-    def __init__(self, journal: Journal, provider: Provider) -> None:
+    def __init__(self, journal: Journal, providers: Mapping[str, Provider]) -> None:
         self._journal = journal
-        self._provider = provider
+        self._providers = providers
         self._looks: dict[str, asyncio.Task[Entry]] = {}
         self._seen: dict[str, ProviderStatus] = {}
 
@@ -57,19 +58,20 @@ class Watch:
             if on_update is not None and seen is not None:
                 await on_update(seen)
             # The look is shared by all who wait for this request, so one who leaves must not end it.
-            entry = await asyncio.shield(self._next_look(request_id))
+            entry = await asyncio.shield(self._next_look(entry))
         return entry
 
-    def _next_look(self, request_id: str) -> asyncio.Task[Entry]:
+    def _next_look(self, entry: Entry) -> asyncio.Task[Entry]:
+        request_id = entry.request_id
         task = self._looks.get(request_id)
         if task is None:
-            task = self._looks[request_id] = asyncio.create_task(self._look_later(request_id))
+            task = self._looks[request_id] = asyncio.create_task(self._look_later(entry))
             task.add_done_callback(lambda _: self._looks.pop(request_id))
         return task
 
-    async def _look_later(self, request_id: str) -> Entry:
-        await asyncio.sleep(self._provider.poll_seconds)
-        return await self.look(request_id)
+    async def _look_later(self, entry: Entry) -> Entry:
+        await self._providers[entry.provider].news(entry.request_id)
+        return await self.look(entry.request_id)
 
     async def look(self, request_id: str) -> Entry:
         """Read the journal, ask the provider if the request has not ended, and write down what it says.
@@ -81,17 +83,20 @@ class Watch:
         if entry.status.is_final:
             self._seen.pop(request_id, None)
             return entry
+        provider = self._providers[entry.provider]
         try:
-            seen = await self._provider.status(request_id)
+            seen = await provider.status(request_id)
         except RequestNotFound:
             # A clock that was set back makes ages negative: no request waits until it is right again.
             if abs(self._journal.age_seconds(entry)) < _HANDOVER_SECONDS:
                 seen = ProviderStatus(status=entry.status)
             else:
-                await self._provider.give_up(request_id)
-                seen = await self._provider.status(request_id)
+                await provider.give_up(request_id)
+                seen = await provider.status(request_id)
         if seen.status is not entry.status:
-            entry = await asyncio.to_thread(self._journal.note, request_id, seen.status, seen.error)
+            entry = await asyncio.to_thread(
+                self._journal.note, request_id, seen.status, seen.error, cost_usd=seen.cost_usd
+            )
         if entry.status.is_final:
             self._seen.pop(request_id, None)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.e2e.sound import check_longer_file
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _MOST_REQUESTS = 3
 _EARLIEST_SECONDS, _LATEST_SECONDS = 0.1, 2.5
@@ -63,6 +64,7 @@ class House:
     song: Path
     done: dict[str, Json] = field(default_factory=dict)
     takes: dict[int, str] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def data_dir(self) -> Path:
@@ -119,7 +121,7 @@ class House:
                 "submit_outpaint",
                 {
                     "audio": str(self.song),
-                    "tags": "",
+                    "tags": f"number {next(self.numbers)}",  # the same twice would be one request
                     "extend_before_duration": 4,
                     "extend_after_duration": 30,
                     "seed": seed,

@@ -77,7 +77,7 @@ def test_a_delivery_cut_short_is_finished_by_the_next_server(
     settings: Settings, database: Database, tmp_path: Path, kind: str, step: str
 ) -> None:
     journal = Journal(database)
-    entry = journal.add(
+    entry, _ = journal.add(
         OutpaintRequest.of(audio="song.wav", tags="", extend_after_duration=1),
         provider="local",
         shown_audio="song.wav",

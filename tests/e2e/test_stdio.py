@@ -174,7 +174,7 @@ def test_a_setting_that_the_host_left_unsubstituted_is_unset(
     )
     server = start_server(env=home | unset)
     assert "${" not in server.greeting["instructions"]
-    assert server.tool("list_outpaints") == {"requests": []}
+    assert server.tool("list_outpaints") == {"requests": [], "spent_usd": 0, "open_estimate_usd": 0}
     assert list(tmp_path.rglob("outpaint.sqlite3")), "the data folder is the default one, in the home folder"
     assert not [each for each in tmp_path.rglob("*") if "$" in each.name]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -31,9 +32,16 @@ def audit(settings: Settings) -> Audit:
     return Audit(settings.data_dir)
 
 
+_NUMBERS = itertools.count()
+
+
 def _submit(server: Server, song: Path, *, seconds: float = 1) -> str:
+    """Submit a request that is like none before it."""
+    tags = f"number {next(_NUMBERS)}"
     return str(
-        server.tool("submit_outpaint", audio=str(song), tags="", extend_after_duration=seconds)["request_id"]
+        server.tool("submit_outpaint", audio=str(song), tags=tags, extend_after_duration=seconds)[
+            "request_id"
+        ]
     )
 
 

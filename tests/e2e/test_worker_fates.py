@@ -16,11 +16,12 @@ from tests.e2e.rpc import PATIENCE_SECONDS
 
 from outpaint_mcp.errors import SourceError
 from outpaint_mcp.local.jobs import Jobs
-from outpaint_mcp.local.provider import MAX_SOURCE_SECONDS, LocalProvider
+from outpaint_mcp.local.provider import LocalProvider
 from outpaint_mcp.local.runner import HANG_SECONDS, Runner
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
 from outpaint_mcp.presence import Presence
 from outpaint_mcp.sources import LocalFile
+from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,29 +8,22 @@ import secrets
 import shutil
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.database import told
-from outpaint_mcp.errors import OutpaintError, SourceError
+from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.local.jobs import Job, Jobs
 from outpaint_mcp.local.runner import SOURCE_NAME, Runner
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
 from outpaint_mcp.presence import Presence
-from outpaint_mcp.provider import Outcome, ProviderStatus
+from outpaint_mcp.provider import Outcome, ProviderStatus, Receipt
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
-from outpaint_mcp.workers.process import call_worker
+from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS, PROBE_SECONDS, Prober
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from outpaint_mcp.database import Database
-
-# The hosted model takes 60 minutes; here a chain of extensions may grow past that.
-MAX_SOURCE_SECONDS = 2 * 3600.0
-
-# Looking at a source reads its head, and at worst the whole of an MP3, once.
-PROBE_SECONDS = 20.0
 
 # A running job is told to stop within a tick, and then only has to be killed.
 _CANCEL_LOOKS = 20
@@ -86,36 +79,17 @@ class LocalProvider:
         self._jobs = jobs
         self._folder = folder
         self._ring = ring
-        self._probe_seconds = probe_seconds
-        self._probing = asyncio.Semaphore(os.cpu_count() or 1)
+        self._prober = Prober(max_source_seconds=MAX_SOURCE_SECONDS, timeout_seconds=probe_seconds)
 
     async def source_seconds(self, source: Source) -> float | None:
-        """See `Provider.source_seconds`; a file is opened by a worker, so that it cannot harm the server."""
-        match source:
-            case LocalFile(path=path):
-                return await self._probed(path)
-            case InlineAudio(content=content):
-                with TemporaryDirectory() as folder:
-                    path = Path(folder, SOURCE_NAME)
-                    await asyncio.to_thread(path.write_bytes, content)
-                    return await self._probed(path)
-            case RemoteUrl():
-                return None
+        """See `Provider.source_seconds`."""
+        return await self._prober.seconds(source)
 
-    async def _probed(self, path: Path) -> float:
-        order = {"task": "probe", "path": str(path), "max_seconds": MAX_SOURCE_SECONDS}
-        async with self._probing:
-            try:
-                async with asyncio.timeout(self._probe_seconds):
-                    found = await call_worker(order)
-            except TimeoutError as exc:
-                raise SourceError(
-                    f"The source could not be looked at within {self._probe_seconds:.0f} seconds. Try again,"
-                    " or copy it to a disk of this machine."
-                ) from exc
-        return float(found["seconds"])
+    async def news(self, request_id: str) -> None:  # noqa: ARG002 - another server may work on it: looked for
+        """See `Provider.news`."""
+        await asyncio.sleep(self.poll_seconds)
 
-    async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
+    async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> Receipt:
         """See `Provider.submit`."""
         try:
             await asyncio.to_thread(self._submit, request_id, request, source)
@@ -123,6 +97,7 @@ class LocalProvider:
             await self.discard(request_id)
             raise
         self._ring()
+        return Receipt(status=Status.IN_QUEUE)
 
     def _submit(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
         match source:

@@ -9,10 +9,11 @@
 
 from outpaint_mcp.sources.download import fetch
 from outpaint_mcp.sources.intake import InlineAudio, LocalFile, RemoteUrl, Source, resolve_source
-from outpaint_mcp.sources.links import is_public_address
+from outpaint_mcp.sources.links import Doors, is_public_address
 from outpaint_mcp.sources.names import redact, title_of
 
 __all__ = [
+    "Doors",
     "InlineAudio",
     "LocalFile",
     "RemoteUrl",

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import SourceUnreachable
-from outpaint_mcp.sources.links import is_public_address, parse_link
+from outpaint_mcp.sources.links import ANYWHERE, Doors, is_public_address, parse_link
 from outpaint_mcp.sources.names import quoted
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ def _unwatched(_received: int, _total: int | None, /) -> None:
     """Progress that nobody follows."""
 
 
-async def fetch(  # noqa: PLR0913  two limits and three seams, all keyword-only
+async def fetch(  # noqa: PLR0913  three limits and three seams, all keyword-only
     url: str,
     destination: Path,
     *,
+    doors: Doors = ANYWHERE,
     max_bytes: int = MAX_BYTES,
     timeout_seconds: float = TIMEOUT_SECONDS,
     is_public: Callable[[IPv4Address | IPv6Address], bool] = is_public_address,
@@ -44,6 +45,7 @@ async def fetch(  # noqa: PLR0913  two limits and three seams, all keyword-only
     Args:
         url: https.
         destination: replaced atomically; `.part` beside it is in use meanwhile, and removed in any case.
+        doors: where it may lead, redirects included.
         max_bytes: the most that is read.
         timeout_seconds: for all of it.
         is_public: whether an address may be connected to.
@@ -52,7 +54,8 @@ async def fetch(  # noqa: PLR0913  two limits and three seams, all keyword-only
 
     Raises:
         InvalidRequest: the link is malformed.
-        SourceNotAllowed: plain http, a user name in the link, or an address that is not public.
+        SourceNotAllowed: plain http, a user name in the link, an address that is not public, or a host that
+            the doors do not admit.
         SourceUnreachable: no such host, no connection, no trust, no success, too slow, or broken off.
         SourceTooLarge: more than `max_bytes`.
         UnsupportedAudio: empty, compressed, or a text such as a web page.
@@ -60,8 +63,8 @@ async def fetch(  # noqa: PLR0913  two limits and three seams, all keyword-only
     """
     from outpaint_mcp.sources.transfer import Transfer  # noqa: PLC0415  loads httpx, a quarter of a second
 
-    link = parse_link(url)
-    transfer = Transfer(quoted(url), destination, max_bytes, is_public, tls, on_progress)
+    link = parse_link(url, doors)
+    transfer = Transfer(quoted(url), destination, doors, max_bytes, is_public, tls, on_progress)
     try:
         async with asyncio.timeout(timeout_seconds):
             await transfer.run(link)

@@ -22,6 +22,8 @@ _NEVER_IN_A_LINK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\]"
 _URL_CHARACTERS = "%:/?[]@!$&'()*+,;=-._~"
 """What stands in a URL as it is (RFC 3986); `%` too, so that nothing is encoded twice."""
 
+_PORTS = {"https": 443, "http": 80}
+
 _PRIVATE_NAMES = (".localhost", ".local", ".internal", ".home.arpa", ".lan")
 
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
@@ -43,9 +45,10 @@ _NOT_PUBLIC_IPV6 = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Link:
-    """An https URL taken apart; what is checked is what is connected to.
+    """A URL taken apart; what is checked is what is connected to.
 
     Attributes:
+        scheme: https, or http where `Doors` trust the host with it.
         host: an address without brackets, or a name in ASCII, lower case, without a trailing dot.
         port: 1 to 65535.
         target: path and query, percent-encoded, beginning with a slash.
@@ -54,25 +57,53 @@ class Link:
     host: str
     port: int
     target: str
+    scheme: str = "https"
 
     @property
     def authority(self) -> str:
         """Host and port as the Host header has them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == 443 else f"{host}:{self.port}"  # noqa: PLR2004  https has one default
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
         """The link in its one normal form, all ASCII and without a fragment."""
-        return f"https://{self.authority}{self.target}"
+        return f"{self.scheme}://{self.authority}{self.target}"
 
     def at(self, address: IPv4Address | IPv6Address) -> str:
         """The same URL with an address in the place of the host."""
-        return Link(str(address), self.port, self.target).url
+        return Link(str(address), self.port, self.target, self.scheme).url
 
 
-def parse_link(url: str) -> Link:
-    """Take an https URL apart, strictly: two parsers that disagree on the host are a way around checks.
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where a download may lead.
+
+    Attributes:
+        domains: names that a host has to be, or to be under; without any, every public host will do.
+        trusted: beginnings of URLs, scheme and host and port, that the operator has named: whatever their
+            address, and over plain http where they say so.
+    """
+
+    domains: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+
+    def trust(self, link: Link) -> bool:
+        """Whether the operator has named the link's host."""
+        return f"{link.scheme}://{link.authority}" in self.trusted
+
+    def admit(self, link: Link) -> bool:
+        """Whether the link's host is one of those that may be asked."""
+        named = not self.domains or any(f".{link.host}".endswith(f".{domain}") for domain in self.domains)
+        return named or self.trust(link)
+
+
+ANYWHERE = Doors()
+"""Every host on the public internet, over https."""
+
+
+def parse_link(url: str, doors: Doors = ANYWHERE) -> Link:
+    """Take a URL apart, strictly: two parsers that disagree on the host are a way around checks.
 
     Raises:
         InvalidRequest: not a well-formed https URL, or its host is a number in disguise.
@@ -81,10 +112,11 @@ def parse_link(url: str) -> Link:
     malformed = InvalidRequest(f"{quoted(url)} is not a well-formed link: give https://host/path in full.")
     try:
         parts = urlsplit(url)
-        port = 443 if parts.port is None else parts.port
+        port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError as exc:
         raise malformed from exc
-    if parts.scheme == "http":
+    plain = parts.scheme == "http"
+    if plain and f"http://{parts.netloc}" not in doors.trusted:
         raise SourceNotAllowed(f"{quoted(url)} is plain http, which anyone on the way can change: use https.")
     if len(url) > _MAX_CHARACTERS or _NEVER_IN_A_LINK.search(url):
         raise malformed
@@ -94,10 +126,10 @@ def parse_link(url: str) -> Link:
         )
     authority = _AUTHORITY.fullmatch(parts.netloc)
     host = _host(authority["ipv6"], authority["name"]) if authority else None
-    if parts.scheme != "https" or host is None or port == 0:
+    if parts.scheme not in _PORTS or host is None or port == 0:
         raise malformed
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Link(host, port, quote(target, safe=_URL_CHARACTERS))
+    return Link(host, port, quote(target, safe=_URL_CHARACTERS), parts.scheme)
 
 
 def refuse_private_host(link: Link) -> None:

@@ -25,7 +25,7 @@ from outpaint_mcp.errors import (
     UnsupportedAudio,
 )
 from outpaint_mcp.sources.answers import announced_bytes, refuse_failure, refuse_text, unreachable
-from outpaint_mcp.sources.links import Link, parse_link
+from outpaint_mcp.sources.links import Doors, Link, parse_link
 
 if TYPE_CHECKING:
     import ssl
@@ -61,6 +61,7 @@ class Transfer:
 
     shown: str
     destination: Path
+    doors: Doors
     max_bytes: int
     is_public: Callable[[IPv4Address | IPv6Address], bool]
     tls: ssl.SSLContext | None
@@ -87,6 +88,10 @@ class Transfer:
         Each hop has a client of its own: a pooled connection belongs to an address, and may have been
         verified for another host's name.
         """
+        if not self.doors.admit(link):
+            raise SourceNotAllowed(
+                f"{self.shown} leads to {link.host}, where this server fetches nothing of the kind."
+            )
         addresses = await self._addresses(link)
         timeout = httpx.Timeout(STALL_SECONDS, connect=CONNECT_SECONDS)
         async with (
@@ -101,14 +106,14 @@ class Transfer:
 
     def _next(self, link: Link, location: str) -> Link:
         try:
-            return parse_link(urljoin(link.url, location))
+            return parse_link(urljoin(link.url, location), self.doors)
         except (InvalidRequest, ValueError) as exc:
             raise SourceUnreachable(
                 f"{self.shown} redirects to something that is no https link: give a direct link to the audio."
             ) from exc
 
     async def _addresses(self, link: Link) -> list[IPv4Address | IPv6Address]:
-        """The host's addresses, each of them public."""
+        """The host's addresses, each of them public, or the operator's own choice."""
         try:
             answers = await _look_up(link.host, link.port)
         except (OSError, UnicodeError) as exc:
@@ -116,7 +121,8 @@ class Transfer:
                 f"{self.shown}: the host {link.host} is not known; check the link and the network connection."
             ) from exc
         addresses = list(map(ip_address, answers))
-        if not addresses or not all(map(self.is_public, addresses)):
+        is_public = self.doors.trust(link) or all(map(self.is_public, addresses))
+        if not addresses or not is_public:
             raise SourceNotAllowed(
                 f"{self.shown} leads to {link.host}, which belongs to a private network, where this server "
                 "fetches nothing: give a link on the public internet, or save the file and give its path."

@@ -11,16 +11,17 @@ import json
 import os
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.errors import GenerationFailed, OutpaintError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from outpaint_mcp.audio.outpaint import Outpainted
+    from outpaint_mcp.audio.pieces import Piece
 
 # An hour of audio needs about a tenth of this; a job gone astray must not take the machine along.
 MAX_MEMORY_BYTES = 4 << 30
@@ -71,7 +72,91 @@ def _probe(*, path: str, max_seconds: float, say: Callable[..., None]) -> dict[s
         raise SourceTooLarge(
             f"The source lasts {found.seconds / 60:.0f} minutes; at most {max_seconds / 60:.0f} can be extended."
         )
-    return {"seconds": found.seconds}
+    return {
+        "seconds": found.seconds,
+        "container": found.container,
+        "subtype": found.subtype,
+        "channels": found.channels,
+    }
+
+
+def _measure(*, path: str, max_seconds: float, say: Callable[..., None]) -> dict[str, Any]:  # noqa: ARG001 - as above
+    from outpaint_mcp.audio.pieces import measure  # noqa: PLC0415 - loads numpy
+
+    return measure(Path(path), max_seconds)._asdict()
+
+
+def _context(  # noqa: PLR0913 - the order, spelled out
+    *,
+    source: str,
+    side: str,
+    pieces: list[dict[str, Any]],
+    destination: str,
+    seconds: float,
+    max_bytes: int | None,
+    say: Callable[..., None],  # noqa: ARG001 - as above
+) -> dict[str, Any]:
+    from outpaint_mcp.audio.contexts import write_context  # noqa: PLC0415 - loads numpy
+    from outpaint_mcp.audio.shapes import Side  # noqa: PLC0415
+
+    with _in_its_place(Path(destination)) as part:
+        made = write_context(
+            Path(source), Side(side), _pieces(pieces), part, seconds=seconds, max_bytes=max_bytes
+        )
+    return {"seconds": made.seconds, "media_type": made.media_type}
+
+
+def _assemble(  # noqa: PLR0913 - the order, spelled out
+    *,
+    source: str,
+    before: list[dict[str, Any]],
+    after: list[dict[str, Any]],
+    folder: str,
+    max_source_seconds: float,
+    say: Callable[..., None],
+) -> dict[str, Any]:
+    from outpaint_mcp.audio.assemble import assemble  # noqa: PLC0415 - loads numpy
+    from outpaint_mcp.audio.decode import probe  # noqa: PLC0415
+    from outpaint_mcp.audio.encode import delivery_format  # noqa: PLC0415
+
+    output = Path(folder, f"output{delivery_format(probe(Path(source))).suffix}")
+    with _in_its_place(output) as part:
+        made = assemble(
+            Path(source),
+            _pieces(before),
+            _pieces(after),
+            part,
+            max_source_seconds=max_source_seconds,
+            on_progress=lambda share, step: say(progress=share, step=step),
+        )
+    return {
+        "path": str(output),
+        "sha256": made.sha256,
+        "size_bytes": made.size_bytes,
+        "duration_seconds": made.duration_seconds,
+        "before_seconds": made.before_frames / made.sample_rate,
+        "after_seconds": made.after_frames / made.sample_rate,
+        "source_lossless": made.source_lossless,
+        "source_intact": made.source_intact,
+        "loose_joins": sum(not join.aligned for join in made.joins),
+    }
+
+
+def _pieces(told: list[dict[str, Any]]) -> list[Piece]:
+    from outpaint_mcp.audio.pieces import Piece  # noqa: PLC0415 - loads numpy
+
+    return [Piece(Path(each["path"]), each["context_seconds"]) for each in told]
+
+
+@contextmanager
+def _in_its_place(output: Path) -> Iterator[Path]:
+    """Write a file under a name of this process's own; it is in its place when it is whole."""
+    part = output.with_name(f"{output.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _extend(  # noqa: PLR0913 - the order, spelled out
@@ -149,7 +234,13 @@ def _be_modest() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, most))
 
 
-_TASKS: dict[str, Callable[..., dict[str, Any]]] = {"probe": _probe, "extend": _extend}
+_TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "probe": _probe,
+    "measure": _measure,
+    "context": _context,
+    "extend": _extend,
+    "assemble": _assemble,
+}
 
 if __name__ == "__main__":
     main()

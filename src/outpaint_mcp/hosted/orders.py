@@ -1,0 +1,381 @@
+"""Requests that a hosted service carries out, step by step; all SQL about them, shared by every server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+from outpaint_mcp import errors
+from outpaint_mcp.errors import OutpaintError, ProviderUnavailable, RequestNotFound
+from outpaint_mcp.models import OutpaintRequest, Status
+from outpaint_mcp.provider import ProviderStatus
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from outpaint_mcp.database import Database
+    from outpaint_mcp.hosted.plan import PlannedStep, Side
+
+_NEVER_TAKEN_ON = "The server stopped before this was started. Nothing was sent; submit it again."
+
+
+class StepState(StrEnum):
+    """How far a step is."""
+
+    PLANNED = "planned"
+    """Not sent; may be."""
+    SENDING = "sending"
+    """About to be sent or on its way: from here on it is never sent again."""
+    ACCEPTED = "accepted"
+    """The service has taken it on."""
+    MADE = "made"
+    """What it made is here."""
+
+
+class CancelWish(IntEnum):
+    """What became of the wish to cancel."""
+
+    NONE = 0
+    WANTED = 1
+    REFUSED = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One request to the service.
+
+    Attributes:
+        seconds: how much music it adds.
+        context_seconds: how much of the music so far it is given; as planned until it is sent, exact then.
+        sent_at: when it was sent, Unix seconds.
+        remote_id: the service's own id of it.
+        object_name: under which its context lies in the bucket, while it does.
+    """
+
+    number: int
+    side: Side
+    seconds: float
+    context_seconds: float
+    state: StepState
+    sent_at: float | None = None
+    remote_id: str | None = None
+    object_name: str | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """The record that carries a request out.
+
+    Attributes:
+        source: a path, or an https URL that has not been fetched yet.
+        inputs: the model's, without the audio.
+        source_seconds: the source's length, once it was looked at.
+    """
+
+    request_id: str
+    source: str
+    inputs: dict[str, Any]
+    source_seconds: float | None
+    steps: tuple[Step, ...]
+
+    def request(self, audio: str, step: Step) -> OutpaintRequest:
+        """Return what is sent for a step."""
+        return OutpaintRequest(
+            audio=audio,
+            **self.inputs
+            | {
+                "extend_before_duration": step.seconds if step.side == "before" else 0,
+                "extend_after_duration": step.seconds if step.side == "after" else 0,
+            },
+        )
+
+
+class Orders:
+    """Every method may be called from any thread and any process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, request_id: str, request: OutpaintRequest, source: str) -> None:
+        """Take a request on.
+
+        Raises:
+            ProviderUnavailable: it has been given up meanwhile.
+        """
+        inputs = request.model_dump_json(exclude={"audio"})
+        with self._database.write() as connection:
+            added = connection.execute(
+                "INSERT INTO orders (request_id, status, source, inputs, step) VALUES (?, ?, ?, ?, 'preparing')"
+                " ON CONFLICT (request_id) DO NOTHING",
+                (request_id, Status.IN_PROGRESS, source, inputs),
+            )
+            if not added.rowcount:
+                raise ProviderUnavailable(
+                    "The server was held up for so long that this was given up. Nothing was sent; submit it again."
+                )
+
+    def give_up(self, request_id: str) -> None:
+        """See to it that a request that never got here fails, and is refused if it still comes."""
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT INTO orders (request_id, status, source, inputs, error, kind) VALUES (?, ?, '', '', ?, ?)"
+                " ON CONFLICT (request_id) DO NOTHING",
+                (request_id, Status.FAILED, _NEVER_TAKEN_ON, ProviderUnavailable.__name__),
+            )
+
+    def claim(self, server_id: str) -> Order | None:
+        """Take the oldest request that no server carries out."""
+        with self._database.write() as connection:
+            row = connection.execute(
+                "UPDATE orders SET server_id = ? WHERE request_id = (SELECT request_id FROM orders"
+                " WHERE server_id IS NULL AND status IN ('in_queue', 'in_progress') ORDER BY rowid LIMIT 1)"
+                " RETURNING *",
+                (server_id,),
+            ).fetchone()
+            return None if row is None else _order(connection, row)
+
+    def has_unclaimed(self) -> bool:
+        """Whether a request waits for a server; cheaper than a claim in vain."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT 1 FROM orders WHERE server_id IS NULL AND status IN ('in_queue', 'in_progress') LIMIT 1"
+            ).fetchone()
+        return row is not None
+
+    def servers_at_work(self) -> set[str]:
+        """Return the ids of the servers that carry a request out."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT server_id FROM orders"
+                " WHERE server_id IS NOT NULL AND status IN ('in_queue', 'in_progress')"
+            )
+            return {row["server_id"] for row in rows}
+
+    def hand_back(self, server_ids: Iterable[str]) -> None:
+        """Leave the requests of servers that are gone to others, as far as they are."""
+        with self._database.write() as connection:
+            for server_id in server_ids:
+                connection.execute("UPDATE orders SET server_id = NULL WHERE server_id = ?", (server_id,))
+
+    def unwanted(self, server_id: str) -> list[str]:
+        """Return the requests of a server that somebody wants cancelled."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT request_id FROM orders WHERE server_id = ? AND cancel_requested = ?",
+                (server_id, CancelWish.WANTED),
+            )
+            return [row["request_id"] for row in rows]
+
+    def get(self, request_id: str) -> Order:
+        """Return a request as far as it is.
+
+        Raises:
+            RequestNotFound: there is no such request.
+        """
+        with self._database.read() as connection:
+            return _order(connection, _row(connection, request_id))
+
+    def settle_plan(
+        self,
+        request_id: str,
+        steps: Sequence[PlannedStep],
+        *,
+        source_seconds: float,
+        estimated_cost_usd: float,
+        note: str,
+    ) -> Order:
+        """Write down how a request is going to be carried out; once."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE orders SET source_seconds = ?, estimated_cost_usd = ?, note = ? WHERE request_id = ?",
+                (source_seconds, estimated_cost_usd, note, request_id),
+            )
+            connection.executemany(
+                "INSERT INTO steps (request_id, number, side, seconds, context_seconds, state)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (request_id, number, step.side, step.seconds, step.context_seconds, StepState.PLANNED)
+                    for number, step in enumerate(steps, 1)
+                ],
+            )
+            return _order(connection, _row(connection, request_id))
+
+    def update_step(self, request_id: str, step: Step) -> None:
+        """Write down how far a step is; on disk when this returns."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE steps SET state = ?, seconds = ?, context_seconds = ?, sent_at = ?, remote_id = ?,"
+                " object_name = ?, cost_usd = ? WHERE request_id = ? AND number = ?",
+                (
+                    step.state,
+                    step.seconds,
+                    step.context_seconds,
+                    step.sent_at,
+                    step.remote_id,
+                    step.object_name,
+                    step.cost_usd,
+                    request_id,
+                    step.number,
+                ),
+            )
+
+    def advance(
+        self, request_id: str, status: Status, step: str, *, queue_position: int | None = None
+    ) -> None:
+        """Note where a request stands that has not ended."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE orders SET status = ?, step = ?, queue_position = ? WHERE request_id = ?"
+                " AND status IN ('in_queue', 'in_progress')",
+                (status, step, queue_position, request_id),
+            )
+
+    def end(
+        self,
+        request_id: str,
+        status: Status,
+        *,
+        error: OutpaintError | None = None,
+        outcome: dict[str, Any] | None = None,
+    ) -> None:
+        """Write down how a request ended; forgets where the source came from and what was to be sung."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE orders SET status = ?, error = ?, kind = ?, outcome = ?, server_id = NULL, source = '',"
+                " inputs = '', queue_position = NULL, step = '' WHERE request_id = ?"
+                " AND status IN ('in_queue', 'in_progress')",
+                (
+                    status,
+                    None if error is None else str(error),
+                    None if error is None else type(error).__name__,
+                    None if outcome is None else json.dumps(outcome),
+                    request_id,
+                ),
+            )
+
+    def cancel(self, request_id: str, wish: CancelWish = CancelWish.WANTED) -> bool:
+        """Write down the wish to cancel, or that it was refused; returns whether it has not ended already.
+
+        Raises:
+            RequestNotFound: there is no such request.
+        """
+        with self._database.write() as connection:
+            row = _row(connection, request_id)
+            if Status(row["status"]).is_final:
+                return False
+            connection.execute(
+                "UPDATE orders SET cancel_requested = ? WHERE request_id = ?", (wish, request_id)
+            )
+        return True
+
+    def cancel_wish(self, request_id: str) -> CancelWish:
+        """Return what became of the wish to cancel.
+
+        Raises:
+            RequestNotFound: there is no such request.
+        """
+        with self._database.read() as connection:
+            return CancelWish(_row(connection, request_id)["cancel_requested"])
+
+    def status(self, request_id: str) -> ProviderStatus:
+        """Say where a request stands.
+
+        Raises:
+            RequestNotFound: there is no such request.
+        """
+        with self._database.read() as connection:
+            row = _row(connection, request_id)
+            steps = _steps(connection, request_id)
+        status = Status(row["status"])
+        made = sum(step.state is StepState.MADE for step in steps)
+        return ProviderStatus(
+            status=status,
+            queue_position=row["queue_position"],
+            progress=made / len(steps) if len(steps) > 1 and not status.is_final else None,
+            step=row["step"],
+            error=row["error"],
+            estimated_cost_usd=row["estimated_cost_usd"],
+            cost_usd=_cost(steps, is_final=status.is_final),
+        )
+
+    def note(self, request_id: str) -> str:
+        """Return how a request is carried out, in sentences; empty until that is settled."""
+        with self._database.read() as connection:
+            return str(_row(connection, request_id)["note"])
+
+    def failure(self, request_id: str) -> OutpaintError | None:
+        """Return the error that a request has failed with, if it has."""
+        with self._database.read() as connection:
+            row = _row(connection, request_id)
+        if row["status"] != Status.FAILED:
+            return None
+        error: OutpaintError = getattr(errors, row["kind"])(row["error"])
+        return error
+
+    def outcome(self, request_id: str) -> dict[str, Any]:
+        """Return what was made of a completed request.
+
+        Raises:
+            RequestNotFound: there is no such request, or it did not complete, or was delivered.
+        """
+        with self._database.read() as connection:
+            text = _row(connection, request_id)["outcome"]
+        if text is None:
+            raise RequestNotFound(f"Request {request_id} has no result.")
+        outcome: dict[str, Any] = json.loads(text)
+        return outcome
+
+    def discard(self, request_id: str) -> None:
+        """Forget what was made of a request, its signed link above all."""
+        with self._database.write() as connection:
+            connection.execute("UPDATE orders SET outcome = NULL WHERE request_id = ?", (request_id,))
+
+
+def _cost(steps: Sequence[Step], *, is_final: bool) -> float | None:
+    """What was paid so far; None where that is not known of each step that was sent."""
+    sent = [step for step in steps if step.sent_at is not None]
+    if not sent:
+        return 0.0 if is_final else None
+    costs = [step.cost_usd for step in sent if step.cost_usd is not None]
+    return sum(costs) if len(costs) == len(sent) else None
+
+
+def _row(connection: sqlite3.Connection, request_id: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM orders WHERE request_id = ?", (request_id,)
+    ).fetchone()
+    if row is None:
+        raise RequestNotFound(f"The hosted provider has no request {request_id}.")
+    return row
+
+
+def _order(connection: sqlite3.Connection, row: sqlite3.Row) -> Order:
+    return Order(
+        request_id=row["request_id"],
+        source=row["source"],
+        inputs=json.loads(row["inputs"] or "{}"),
+        source_seconds=row["source_seconds"],
+        steps=_steps(connection, row["request_id"]),
+    )
+
+
+def _steps(connection: sqlite3.Connection, request_id: str) -> tuple[Step, ...]:
+    rows = connection.execute("SELECT * FROM steps WHERE request_id = ? ORDER BY number", (request_id,))
+    return tuple(
+        Step(
+            number=row["number"],
+            side=row["side"],
+            seconds=row["seconds"],
+            context_seconds=row["context_seconds"],
+            state=StepState(row["state"]),
+            sent_at=row["sent_at"],
+            remote_id=row["remote_id"],
+            object_name=row["object_name"],
+            cost_usd=row["cost_usd"],
+        )
+        for row in rows
+    )

@@ -1,0 +1,242 @@
+"""The hosted provider's face: submit, status, result, cancel, for requests that outlive every process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from outpaint_mcp.config import RUNCOMFY_BASE
+from outpaint_mcp.database import told
+from outpaint_mcp.errors import OutpaintError
+from outpaint_mcp.hosted.courier import Courier
+from outpaint_mcp.hosted.handover import Handover
+from outpaint_mcp.hosted.means import Means
+from outpaint_mcp.hosted.news import News
+from outpaint_mcp.hosted.orders import CancelWish, Orders, StepState
+from outpaint_mcp.hosted.pace import Pace
+from outpaint_mcp.hosted.preparation import SOURCE_NAME
+from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+from outpaint_mcp.presence import Presence
+from outpaint_mcp.provider import Outcome, ProviderStatus, Receipt
+from outpaint_mcp.sources import Doors, InlineAudio, LocalFile, RemoteUrl, Source, fetch
+from outpaint_mcp.workers.probing import Prober
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.database import Database
+    from outpaint_mcp.journal import Journal
+    from outpaint_mcp.runcomfy.client import RunComfyProvider
+
+# Agents' frameworks give up on a call after five seconds at the earliest.
+SUBMIT_SECONDS = 3.5
+# Whoever works on it looks up once a second, and asks the service.
+_CANCEL_SECONDS = 10.0
+
+_RESULT_DOMAINS = ("runcomfy.net", "runcomfy.com")
+
+
+@asynccontextmanager
+async def open_hosted_provider(  # noqa: PLR0913 - what it works with, and what tests turn
+    database: Database,
+    settings: Settings,
+    journal: Journal,
+    *,
+    runs: bool = True,
+    pace: Pace | None = None,
+    fetch_link: Callable[..., Coroutine[Any, Any, None]] = fetch,
+    submit_seconds: float = SUBMIT_SECONDS,
+) -> AsyncIterator[HostedProvider]:
+    """Carry requests out for as long as the block lasts; what is left over goes on with the next server.
+
+    Args:
+        database: where the orders are.
+        settings: token, places and limits.
+        journal: where the budget is kept.
+        runs: whether requests are carried out here; otherwise they wait for a server.
+        pace: how often the service is asked.
+        fetch_link: fetches sources and results.
+        submit_seconds: how long a submission waits for the service's answer.
+
+    Raises:
+        StorageFailed: the data folder cannot be used.
+    """
+    folder = settings.data_dir / "hosted"
+    with told(settings.data_dir):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    connection = _Connection(settings)
+    means = Means(
+        orders=Orders(database),
+        journal=journal,
+        news=News(),
+        client=connection,
+        handover=_handover(settings),
+        folder=folder,
+        pace=pace or Pace(),
+        doors=_doors(settings.runcomfy_base),
+        fetch=fetch_link,
+        workers=asyncio.Semaphore(os.cpu_count() or 1),
+        max_cost_usd=settings.max_cost_usd,
+    )
+    if not runs:
+        yield HostedProvider(means, submit_seconds=0)
+        return
+    presence = await asyncio.to_thread(Presence, settings.data_dir / "servers")
+    courier = Courier(means, presence)
+    running = asyncio.create_task(courier.run())
+    try:
+        yield HostedProvider(means, ring=courier.ring, submit_seconds=submit_seconds)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await connection.close()
+        presence.close()
+
+
+class _Connection:
+    """The one client of a process; httpx, which takes a while to load, is there when it is first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: RunComfyProvider | None = None
+
+    def __call__(self) -> RunComfyProvider:
+        if self._client is None:
+            from outpaint_mcp.runcomfy.client import RunComfyProvider  # noqa: PLC0415 - loads httpx
+
+            self._client = RunComfyProvider(self._settings.token, base_url=self._settings.runcomfy_base)
+        return self._client
+
+    async def close(self) -> None:
+        """Close it if it was opened."""
+        if self._client is not None:
+            await self._client.aclose()
+
+
+def _handover(settings: Settings) -> Handover:
+    if settings.upload is None:
+        return Handover(None)
+    from outpaint_mcp.hosted.bucket import Bucket  # noqa: PLC0415 - only where there is one
+
+    return Handover(Bucket(settings.upload))
+
+
+def _doors(base: str) -> Doors:
+    """Where results may lie: on the vendor's hosts, and on the one that the operator has named."""
+    if base == RUNCOMFY_BASE:
+        return Doors(_RESULT_DOMAINS)
+    parts = urlsplit(base)
+    return Doors(_RESULT_DOMAINS, (f"{parts.scheme}://{parts.netloc}",))
+
+
+class HostedProvider:
+    """RunComfy's model, paid for: every request is sent once and followed to its end."""
+
+    name = "runcomfy"
+    poll_seconds = 2.0
+
+    def __init__(
+        self, means: Means, *, ring: Callable[[], None] = lambda: None, submit_seconds: float = SUBMIT_SECONDS
+    ) -> None:
+        self._means = means
+        self._orders = means.orders
+        self._ring = ring
+        self._submit_seconds = submit_seconds
+        self._prober = Prober()
+
+    async def source_seconds(self, source: Source) -> float | None:
+        """See `Provider.source_seconds`."""
+        return await self._prober.seconds(source)
+
+    async def news(self, request_id: str) -> None:
+        """See `Provider.news`; woken where this process works on it, on its next look where another does."""
+        await self._means.news.wait(request_id, self.poll_seconds)
+
+    async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> Receipt:
+        """See `Provider.submit`; waits a moment for the service's answer."""
+        try:
+            await asyncio.to_thread(self._add, request_id, request, source)
+        except OutpaintError:
+            await self.discard(request_id)
+            raise
+        self._ring()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._submit_seconds
+        while not await asyncio.to_thread(self._is_settled, request_id) and loop.time() < until:
+            await self._means.news.wait(request_id, max(0.0, until - loop.time()))
+        seen = await self.status(request_id)
+        return Receipt(
+            status=seen.status,
+            estimated_cost_usd=seen.estimated_cost_usd,
+            note=await asyncio.to_thread(self._orders.note, request_id),
+            failure=await asyncio.to_thread(self._orders.failure, request_id),
+        )
+
+    def _add(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
+        match source:
+            case LocalFile(path=path):
+                where = str(path)
+            case RemoteUrl(url=url):
+                where = url
+            case InlineAudio(content=content):
+                folder = self._means.folder / request_id
+                with told(self._means.folder.parent):
+                    folder.mkdir(exist_ok=True)
+                    (folder / SOURCE_NAME).write_bytes(content)
+                where = "inline"
+        # Drawn here, so that it can be told and used again.
+        seed = request.seed if request.seed >= 0 else secrets.randbelow(2**31)
+        self._orders.add(request_id, request.model_copy(update={"seed": seed}), where)
+
+    def _is_settled(self, request_id: str) -> bool:
+        """Whether the service has taken it on, or it has ended."""
+        steps = self._orders.get(request_id).steps
+        under_way = any(step.state in {StepState.ACCEPTED, StepState.MADE} for step in steps)
+        return under_way or self._orders.status(request_id).status.is_final
+
+    async def status(self, request_id: str) -> ProviderStatus:
+        """See `Provider.status`; what was last seen, since the service is asked by one poller alone."""
+        return await asyncio.to_thread(self._orders.status, request_id)
+
+    async def give_up(self, request_id: str) -> None:
+        """See `Provider.give_up`."""
+        await asyncio.to_thread(self._orders.give_up, request_id)
+
+    async def result(self, request_id: str) -> Outcome:
+        """See `Provider.result`."""
+        outcome = await asyncio.to_thread(self._orders.outcome, request_id)
+        return Outcome(**outcome | {"path": Path(outcome["path"])})
+
+    async def cancel(self, request_id: str) -> CancelOutcome:
+        """See `Provider.cancel`; what is under way at the service goes on there, what was not sent never is."""
+        if not await asyncio.to_thread(self._orders.cancel, request_id):
+            return CancelOutcome.NOT_CANCELLABLE
+        self._ring()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _CANCEL_SECONDS
+        while loop.time() < until:
+            if (await self.status(request_id)).status.is_final:
+                break
+            if await asyncio.to_thread(self._orders.cancel_wish, request_id) is CancelWish.REFUSED:
+                return CancelOutcome.NOT_CANCELLABLE
+            await self._means.news.wait(request_id, min(0.5, max(0.0, until - loop.time())))
+        seen = await self.status(request_id)
+        if seen.status.is_final and seen.status is not Status.CANCELLED:
+            return CancelOutcome.NOT_CANCELLABLE
+        return CancelOutcome.CANCELLED
+
+    async def kept(self) -> list[str]:
+        """See `Provider.kept`."""
+        return await asyncio.to_thread(lambda: [path.name for path in self._means.folder.glob("*")])
+
+    async def discard(self, request_id: str) -> None:
+        """See `Provider.discard`."""
+        await asyncio.to_thread(shutil.rmtree, self._means.folder / request_id, ignore_errors=True)
+        await asyncio.to_thread(self._orders.discard, request_id)

@@ -1,0 +1,304 @@
+"""A typed client of RunComfy's audio-outpaint model: submit, status, result, cancel, price, balance.
+
+Usable alone::
+
+    async with RunComfyProvider(token) as runcomfy:
+        request_id = await runcomfy.submit(request)
+        while not (await runcomfy.status(request_id)).status.is_final:
+            await asyncio.sleep(2)
+        result = await runcomfy.result(request_id)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from itertools import count
+from typing import TYPE_CHECKING, Self
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from outpaint_mcp.config import RUNCOMFY_BASE
+from outpaint_mcp.errors import (
+    InsufficientBalance,
+    OutpaintError,
+    ProviderRejected,
+    ProviderUnavailable,
+    RequestNotFound,
+    SubmissionUnknown,
+    Unauthorized,
+    UnexpectedReply,
+)
+from outpaint_mcp.runcomfy import wire
+from outpaint_mcp.runcomfy.wire import Json, Price, RemoteResult, RemoteStatus
+
+if TYPE_CHECKING:
+    from outpaint_mcp.models import CancelOutcome, OutpaintRequest
+
+MODEL_ID = "acestep-ai/ace-step/audio-outpaint"
+
+READ_SECONDS = 20.0
+SUBMIT_SECONDS = 30.0
+
+_BALANCE_URL = "https://api.runcomfy.net/prod/v2/balance"
+_BALANCE_SECONDS = 3.0
+
+# A submission carries up to 22 MB of inline audio; a slow answer to one is better than a lost one.
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0, write=120.0)
+_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=30.0)
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+
+# Answers by which a submission was refused for sure. Whatever else is no success may have been taken on.
+_REFUSALS = frozenset({400, 401, 402, 403, 404, 405, 411, 413, 414, 415, 422, 429, 431})
+
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # below, they log headers: the token
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class RunComfyProvider:
+    """Calls on one kept-alive connection; an async context manager.
+
+    Reads and cancellations are repeated, with jitter, while the caller waits; a submission only where it
+    provably never arrived or was refused unread, since it is paid for and has no idempotency key.
+    """
+
+    def __init__(  # noqa: PLR0913 - the place, and what tests turn
+        self,
+        token: str | None,
+        *,
+        base_url: str = RUNCOMFY_BASE,
+        timeout: httpx.Timeout = _TIMEOUT,
+        sleep: Sleep = asyncio.sleep,
+        rng: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a client; nothing is connected to yet.
+
+        Args:
+            token: sent as the bearer; without one every call raises `Unauthorized`.
+            base_url: where the model API is, `/v1` included.
+            timeout: of a single call.
+            sleep: pauses between calls.
+            rng: draws the jitter.
+            clock: monotonic seconds.
+        """
+        self._token = token
+        self._base = base_url.rstrip("/")
+        parts = urlsplit(self._base)
+        is_default = self._base == RUNCOMFY_BASE
+        # The token goes to no host but the one that was named.
+        self._balance_url = _BALANCE_URL if is_default else f"{parts.scheme}://{parts.netloc}/prod/v2/balance"
+        self._sleep = sleep
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._clock = clock
+        self._client = httpx.AsyncClient(
+            headers={"Accept": "application/json", "User-Agent": "outpaint-mcp"},
+            timeout=timeout,
+            limits=_LIMITS,
+        )
+
+    def __repr__(self) -> str:
+        return f"RunComfyProvider({self._base!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def submit(self, request: OutpaintRequest, *, within_seconds: float = SUBMIT_SECONDS) -> str:
+        """Send a request, once; its `audio` goes out as it is.
+
+        Args:
+            request: the model's inputs.
+            within_seconds: how long to try where it provably never arrived or was refused unread.
+
+        Returns:
+            RunComfy's request id.
+
+        Raises:
+            SubmissionUnknown: it may have been taken on and billed; it must not be sent again.
+            Unauthorized, InsufficientBalance, ProviderRejected: refused; nothing was taken on.
+            ProviderUnavailable: RunComfy could not be reached, or is asked too often; nothing was taken on.
+        """
+        try:
+            body = await self._insist(lambda _left: self._post(request), within_seconds)
+        except InsufficientBalance as exc:
+            raise InsufficientBalance(f"{exc}{await self._balance_words()}") from exc
+        try:
+            return wire.request_id_of(body)
+        except UnexpectedReply as exc:
+            raise SubmissionUnknown(str(exc)) from exc
+
+    async def status(self, request_id: str, *, within_seconds: float = READ_SECONDS) -> RemoteStatus:
+        """Say where a request stands.
+
+        Raises:
+            RequestNotFound: RunComfy does not know it, or no longer.
+            ProviderError: no useful answer within `within_seconds`.
+        """
+        return RemoteStatus.of(await self._get(f"/requests/{_quoted(request_id)}/status", within_seconds))
+
+    async def result(
+        self, request_id: str, *, submitted_audio: str = "", within_seconds: float = READ_SECONDS
+    ) -> RemoteResult:
+        """Give what was made of a request and what it cost; while it has not ended, where it stands.
+
+        Args:
+            request_id: as `submit` gave it.
+            submitted_audio: what was sent as `audio`, which an answer may echo.
+            within_seconds: how long to try.
+
+        Raises:
+            RequestNotFound: RunComfy does not know it, or no longer.
+            ProviderError: no useful answer within `within_seconds`.
+        """
+        path = f"/requests/{_quoted(request_id)}/result?include_cost=true"
+        return RemoteResult.of(await self._get(path, within_seconds), submitted_audio=submitted_audio)
+
+    async def cancel(self, request_id: str, *, within_seconds: float = READ_SECONDS) -> CancelOutcome:
+        """Cancel a request that is still in the queue.
+
+        Raises:
+            RequestNotFound: RunComfy does not know it, or no longer.
+            ProviderError: no useful answer within `within_seconds`.
+        """
+        url = f"{self._base}/requests/{_quoted(request_id)}/cancel"
+        return wire.cancel_outcome_of(
+            await self._insist(lambda left: self._call("POST", url, left), within_seconds)
+        )
+
+    async def price(self, *, within_seconds: float = READ_SECONDS) -> Price:
+        """Read the model's price in the catalogue.
+
+        Raises:
+            ProviderError: no useful answer within `within_seconds`.
+        """
+        return Price.of(await self._get(f"/models/{MODEL_ID}", within_seconds))
+
+    async def balance_usd(self, *, within_seconds: float = READ_SECONDS) -> float | None:
+        """Read the account's balance in US dollars; None where the answer does not name it.
+
+        Raises:
+            ProviderError: no useful answer within `within_seconds`.
+        """
+        body = await self._insist(lambda left: self._call("GET", self._balance_url, left), within_seconds)
+        return wire.balance_of(body)
+
+    async def _balance_words(self) -> str:
+        try:
+            balance = await self.balance_usd(within_seconds=_BALANCE_SECONDS)
+        except OutpaintError:
+            return ""
+        return "" if balance is None else f" Its balance is ${balance:.2f}."
+
+    async def _get(self, path: str, within_seconds: float) -> Json:
+        return await self._insist(lambda left: self._call("GET", self._base + path, left), within_seconds)
+
+    async def _insist(self, call: Callable[[float], Awaitable[Json]], within_seconds: float) -> Json:
+        """Repeat a call that was not carried out, with growing pauses, for as long as the caller waits."""
+        until = self._clock() + within_seconds
+        for attempt in count():
+            try:
+                return await call(until - self._clock())
+            except ProviderUnavailable as exc:
+                ceiling = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
+                asked = min(exc.retry_after_seconds or 0.0, _LONGEST_PAUSE_SECONDS)
+                pause = asked + self._rng.uniform(ceiling / 2, ceiling)
+                if self._clock() + pause >= until:
+                    raise
+                await self._sleep(pause)
+        raise AssertionError("counting does not end")
+
+    async def _post(self, request: OutpaintRequest) -> Json:
+        """Submit once: what is certain becomes an error that says so, all else `SubmissionUnknown`."""
+        url = f"{self._base}/models/{MODEL_ID}"
+        try:
+            response = await self._client.post(url, json=wire.payload(request), headers=self._bearer())
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as exc:
+            raise ProviderUnavailable(_UNREACHABLE) from exc
+        except httpx.HTTPError as exc:
+            raise SubmissionUnknown(f"the connection broke off ({type(exc).__name__})") from exc
+        body = self._body(response)
+        if not response.is_success and response.status_code not in _REFUSALS:
+            words = wire.said(body)
+            raise SubmissionUnknown(f"HTTP {response.status_code}{f': {words}' if words else ''}")
+        try:
+            return self._accepted(response, body)
+        except RequestNotFound as exc:
+            raise ProviderRejected(
+                f"RunComfy does not offer {MODEL_ID} at {self._base}. Check RUNCOMFY_MODEL_API_BASE."
+            ) from exc
+
+    async def _call(self, method: str, url: str, within_seconds: float) -> Json:
+        """Make a call that may be repeated.
+
+        Raises:
+            ProviderUnavailable: it was not carried out, and may be later.
+            OutpaintError: it was refused, by its reason.
+        """
+        try:
+            async with asyncio.timeout(within_seconds):
+                response = await self._client.request(method, url, headers=self._bearer())
+        except (TimeoutError, httpx.TimeoutException) as exc:
+            raise ProviderUnavailable("RunComfy does not answer in time. Try again later.") from exc
+        except httpx.HTTPError as exc:
+            raise ProviderUnavailable(_UNREACHABLE) from exc
+        return self._accepted(response, self._body(response))
+
+    @staticmethod
+    def _accepted(response: httpx.Response, body: Json) -> Json:
+        """Return the body of a success; raise the error that anything else stands for."""
+        if error := wire.refusal(response.status_code, body, retry_after_seconds=_retry_after(response)):
+            raise error
+        return body
+
+    def _body(self, response: httpx.Response) -> Json:
+        """The JSON object of an answer, the token gone if it echoes it; empty for a proxy's page and the like."""
+        try:
+            body = json.loads(response.text.replace(self._token or "\0", "…"))
+        except ValueError:
+            return {}
+        return body if isinstance(body, dict) else {}
+
+    def _bearer(self) -> dict[str, str]:
+        if self._token is None:
+            raise Unauthorized(
+                "RunComfy needs a token, and none is set. Put it into RUNCOMFY_API_TOKEN (RunComfy shows it under"
+                " Profile, API tokens) and restart the server, or set OUTPAINT_PROVIDER=local to do without."
+            )
+        if not self._token.isascii() or not self._token.isprintable() or " " in self._token:
+            raise Unauthorized("RunComfy's token has characters that no token has. Copy it again.")
+        return {"Authorization": f"Bearer {self._token}"}
+
+
+_UNREACHABLE = "RunComfy cannot be reached. Check the network, then try again."
+
+
+def _quoted(request_id: str) -> str:
+    return quote(request_id, safe="")
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds to wait, given as such or as a date (RFC 9110)."""
+    text = response.headers.get("retry-after", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
