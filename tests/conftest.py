@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from outpaint_mcp.workers.process import SINGLE_THREADED
 
 # The first is read when numpy is loaded. Whoever runs the tests may have a token: none may reach the real service.
-_TOKENS = ("RUNCOMFY_API_TOKEN", "RUNCOMFY_TOKEN", "RUNCOMFY_API_KEY", "RUNCOMFY_MODEL_API_BASE")
-os.environ |= SINGLE_THREADED | dict.fromkeys(_TOKENS, "") | {"RUNCOMFY_CONFIG_DIR": os.devnull}
+os.environ |= SINGLE_THREADED | dict.fromkeys(
+    ("RUNCOMFY_API_TOKEN", "RUNCOMFY_TOKEN", "RUNCOMFY_API_KEY", "RUNCOMFY_MODEL_API_BASE"), ""
+)
+os.environ["RUNCOMFY_CONFIG_DIR"] = os.devnull
 
 import numpy as np
 import pytest

@@ -24,6 +24,8 @@ HEARD_SECONDS = 5.0
 _WAVES_AGREE, _LEVELS_AGREE = 0.4, 0.5
 _BARELY_ENOUGH_SECONDS, _CERTAIN = 1.0, 0.9
 """With less to compare, waves have to agree better, up to this; levels of so little tell nothing."""
+_LEAST_SECONDS = 0.02
+"""With less than this, neither do waves."""
 _NEARER_IS_LIKELIER = 0.02
 _LEVELS_ERR_SECONDS = 0.008
 _MEETING_SECONDS = 0.1
@@ -82,7 +84,7 @@ def locate(edge: Samples, piece: Samples, expected: int, least: int, sample_rate
                 local = _wave_agreements(wanted[-meeting:], heard[length - meeting :])
                 best = near.start + int(local[near].argmax())
                 return Place(first + best, agreement, aligned=True, exact=False)
-    if waves[best] >= needed:
+    if waves[best] >= needed and length >= _LEAST_SECONDS * sample_rate:
         return Place(first + best, float(waves[best]), aligned=True, exact=True)
     return Place(expected, float(waves[expected - first]), aligned=False, exact=False)
 
@@ -98,6 +100,7 @@ def _sharpened(samples: Samples, sample_rate: int) -> Floats:
     """The slopes of waves, up to what lossy coding leaves out: evenly loud for most music, so that a frame tells."""
     size = _fft_size(len(samples) + sample_rate // 100)
     hertz = np.fft.rfftfreq(size, 1 / sample_rate)
+    samples = samples - samples.mean(axis=0)  # a constant would be an edge at either end
     weights = 1j * hertz * np.clip((_DULL_HZ - hertz) / (_DULL_HZ - _BRIGHT_HZ), 0, 1)
     return np.fft.irfft(np.fft.rfft(samples, size, axis=0) * weights[:, None], size, axis=0)[: len(samples)]
 

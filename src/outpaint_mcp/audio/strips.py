@@ -39,6 +39,8 @@ DAMAGED_SECONDS = 0.05
 """How much of a piece's outer end is left out where another one is to follow: an MP3's delay or padding and a frame."""
 
 _FADE_SECONDS = 0.05
+_LEAST_FADE_FRAMES = 4
+"""Fewer do not tell how alike two streams are."""
 _MOST_GAIN = 10 ** (6 / 20)
 _FAINTEST = 1e-12
 _LIMITING_SECONDS = 0.01
@@ -180,7 +182,8 @@ def _join(strip: Samples, piece: Samples, expected: int, side: Side, rate: int) 
     gain = _gain(in_stereo(edge), in_stereo(again)) if place.aligned else 1.0
     full_scale = max(1.0, peak(edge))  # of floating point there may be more
     added = _limited(piece[end - fade :] * np.float32(gain), full_scale, rate)
-    falling, rising = crossfade_gains(fade, correlation(edge[len(edge) - fade :], added[:fade]))
+    alike = correlation(edge[len(edge) - fade :], added[:fade]) if fade >= _LEAST_FADE_FRAMES else 1.0
+    falling, rising = crossfade_gains(fade, alike)
     meeting = edge[len(edge) - fade :] * falling[:, None] + added[:fade] * rising[:, None]
     added[:fade] = np.clip(meeting, -full_scale, full_scale)
     return added, Join(
@@ -198,7 +201,9 @@ def _join(strip: Samples, piece: Samples, expected: int, side: Side, rate: int) 
 def _gain(edge: Samples, again: Samples) -> float:
     """What brings a context that was made anew to the level that it had, within limits."""
     had, has = (float(part.var(axis=0, dtype=np.float64).sum()) for part in (edge[-len(again) :], again))
-    return float(np.clip(np.sqrt(had / max(has, _FAINTEST)), 1 / _MOST_GAIN, _MOST_GAIN))
+    if min(had, has) < _FAINTEST:
+        return 1.0
+    return float(np.clip(np.sqrt(had / has), 1 / _MOST_GAIN, _MOST_GAIN))
 
 
 def _limited(samples: Samples, full_scale: float, rate: int) -> Samples:
