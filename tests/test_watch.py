@@ -11,8 +11,9 @@ from outpaint_mcp.journal import Entry, Journal
 from outpaint_mcp.local.provider import LocalProvider, open_local_provider
 from outpaint_mcp.models import OutpaintRequest, Status
 from outpaint_mcp.provider import ProviderStatus
+from outpaint_mcp.reports import in_words
 from outpaint_mcp.sources import LocalFile
-from outpaint_mcp.watch import Watch, in_words
+from outpaint_mcp.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

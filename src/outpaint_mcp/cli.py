@@ -165,6 +165,7 @@ def _check_address(host: str, port: int) -> None:
 def _extend(parsed: argparse.Namespace, settings: Settings) -> int:
     from outpaint_mcp.journal import is_request_id  # noqa: PLC0415 - loads pydantic
     from outpaint_mcp.models import OutpaintRequest  # noqa: PLC0415
+    from outpaint_mcp.reports import WHAT_NEXT  # noqa: PLC0415
     from outpaint_mcp.sources.paths import path_of_file_url  # noqa: PLC0415
 
     request = OutpaintRequest.of(
@@ -188,7 +189,10 @@ def _extend(parsed: argparse.Namespace, settings: Settings) -> int:
         request = request.model_copy(update={"audio": audio})
 
     async def submit(desk: Desk) -> str:
-        return (await desk.submit(request)).request_id
+        submission = await desk.submit(request)
+        if not parsed.json:
+            print(submission.message.removesuffix(WHAT_NEXT).rstrip(), file=sys.stderr)
+        return submission.request_id
 
     return _deliver(parsed, settings, submit)
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outpaint_mcp import sources
+from outpaint_mcp import reports, sources
 from outpaint_mcp.errors import InvalidRequest, OutpaintError, RequestNotFound
 from outpaint_mcp.journal import Delivery, Entry, Journal, is_request_id
 from outpaint_mcp.models import (
@@ -18,7 +16,6 @@ from outpaint_mcp.models import (
     CancelOutcome,
     OutpaintRequest,
     RequestList,
-    RequestSummary,
     ResultReport,
     Status,
     StatusReport,
@@ -26,13 +23,13 @@ from outpaint_mcp.models import (
 )
 from outpaint_mcp.results import Results
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
-from outpaint_mcp.watch import Watch, in_words
+from outpaint_mcp.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.provider import Provider, ProviderStatus, Receipt
+    from outpaint_mcp.provider import Provider
     from outpaint_mcp.watch import OnUpdate
 
 _MOST_LISTED = 1_000_000
@@ -103,7 +100,7 @@ class Desk:
         )
         if not is_new:
             entry = await self._watch.look(entry.request_id)
-            return _submission(entry, _alike(entry, self._journal.age_seconds(entry)))
+            return reports.taken_on_before(entry, self._journal.age_seconds(entry))
         try:
             receipt = await provider.submit(entry.request_id, request, source)
         except OutpaintError as exc:
@@ -116,7 +113,7 @@ class Desk:
             entry = await self._watch.look(entry.request_id)
         if receipt.failure is not None:
             raise receipt.failure
-        return _submission(entry, _accepted(entry, receipt))
+        return reports.taken_on(entry, receipt)
 
     async def _earlier(self, request_id: str) -> tuple[Entry, Delivery]:
         """Find an earlier request whose longer file is the new source, delivering it if need be."""
@@ -137,19 +134,7 @@ class Desk:
             RequestNotFound: no such request was ever made.
         """
         entry = await self._watch.follow(request_id, wait_seconds, on_update)
-        seen = self._watch.seen(request_id)
-        live = seen if seen and not entry.status.is_final else None
-        return StatusReport(
-            request_id=request_id,
-            provider=entry.provider,
-            status=entry.status,
-            queue_position=live.queue_position if live else None,
-            progress=live.progress if live else 1.0 if entry.status is Status.COMPLETED else None,
-            estimated_cost_usd=_dollars(entry.estimated_cost_usd) if entry.cost_usd is None else None,
-            cost_usd=_dollars(entry.cost_usd if live is None else live.cost_usd),
-            error=entry.error,
-            message=_advice(entry, live),
-        )
+        return reports.standing(entry, self._watch.seen(request_id))
 
     async def result(
         self,
@@ -174,30 +159,8 @@ class Desk:
         """
         entry = await self._watch.follow(request_id, wait_seconds, on_update)
         if entry.status is not Status.COMPLETED:
-            return ResultReport(
-                request_id=request_id,
-                provider=entry.provider,
-                status=entry.status,
-                cost_usd=_dollars(entry.cost_usd),
-                error=entry.error,
-                message=_advice(entry, self._watch.seen(request_id)),
-            )
-        delivery = await self._deliver(entry, target)
-        return ResultReport(
-            request_id=request_id,
-            provider=entry.provider,
-            status=entry.status,
-            path=delivery.path,
-            url=delivery.url or Path(delivery.path).as_uri(),
-            duration_seconds=_rounded(delivery.duration_seconds),
-            before_seconds=_rounded(delivery.before_seconds),
-            after_seconds=_rounded(delivery.after_seconds),
-            seed=delivery.seed,
-            size_bytes=delivery.size_bytes,
-            sha256=delivery.sha256,
-            cost_usd=_dollars(entry.cost_usd),
-            message=delivery.note,
-        )
+            return reports.not_delivered(entry, self._watch.seen(request_id))
+        return reports.delivered(entry, await self._deliver(entry, target))
 
     async def cancel(self, request_id: str) -> Cancellation:
         """Stop a request that has not ended.
@@ -210,17 +173,7 @@ class Desk:
         if not entry.status.is_final:
             outcome = await self._providers[entry.provider].cancel(request_id)
             entry = await self._watch.look(request_id)
-        if outcome is CancelOutcome.NOT_CANCELLABLE:
-            message = (
-                f"Nothing to cancel: the request is {entry.status}."
-                if entry.status.is_final
-                else f"It cannot be cancelled any more: it is under way at {entry.provider}, and goes on."
-            )
-        elif entry.status is Status.CANCELLED:
-            message = entry.error or "Cancelled; nothing was delivered."
-        else:
-            message = "Cancelling; look at get_outpaint_status in a moment."
-        return Cancellation(request_id=request_id, outcome=outcome, status=entry.status, message=message)
+        return reports.cancellation(entry, outcome)
 
     async def list(self, *, limit: int = 20, status: Status | None = None) -> RequestList:
         """Return requests of every server and every day, newest first.
@@ -235,23 +188,7 @@ class Desk:
         entries = await asyncio.to_thread(self._journal.newest, limit=limit, status=status)
         spent, open_estimate = await asyncio.to_thread(self._journal.spent_usd)
         return RequestList(
-            requests=[
-                RequestSummary(
-                    request_id=entry.request_id,
-                    provider=entry.provider,
-                    status=entry.status,
-                    title=entry.title,
-                    extend_before_duration=entry.extend_before_duration,
-                    extend_after_duration=entry.extend_after_duration,
-                    created_at=datetime.fromtimestamp(entry.created_at, UTC).isoformat(timespec="seconds"),
-                    parent_request_id=entry.parent_request_id,
-                    path=entry.delivery.path if entry.delivery else None,
-                    estimated_cost_usd=_dollars(entry.estimated_cost_usd) if entry.cost_usd is None else None,
-                    cost_usd=_dollars(entry.cost_usd),
-                    error=entry.error,
-                )
-                for entry in entries
-            ],
+            requests=[reports.summary(entry) for entry in entries],
             spent_usd=round(spent, 6),
             open_estimate_usd=round(open_estimate, 6),
         )
@@ -280,69 +217,17 @@ class Desk:
         return delivery
 
 
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 3)
-
-
-def _dollars(amount: float | None) -> float | None:
-    return None if amount is None else round(amount, 6)
-
-
 def _likeness(request: OutpaintRequest, source: Source, provider: str, caller: str) -> str:
     """A digest that is the same for the same request on the same audio, and tells nothing of it."""
+    heard: object = None
     match source:
         case LocalFile(path=path):
-            seen = path.stat()
-            heard: object = (str(path), seen.st_size, seen.st_mtime_ns)
+            with suppress(OSError):  # taken away this moment: whoever opens it next says so
+                seen = path.stat()
+                heard = (str(path), seen.st_size, seen.st_mtime_ns)
         case RemoteUrl(url=url):
             heard = url
         case InlineAudio(content=content):
             heard = hashlib.sha256(content).hexdigest()
     asked = request.model_dump_json(exclude={"audio"})
     return hashlib.sha256(repr((provider, caller, heard, asked)).encode()).hexdigest()
-
-
-def _submission(entry: Entry, message: str) -> Submission:
-    return Submission(
-        request_id=entry.request_id,
-        provider=entry.provider,
-        status=entry.status,
-        expected_duration_seconds=_rounded(entry.expected_duration_seconds),
-        estimated_cost_usd=_dollars(entry.estimated_cost_usd),
-        message=message,
-    )
-
-
-_FETCH = "Call get_outpaint_result with wait_seconds=45 (or 3, where your host cuts calls short)."
-
-
-def _accepted(entry: Entry, receipt: Receipt) -> str:
-    """Say what was taken on and what to do next."""
-    if entry.status is Status.UNKNOWN:
-        return entry.error or ""
-    length = entry.expected_duration_seconds
-    lasts = "" if length is None else f"The longer file will last {length:.0f} s."
-    return " ".join(filter(None, ("Accepted.", lasts, receipt.note, _FETCH)))
-
-
-def _alike(entry: Entry, age_seconds: float) -> str:
-    """Say that nothing was started, and how to mean it."""
-    after = f"Nothing new was started: the same was asked {max(0.0, age_seconds):.0f} s ago, and this is that request."
-    if entry.status is Status.UNKNOWN:
-        return f"{after} {entry.error}"
-    return f"{after} For another take, give another seed. {_FETCH}"
-
-
-def _advice(entry: Entry, seen: ProviderStatus | None) -> str:
-    """Say where a request stands and what to do next."""
-    match entry.status:
-        case Status.IN_QUEUE | Status.IN_PROGRESS:
-            return f"{in_words(seen) if seen else 'Waiting'}. {_FETCH}"
-        case Status.COMPLETED:
-            return "Completed. Call get_outpaint_result for the file."
-        case Status.CANCELLED:
-            return "Cancelled; nothing was delivered. Submit again to start over."
-        case Status.UNKNOWN:
-            return "Nobody knows what became of it; the error says why and what to do. It is not sent again by itself."
-        case Status.FAILED:
-            return "Failed; the error says why and what to try."

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.watch import in_words
+from outpaint_mcp.reports import in_words
 
 if TYPE_CHECKING:
     from outpaint_mcp.provider import ProviderStatus

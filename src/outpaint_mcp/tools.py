@@ -34,7 +34,7 @@ from outpaint_mcp.models import (
     Tags,
 )
 from outpaint_mcp.opening import DeskOnDemand
-from outpaint_mcp.watch import in_words
+from outpaint_mcp.reports import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container

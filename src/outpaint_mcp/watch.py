@@ -22,16 +22,6 @@ if TYPE_CHECKING:
 _HANDOVER_SECONDS = 30.0
 
 
-def in_words(seen: ProviderStatus) -> str:
-    """Say in a few words where a request stands that has not ended."""
-    if seen.queue_position is not None:
-        ahead = seen.queue_position - 1
-        queued = "Next in the queue" if not ahead else f"In the queue, {ahead} ahead"
-        return f"{queued} ({seen.step})" if seen.step else queued
-    share = "" if seen.progress is None else f", {seen.progress:.0%} done"
-    return f"In progress ({seen.step}){share}" if seen.step else f"In progress{share}"
-
-
 class Watch:
     """Asks each request's provider where it stands and keeps the journal up to date with it."""
 

@@ -15,7 +15,7 @@ from outpaint_mcp.models import Status
 
 if TYPE_CHECKING:
     from outpaint_mcp.hosted.means import Means
-    from outpaint_mcp.hosted.orders import Order
+    from outpaint_mcp.hosted.records import Order
     from outpaint_mcp.presence import Presence
 
 _log = logging.getLogger(__name__)

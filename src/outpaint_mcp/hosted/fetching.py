@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.hosted.means import Errand
-    from outpaint_mcp.hosted.orders import Step
+    from outpaint_mcp.hosted.records import Step
     from outpaint_mcp.runcomfy.wire import RemoteResult
 
 # A file that is not what it should be may have been caught half-way; not more often than this.

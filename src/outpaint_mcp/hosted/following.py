@@ -14,12 +14,12 @@ from outpaint_mcp.errors import (
 )
 from outpaint_mcp.hosted.handover import HOW_TO_HOST
 from outpaint_mcp.hosted.means import CancelledOrder, until_on_disk
-from outpaint_mcp.hosted.orders import CancelWish
+from outpaint_mcp.hosted.records import CancelWish
 from outpaint_mcp.models import CancelOutcome, Status
 
 if TYPE_CHECKING:
     from outpaint_mcp.hosted.means import Errand
-    from outpaint_mcp.hosted.orders import Step
+    from outpaint_mcp.hosted.records import Step
     from outpaint_mcp.runcomfy.wire import RemoteResult, RemoteStatus
 
 # A service that has just taken a request on may not know it everywhere yet.

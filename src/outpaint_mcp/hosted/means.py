@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from outpaint_mcp.errors import StorageFailed
-from outpaint_mcp.hosted.orders import CancelWish, StepState
+from outpaint_mcp.hosted.records import CancelWish, StepState
 from outpaint_mcp.workers.process import call_worker
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.hosted.handover import Handover
     from outpaint_mcp.hosted.news import News
-    from outpaint_mcp.hosted.orders import Order, Orders, Step
+    from outpaint_mcp.hosted.orders import Orders
     from outpaint_mcp.hosted.pace import Pace
+    from outpaint_mcp.hosted.records import Order, Step
     from outpaint_mcp.journal import Journal
     from outpaint_mcp.models import Status
     from outpaint_mcp.runcomfy.client import RunComfyProvider

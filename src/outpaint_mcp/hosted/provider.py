@@ -18,9 +18,10 @@ from outpaint_mcp.hosted.courier import Courier
 from outpaint_mcp.hosted.handover import Handover
 from outpaint_mcp.hosted.means import Means
 from outpaint_mcp.hosted.news import News
-from outpaint_mcp.hosted.orders import CancelWish, Orders, StepState
+from outpaint_mcp.hosted.orders import Orders
 from outpaint_mcp.hosted.pace import Pace
 from outpaint_mcp.hosted.preparation import SOURCE_NAME
+from outpaint_mcp.hosted.records import CancelWish, StepState
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
 from outpaint_mcp.presence import Presence
 from outpaint_mcp.provider import Outcome, ProviderStatus, Receipt

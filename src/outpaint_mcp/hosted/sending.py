@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from outpaint_mcp.errors import (
     OutpaintError,
     ProviderRejected,
+    ProviderUnavailable,
     SourceNotHosted,
     SourceTooLarge,
     SubmissionUnknown,
 )
 from outpaint_mcp.hosted.handover import HOW_TO_HOST
-from outpaint_mcp.hosted.orders import StepState
+from outpaint_mcp.hosted.records import StepState
 from outpaint_mcp.models import Status
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.hosted.means import Errand
-    from outpaint_mcp.hosted.orders import Step
     from outpaint_mcp.hosted.preparation import Looked
+    from outpaint_mcp.hosted.records import Step
 
 # A submission under way when the server leaves is worth a moment: an answer that is missed is never known.
 _LEAVE_SECONDS = 2.0
@@ -95,6 +96,8 @@ async def _post(errand: Errand, step: Step, audio: str) -> Step:
         await errand.record(dataclasses.replace(step, state=StepState.PLANNED, sent_at=None))
         if isinstance(exc, ProviderRejected) and audio.startswith("data:"):
             raise ProviderRejected(f"{exc} If it takes no audio inside of requests: {HOW_TO_HOST}") from exc
+        if isinstance(exc, ProviderUnavailable):
+            raise type(exc)(f"{exc} Nothing was taken on, and nothing is billed.") from exc
         raise
     step = await errand.record(dataclasses.replace(step, state=StepState.ACCEPTED, remote_id=remote_id))
     await errand.say(Status.IN_PROGRESS, f"{errand.words(step)}: accepted")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from outpaint_mcp.errors import GenerationFailed
 from outpaint_mcp.hosted.fetching import fetch_result, file_of
 from outpaint_mcp.hosted.following import follow
-from outpaint_mcp.hosted.orders import StepState
 from outpaint_mcp.hosted.preparation import look_at_source, settle_plan
+from outpaint_mcp.hosted.records import StepState
 from outpaint_mcp.hosted.sending import lost, send
 from outpaint_mcp.models import Status
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.hosted.means import Errand
-    from outpaint_mcp.hosted.orders import Step
     from outpaint_mcp.hosted.plan import Side
     from outpaint_mcp.hosted.preparation import Looked
+    from outpaint_mcp.hosted.records import Step
 
 _SUFFIXES = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "FLAC": ".flac", "MP3": ".mp3", "OGG": ".ogg"}
 

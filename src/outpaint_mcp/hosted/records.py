@@ -1,0 +1,84 @@
+"""What is kept of a request that a hosted service carries out, and of each of its steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+from outpaint_mcp.models import OutpaintRequest
+
+if TYPE_CHECKING:
+    from outpaint_mcp.hosted.plan import Side
+
+
+class StepState(StrEnum):
+    """How far a step is."""
+
+    PLANNED = "planned"
+    """Not sent; may be."""
+    SENDING = "sending"
+    """About to be sent or on its way: from here on it is never sent again."""
+    ACCEPTED = "accepted"
+    """The service has taken it on."""
+    MADE = "made"
+    """What it made is here."""
+
+
+class CancelWish(IntEnum):
+    """What became of the wish to cancel."""
+
+    NONE = 0
+    WANTED = 1
+    REFUSED = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One request to the service.
+
+    Attributes:
+        seconds: how much music it adds.
+        context_seconds: how much of the music so far it is given; as planned until it is sent, exact then.
+        sent_at: when it was sent, Unix seconds.
+        remote_id: the service's own id of it.
+        object_name: under which its context lies in the bucket, while it does.
+    """
+
+    number: int
+    side: Side
+    seconds: float
+    context_seconds: float
+    state: StepState
+    sent_at: float | None = None
+    remote_id: str | None = None
+    object_name: str | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """The record that carries a request out.
+
+    Attributes:
+        source: a path, or an https URL that has not been fetched yet.
+        inputs: the model's, without the audio.
+        source_seconds: the source's length, once it was looked at.
+    """
+
+    request_id: str
+    source: str
+    inputs: dict[str, Any]
+    source_seconds: float | None
+    steps: tuple[Step, ...]
+
+    def request(self, audio: str, step: Step) -> OutpaintRequest:
+        """Return what is sent for a step."""
+        return OutpaintRequest(
+            audio=audio,
+            **self.inputs
+            | {
+                "extend_before_duration": step.seconds if step.side == "before" else 0,
+                "extend_after_duration": step.seconds if step.side == "after" else 0,
+            },
+        )

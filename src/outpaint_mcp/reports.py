@@ -1,0 +1,169 @@
+"""What is answered: where a request stands, in figures and in words, and what to do next."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.models import (
+    Cancellation,
+    CancelOutcome,
+    RequestSummary,
+    ResultReport,
+    Status,
+    StatusReport,
+    Submission,
+)
+
+if TYPE_CHECKING:
+    from outpaint_mcp.journal import Delivery, Entry
+    from outpaint_mcp.provider import ProviderStatus, Receipt
+
+WHAT_NEXT = "Call get_outpaint_result with wait_seconds=45 (or 3, where your host cuts calls short)."
+
+
+def in_words(seen: ProviderStatus) -> str:
+    """Say in a few words where a request stands that has not ended."""
+    if seen.queue_position is not None:
+        ahead = seen.queue_position - 1
+        queued = "Next in the queue" if not ahead else f"In the queue, {ahead} ahead"
+        return f"{queued} ({seen.step})" if seen.step else queued
+    share = "" if seen.progress is None else f", {seen.progress:.0%} done"
+    return f"In progress ({seen.step}){share}" if seen.step else f"In progress{share}"
+
+
+def taken_on(entry: Entry, receipt: Receipt) -> Submission:
+    """Say what was taken on, what it costs, and what to do next."""
+    if entry.status is Status.UNKNOWN:
+        return _submission(entry, entry.error or "")
+    length = entry.expected_duration_seconds
+    lasts = "" if length is None else f"The longer file will last {length:.0f} s."
+    return _submission(entry, " ".join(filter(None, ("Accepted.", lasts, receipt.note, WHAT_NEXT))))
+
+
+def taken_on_before(entry: Entry, age_seconds: float) -> Submission:
+    """Say that nothing was started, and how to mean it."""
+    before = f"Nothing new was started: the same was asked {max(0.0, age_seconds):.0f} s ago, and this is that request."
+    if entry.status is Status.UNKNOWN:
+        return _submission(entry, f"{before} {entry.error}")
+    return _submission(entry, f"{before} For another take, give another seed. {WHAT_NEXT}")
+
+
+def _submission(entry: Entry, message: str) -> Submission:
+    return Submission(
+        request_id=entry.request_id,
+        provider=entry.provider,
+        status=entry.status,
+        expected_duration_seconds=_rounded(entry.expected_duration_seconds),
+        estimated_cost_usd=_dollars(entry.estimated_cost_usd),
+        message=message,
+    )
+
+
+def standing(entry: Entry, seen: ProviderStatus | None) -> StatusReport:
+    """Say where a request stands; `seen` is what the last look found, None once it has ended."""
+    progress = seen.progress if seen else 1.0 if entry.status is Status.COMPLETED else None
+    return StatusReport(
+        request_id=entry.request_id,
+        provider=entry.provider,
+        status=entry.status,
+        queue_position=seen.queue_position if seen else None,
+        progress=progress,
+        estimated_cost_usd=_estimate(entry),
+        cost_usd=_dollars(seen.cost_usd if seen else entry.cost_usd),
+        error=entry.error,
+        message=_advice(entry, seen),
+    )
+
+
+def not_delivered(entry: Entry, seen: ProviderStatus | None) -> ResultReport:
+    """Say why there is no file, or not yet."""
+    return ResultReport(
+        request_id=entry.request_id,
+        provider=entry.provider,
+        status=entry.status,
+        cost_usd=_dollars(entry.cost_usd),
+        error=entry.error,
+        message=_advice(entry, seen),
+    )
+
+
+def delivered(entry: Entry, delivery: Delivery) -> ResultReport:
+    """Say where the longer file is and how it came out."""
+    return ResultReport(
+        request_id=entry.request_id,
+        provider=entry.provider,
+        status=entry.status,
+        path=delivery.path,
+        url=delivery.url or Path(delivery.path).as_uri(),
+        duration_seconds=_rounded(delivery.duration_seconds),
+        before_seconds=_rounded(delivery.before_seconds),
+        after_seconds=_rounded(delivery.after_seconds),
+        seed=delivery.seed,
+        size_bytes=delivery.size_bytes,
+        sha256=delivery.sha256,
+        cost_usd=_dollars(entry.cost_usd),
+        message=delivery.note,
+    )
+
+
+def cancellation(entry: Entry, outcome: CancelOutcome) -> Cancellation:
+    """Say what became of the wish to cancel."""
+    match outcome, entry.status:
+        case CancelOutcome.CANCELLED, Status.CANCELLED:
+            message = entry.error or "Cancelled; nothing was delivered."
+        case CancelOutcome.CANCELLED, _:
+            message = "Cancelling; look at get_outpaint_status in a moment."
+        case _ if entry.status.is_final:
+            message = f"Nothing to cancel: the request is {entry.status}."
+        case _:
+            message = f"It cannot be cancelled any more: it is under way at {entry.provider}, and goes on."
+    return Cancellation(request_id=entry.request_id, outcome=outcome, status=entry.status, message=message)
+
+
+def summary(entry: Entry) -> RequestSummary:
+    """Put a request into one line."""
+    return RequestSummary(
+        request_id=entry.request_id,
+        provider=entry.provider,
+        status=entry.status,
+        title=entry.title,
+        extend_before_duration=entry.extend_before_duration,
+        extend_after_duration=entry.extend_after_duration,
+        created_at=datetime.fromtimestamp(entry.created_at, UTC).isoformat(timespec="seconds"),
+        parent_request_id=entry.parent_request_id,
+        path=entry.delivery.path if entry.delivery else None,
+        estimated_cost_usd=_estimate(entry),
+        cost_usd=_dollars(entry.cost_usd),
+        error=entry.error,
+    )
+
+
+def _advice(entry: Entry, seen: ProviderStatus | None) -> str:
+    """Say where a request stands and what to do next."""
+    match entry.status:
+        case Status.IN_QUEUE | Status.IN_PROGRESS:
+            return f"{in_words(seen) if seen else 'Waiting'}. {WHAT_NEXT}"
+        case Status.COMPLETED:
+            return "Completed. Call get_outpaint_result for the file."
+        case Status.CANCELLED:
+            return "Cancelled; nothing was delivered. Submit again to start over."
+        case Status.UNKNOWN:
+            return "Nobody knows what became of it; the error says why and what to do. It is not sent again by itself."
+        case Status.FAILED:
+            return "Failed; the error says why and what to try."
+
+
+def _estimate(entry: Entry) -> float | None:
+    """What it costs at most, for as long as it is not known what it did."""
+    return _dollars(entry.estimated_cost_usd) if entry.cost_usd is None else None
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 3)
+
+
+def _dollars(amount: float | None) -> float | None:
+    return None if amount is None else round(amount, 6)
