@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 from mcp.client import Client
+from tests.leaks import check_files, check_words
 
 from outpaint_mcp.config import Settings
 from outpaint_mcp.database import Database
@@ -43,6 +45,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-snapshots", action="store_true", help="write tests/snapshots anew instead of comparing"
     )
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_left_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """After every test: the token is in no log, and in no file that is not audio; signatures neither."""
+    caplog.set_level(logging.DEBUG, logger="outpaint_mcp")
+    yield
+    for phase in ("setup", "call", "teardown"):
+        for record in caplog.get_records(phase):
+            check_words(record.getMessage())
+    check_files(tmp_path)
 
 
 @pytest.fixture

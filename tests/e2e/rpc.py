@@ -1,7 +1,7 @@
 """A bare MCP client: newline-delimited JSON-RPC over the pipes of a real server process.
 
-Standard library only, so that what is tested is the server and not a client library, and every line
-that the server writes is seen as it was written.
+No client library, so that what is tested is the server and not that, and every line that the server writes is
+seen as it was written.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import threading
 import time
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Self
+
+from tests.fakes.runcomfy import TOKEN
+from tests.leaks import check_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,6 +113,7 @@ class Server:
         self.said = ""
         self._protocol = protocol
         self._calls: dict[int, Call] = {}
+        self._leaks: list[str] = []
         self._last_id = 0
         self._is_gone = False
         self._lock = threading.Lock()
@@ -226,6 +230,8 @@ class Server:
             self._stderr.seek(0)
             self.said = self._stderr.read().decode("utf-8", "replace")
             self._stderr.close()
+            check_words(self.said)
+            assert not self._leaks, self._leaks
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None and not pipe.closed:
                 try:
@@ -264,6 +270,8 @@ class Server:
             call.settle(None)
 
     def _take_in(self, line: str) -> None:
+        if TOKEN in line:
+            self._leaks.append(line)
         try:
             message = json.loads(line)
         except ValueError:
