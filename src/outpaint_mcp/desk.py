@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.ledger import Ledger
     from outpaint_mcp.provider import Provider
     from outpaint_mcp.watch import OnUpdate
 
@@ -38,16 +39,20 @@ _MOST_LISTED = 1_000_000
 class Desk:
     """Takes requests in, follows them, and delivers what was made."""
 
-    def __init__(self, settings: Settings, journal: Journal, providers: Mapping[str, Provider]) -> None:
+    def __init__(
+        self, settings: Settings, journal: Journal, ledger: Ledger, providers: Mapping[str, Provider]
+    ) -> None:
         """Open a desk.
 
         Args:
             settings: where things are, and who takes new requests.
             journal: every request ever made.
+            ledger: what they cost.
             providers: by name, since old requests stay with the one that took them.
         """
         self._settings = settings
         self._journal = journal
+        self._ledger = ledger
         self._providers = providers
         self._results = Results(journal, settings.output_dir, settings.data_dir / "locks")
         self._watch = Watch(journal, providers)
@@ -60,7 +65,8 @@ class Desk:
             for request_id in await provider.kept():
                 with suppress(RequestNotFound):
                     entry = await self._watch.look(request_id)
-                    if entry.delivery is not None or entry.status in {Status.FAILED, Status.CANCELLED}:
+                    ended = entry.status.is_final and entry.status is not Status.COMPLETED
+                    if ended or entry.delivery is not None:
                         await provider.discard(request_id)
 
     async def submit(self, request: OutpaintRequest, *, caller: str = "") -> Submission:
@@ -186,7 +192,7 @@ class Desk:
         for entry in await asyncio.to_thread(self._journal.open_requests):
             await self._watch.look(entry.request_id)
         entries = await asyncio.to_thread(self._journal.newest, limit=limit, status=status)
-        spent, open_estimate = await asyncio.to_thread(self._journal.spent_usd)
+        spent, open_estimate = await asyncio.to_thread(self._ledger.spent_usd)
         return RequestList(
             requests=[reports.summary(entry) for entry in entries],
             spent_usd=round(spent, 6),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import OverBudget, RequestNotFound
+from outpaint_mcp.errors import RequestNotFound
 from outpaint_mcp.models import OutpaintRequest, Status
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # A host that lost an answer asks again within its own limit of five minutes; an agent in a loop, sooner.
 ALIKE_SECONDS = 600.0
-_DAY_SECONDS = 86_400.0
 
 _ID_PREFIX = "op_"
 _ID_BYTES = 10
@@ -181,46 +180,6 @@ class Journal:
                 (status, error, cost_usd, self._now(), request_id),
             )
         return self.get(request_id)
-
-    def reserve(self, request_id: str, estimated_cost_usd: float, *, most_usd: float | None) -> None:
-        """Write down what a request costs at most, before anything of it is sent.
-
-        Args:
-            request_id: of the request.
-            estimated_cost_usd: in US dollars.
-            most_usd: what one request may cost and, where several people share a server, what all
-                requests of one caller within 24 hours may; None for no limit.
-
-        Raises:
-            OverBudget: it is more than that.
-        """
-        with self._database.write() as connection:
-            (spent,) = connection.execute(
-                "SELECT coalesce(sum(coalesce(cost_usd, estimated_cost_usd)), 0) FROM requests"
-                " WHERE caller = (SELECT caller FROM requests WHERE request_id = ? AND caller != '')"
-                " AND request_id != ? AND created_at > ?",
-                (request_id, request_id, self._now() - _DAY_SECONDS),
-            ).fetchone()
-            if most_usd is not None and spent + estimated_cost_usd > most_usd:
-                before = f", after ${spent:.4f} in the last 24 hours," if spent else ""
-                raise OverBudget(
-                    f"This request would cost up to ${estimated_cost_usd:.4f}, which{before} is over the limit of"
-                    f" ${most_usd:g} that the operator has set (OUTPAINT_MAX_COST_USD). Nothing was sent. Ask for a"
-                    " shorter extension, or have the limit raised."
-                )
-            connection.execute(
-                "UPDATE requests SET estimated_cost_usd = ? WHERE request_id = ?",
-                (estimated_cost_usd, request_id),
-            )
-
-    def spent_usd(self) -> tuple[float, float]:
-        """Return the sum of all known costs, and of the estimates where the cost is not known, in US dollars."""
-        with self._database.read() as connection:
-            spent, estimated = connection.execute(
-                "SELECT coalesce(sum(cost_usd), 0),"
-                " coalesce(sum(estimated_cost_usd) FILTER (WHERE cost_usd IS NULL), 0) FROM requests"
-            ).fetchone()
-        return spent, estimated
 
     def plan_delivery(self, request_id: str, path: Path) -> None:
         """Write down where the longer file is about to be put, so that a crash cannot lose track of it."""

@@ -10,6 +10,7 @@ from outpaint_mcp.database import Database
 from outpaint_mcp.desk import Desk
 from outpaint_mcp.hosted.provider import open_hosted_provider
 from outpaint_mcp.journal import Journal
+from outpaint_mcp.ledger import Ledger
 from outpaint_mcp.local.provider import open_local_provider
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ async def open_desk(settings: Settings, *, runs: bool = True) -> AsyncIterator[D
     async with AsyncExitStack() as stack:
         database = await asyncio.to_thread(Database, settings.data_dir / "outpaint.sqlite3")
         stack.push_async_callback(asyncio.to_thread, database.close)
-        journal = Journal(database)
+        journal, ledger = Journal(database), Ledger(database)
         local = await stack.enter_async_context(open_local_provider(database, settings.data_dir, runs=runs))
-        hosted = await stack.enter_async_context(open_hosted_provider(database, settings, journal, runs=runs))
-        desk = Desk(settings, journal, {each.name: each for each in (local, hosted)})
+        hosted = await stack.enter_async_context(open_hosted_provider(database, settings, ledger, runs=runs))
+        desk = Desk(settings, journal, ledger, {each.name: each for each in (local, hosted)})
         if runs:
             await desk.tidy()
         yield desk

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.errors import GenerationFailed, OutpaintError, StorageFailed, SubmissionUnknown
 from outpaint_mcp.hosted.means import CancelledOrder, Errand, until_on_disk
@@ -100,12 +100,24 @@ class Courier:
                 Status.FAILED,
                 GenerationFailed(f"The hosted provider broke ({type(exc).__name__})."),
             )
-        if status is not Status.COMPLETED:
-            await asyncio.to_thread(shutil.rmtree, errand.folder, ignore_errors=True)
+        await self._settle(errand, status, error=error, outcome=outcome)
+
+    async def _settle(
+        self,
+        errand: Errand,
+        status: Status,
+        *,
+        error: OutpaintError | None = None,
+        outcome: dict[str, Any] | None = None,
+    ) -> None:
+        """Write down how a request ended; what is left of it otherwise goes, now or when the next server tidies."""
+        request_id, orders = errand.order.request_id, self._means.orders
         if status is not Status.UNKNOWN:  # that one may still be reading
             for step in errand.order.steps:
                 await take_back(errand, step)
-        await until_on_disk(lambda: self._means.orders.end(request_id, status, error=error, outcome=outcome))
+        await until_on_disk(lambda: orders.end(request_id, status, error=error, outcome=outcome))
+        if status is not Status.COMPLETED:
+            await asyncio.to_thread(shutil.rmtree, errand.folder, ignore_errors=True)
         del self._errands[request_id]
         self._means.news.tell(request_id)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.hosted.orders import Orders
     from outpaint_mcp.hosted.pace import Pace
     from outpaint_mcp.hosted.records import Order, Step
-    from outpaint_mcp.journal import Journal
+    from outpaint_mcp.ledger import Ledger
     from outpaint_mcp.models import Status
     from outpaint_mcp.runcomfy.client import RunComfyProvider
     from outpaint_mcp.sources import Doors
@@ -45,12 +45,14 @@ class Means:
         folder: holds a folder for each request.
         doors: where results may be fetched from.
         fetch: fetches a link, as `sources.fetch`; tests bring their own network.
+        workers: how many worker processes there may be at a time.
+        sending: how many submissions, since each may hold its audio in memory, three times over.
         max_cost_usd: the most that may be spent, as the settings have it.
         now: Unix seconds.
     """
 
     orders: Orders
-    journal: Journal
+    ledger: Ledger
     news: News
     client: Callable[[], RunComfyProvider]
     handover: Handover
@@ -59,6 +61,7 @@ class Means:
     doors: Doors
     fetch: Callable[..., Coroutine[Any, Any, None]]
     workers: asyncio.Semaphore
+    sending: asyncio.Semaphore
     max_cost_usd: float | None = None
     now: Callable[[], float] = time.time
 

@@ -78,7 +78,7 @@ async def settle_plan(errand: Errand, looked: Looked) -> None:
     price = await _price(errand)
     seconds = sum(step.context_seconds + step.seconds for step in steps)
     cost = price.at_most_usd(seconds, len(steps))
-    await asyncio.to_thread(means.journal.reserve, errand.order.request_id, cost, most_usd=means.max_cost_usd)
+    await asyncio.to_thread(means.ledger.reserve, errand.order.request_id, cost, most_usd=means.max_cost_usd)
     note = " ".join(
         filter(None, (_cost_words(price, cost, seconds, len(steps)), _plan_words(steps, looked.seconds)))
     )

@@ -33,13 +33,18 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.database import Database
-    from outpaint_mcp.journal import Journal
+    from outpaint_mcp.ledger import Ledger
     from outpaint_mcp.runcomfy.client import RunComfyProvider
 
 # Agents' frameworks give up on a call after five seconds at the earliest.
 SUBMIT_SECONDS = 3.5
 # Whoever works on it looks up once a second, and asks the service.
 _CANCEL_SECONDS = 10.0
+
+# Another process may be the one that works on it, and rings no bell here.
+_GLANCE_SECONDS = 0.25
+
+_MOST_SENDING = 4
 
 _RESULT_DOMAINS = ("runcomfy.net", "runcomfy.com")
 
@@ -48,7 +53,7 @@ _RESULT_DOMAINS = ("runcomfy.net", "runcomfy.com")
 async def open_hosted_provider(  # noqa: PLR0913 - what it works with, and what tests turn
     database: Database,
     settings: Settings,
-    journal: Journal,
+    ledger: Ledger,
     *,
     runs: bool = True,
     pace: Pace | None = None,
@@ -60,7 +65,7 @@ async def open_hosted_provider(  # noqa: PLR0913 - what it works with, and what 
     Args:
         database: where the orders are.
         settings: token, places and limits.
-        journal: where the budget is kept.
+        ledger: what may be spent, and is.
         runs: whether requests are carried out here; otherwise they wait for a server.
         pace: how often the service is asked.
         fetch_link: fetches sources and results.
@@ -75,7 +80,7 @@ async def open_hosted_provider(  # noqa: PLR0913 - what it works with, and what 
     connection = _Connection(settings)
     means = Means(
         orders=Orders(database),
-        journal=journal,
+        ledger=ledger,
         news=News(),
         client=connection,
         handover=_handover(settings),
@@ -84,6 +89,7 @@ async def open_hosted_provider(  # noqa: PLR0913 - what it works with, and what 
         doors=_doors(settings.runcomfy_base),
         fetch=fetch_link,
         workers=asyncio.Semaphore(os.cpu_count() or 1),
+        sending=asyncio.Semaphore(_MOST_SENDING),
         max_cost_usd=settings.max_cost_usd,
     )
     if not runs:
@@ -171,7 +177,7 @@ class HostedProvider:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._submit_seconds
         while not await asyncio.to_thread(self._is_settled, request_id) and loop.time() < until:
-            await self._means.news.wait(request_id, max(0.0, until - loop.time()))
+            await self._means.news.wait(request_id, _GLANCE_SECONDS)
         seen = await self.status(request_id)
         return Receipt(
             status=seen.status,
@@ -227,7 +233,7 @@ class HostedProvider:
                 break
             if await asyncio.to_thread(self._orders.cancel_wish, request_id) is CancelWish.REFUSED:
                 return CancelOutcome.NOT_CANCELLABLE
-            await self._means.news.wait(request_id, min(0.5, max(0.0, until - loop.time())))
+            await self._means.news.wait(request_id, _GLANCE_SECONDS)
         seen = await self.status(request_id)
         if seen.status.is_final and seen.status is not Status.CANCELLED:
             return CancelOutcome.NOT_CANCELLABLE

@@ -65,6 +65,11 @@ async def send(errand: Errand, step: Step, looked: Looked, pieces: Sequence[dict
         CancelledOrder: somebody wants the request cancelled.
     """
     await errand.say(Status.IN_PROGRESS, f"{errand.words(step)}: handing the audio over")
+    async with errand.means.sending:
+        return await _send(errand, step, looked, pieces)
+
+
+async def _send(errand: Errand, step: Step, looked: Looked, pieces: Sequence[dict[str, Any]]) -> Step:
     context = await _handed_over(errand, step, looked, pieces)
     await errand.stop_if_unwanted()
     step = await errand.record(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.errors import GenerationFailed
@@ -67,9 +68,11 @@ async def _carry_out_step(
     if step.state is StepState.PLANNED:
         step = await send(errand, step, looked, pieces)
     result = await follow(errand, step)
+    # Paid for, whatever becomes of the file.
+    step = await errand.record(dataclasses.replace(step, cost_usd=result.cost_usd))
     url = await fetch_result(errand, step, result)
     await take_back(errand, step)
-    step = dataclasses.replace(step, state=StepState.MADE, cost_usd=result.cost_usd, object_name=None)
+    step = dataclasses.replace(step, state=StepState.MADE, object_name=None)
     return await errand.record(step), url
 
 
@@ -151,7 +154,10 @@ def _length_words(lengths: dict[Side, tuple[float, float]]) -> str:
 def _named(path: Path, output: Path) -> tuple[int, str]:
     """Give a file its suffix beside itself; returns its size and SHA-256."""
     output.unlink(missing_ok=True)
-    output.hardlink_to(path)
+    try:
+        output.hardlink_to(path)
+    except OSError:  # a disk without hard links
+        shutil.copyfile(path, output)
     with output.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest

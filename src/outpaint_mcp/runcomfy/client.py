@@ -31,6 +31,7 @@ from outpaint_mcp.errors import (
     OutpaintError,
     ProviderRejected,
     ProviderUnavailable,
+    RateLimited,
     RequestNotFound,
     SubmissionUnknown,
     Unauthorized,
@@ -188,7 +189,7 @@ class RunComfyProvider:
         Raises:
             ProviderError: no useful answer within `within_seconds`.
         """
-        return Price.of(await self._get(f"/models/{MODEL_ID}", within_seconds))
+        return Price.of(await self._ask_about(f"{self._base}/models/{MODEL_ID}", within_seconds))
 
     async def balance_usd(self, *, within_seconds: float = READ_SECONDS) -> float | None:
         """Read the account's balance in US dollars; None where the answer does not name it.
@@ -196,8 +197,7 @@ class RunComfyProvider:
         Raises:
             ProviderError: no useful answer within `within_seconds`.
         """
-        body = await self._insist(lambda left: self._call("GET", self._balance_url, left), within_seconds)
-        return wire.balance_of(body)
+        return wire.balance_of(await self._ask_about(self._balance_url, within_seconds))
 
     async def _balance_words(self) -> str:
         try:
@@ -205,6 +205,13 @@ class RunComfyProvider:
         except OutpaintError:
             return ""
         return "" if balance is None else f" Its balance is ${balance:.2f}."
+
+    async def _ask_about(self, url: str, within_seconds: float) -> Json:
+        """Read what is no request's."""
+        try:
+            return await self._insist(lambda left: self._call("GET", url, left), within_seconds)
+        except RequestNotFound as exc:
+            raise UnexpectedReply(f"RunComfy has nothing at {url}. Check RUNCOMFY_MODEL_API_BASE.") from exc
 
     async def _get(self, path: str, within_seconds: float) -> Json:
         return await self._insist(lambda left: self._call("GET", self._base + path, left), within_seconds)
@@ -243,6 +250,10 @@ class RunComfyProvider:
             raise ProviderRejected(
                 f"RunComfy does not offer {MODEL_ID} at {self._base}. Check RUNCOMFY_MODEL_API_BASE."
             ) from exc
+        except RateLimited:
+            raise
+        except ProviderUnavailable as exc:  # trouble inside of a success
+            raise SubmissionUnknown(f"HTTP {response.status_code}: {wire.said(body)}") from exc
 
     async def _call(self, method: str, url: str, within_seconds: float) -> Json:
         """Make a call that may be repeated.
@@ -269,14 +280,18 @@ class RunComfyProvider:
 
     def _body(self, response: httpx.Response) -> Json:
         """The JSON object of an answer, the token gone if it echoes it; empty for a proxy's page and the like."""
+        token = json.dumps(self._token or "\0")[1:-1]
         try:
-            body = json.loads(response.text.replace(self._token or "\0", "…"))
-        except ValueError:
+            body = json.loads(response.content)
+            # Written anew first: an echo may be escaped in other ways than ours.
+            if token in (text := json.dumps(body)):
+                body = json.loads(text.replace(token, "…"))
+        except (ValueError, RecursionError):
             return {}
         return body if isinstance(body, dict) else {}
 
     def _bearer(self) -> dict[str, str]:
-        if self._token is None:
+        if not self._token:
             raise Unauthorized(
                 "RunComfy needs a token, and none is set. Put it into RUNCOMFY_API_TOKEN (RunComfy shows it under"
                 " Profile, API tokens) and restart the server, or set OUTPAINT_PROVIDER=local to do without."
@@ -290,7 +305,9 @@ _UNREACHABLE = "RunComfy cannot be reached. Check the network, then try again."
 
 
 def _quoted(request_id: str) -> str:
-    return quote(request_id, safe="")
+    if not request_id.strip("."):  # no quoting keeps dots from being resolved
+        raise RequestNotFound("RunComfy does not know the request: its id is none of RunComfy's.")
+    return quote(request_id, safe="", errors="replace")
 
 
 def _retry_after(response: httpx.Response) -> float | None:
@@ -300,5 +317,5 @@ def _retry_after(response: httpx.Response) -> float | None:
         return float(text)
     try:
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -51,9 +51,12 @@ class _Code(IntEnum):
     NOT_FOUND = 404001
 
 
-_MOST_CHARACTERS = 300
-_QUERY = re.compile(r"(https?://[^\s?#\"'<>]*)[?#][^\s\"'<>]*")
-_INLINE = re.compile(r"data:[\w.+-]*/?[\w.+;=-]*,[A-Za-z0-9+/=_-]*")
+_MOST_CHARACTERS, _MOST_READ_CHARACTERS = 300, 5_000
+# After a link all of it goes; elsewhere what assigns something, as a signed link without its host does.
+_QUERY = re.compile(r"(\w://[^\s?#\"<>]*)[?#][^\s\"<>]*|\?[^\s?\"<>]*=[^\s\"<>]*")
+_INLINE = re.compile(r"data:[\w.+/;=-]*,[^\s\"<>]*", re.IGNORECASE)
+
+_DEEPEST, _ENDLESS_QUEUE = 8, 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +81,8 @@ class RemoteStatus:
         """
         status, word = _status(body)
         position = _number(body.get("queue_position"))
-        return cls(
-            status=status,
-            word=word,
-            queue_position=None if position is None or status is not Status.IN_QUEUE else int(position),
-        )
+        is_place = position is not None and position < _ENDLESS_QUEUE and status is Status.IN_QUEUE
+        return cls(status=status, word=word, queue_position=int(position or 0) if is_place else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ class Price:
             UnexpectedReply: it names no price.
         """
         usd, unit = _number(body.get("base_price_usd")), body.get("price_unit")
-        if usd is None or unit not in {"second", "output"}:
+        if usd is None or unit not in ("second", "output"):  # a tuple: what is compared may be unhashable
             raise UnexpectedReply("RunComfy's catalogue names no price for the model.")
         return cls(usd=usd, unit=unit, origin="RunComfy's catalogue")
 
@@ -175,8 +175,9 @@ def request_id_of(body: Json) -> str:
 
 
 def cancel_outcome_of(body: Json) -> CancelOutcome:
-    """Return what became of the wish to cancel; only a plain yes is one."""
-    return CancelOutcome.CANCELLED if body.get("outcome") == "cancelled" else CancelOutcome.NOT_CANCELLABLE
+    """Return what became of the wish to cancel; where only the status says yes, an earlier answer was lost."""
+    is_cancelled = body.get("outcome") == "cancelled" or _STATUSES.get(_word(body)) is Status.CANCELLED
+    return CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
 
 
 def balance_of(body: Json) -> float | None:
@@ -189,16 +190,20 @@ def refusal(
 ) -> OutpaintError | None:
     """Return the error that an answer stands for, most specific first; None where it is a success.
 
-    Some of RunComfy's APIs answer HTTP 200 with an error inside.
+    Some of RunComfy's APIs answer HTTP 200 with an error inside. In an answer that says where a request
+    stands, it is the request that failed, not the call.
     """
     code = _number(body.get("error_code"))
-    is_success = 200 <= http_status < 300  # noqa: PLR2004 - RFC 9110
-    if is_success and not code and not (body.get("error_message") and "status" not in body):
-        return None
+    kind = http_status
+    if 200 <= http_status < 300:  # noqa: PLR2004 - RFC 9110
+        is_silent = not code and ("status" in body or not body.get("error_message"))
+        if is_silent or code == 0 or _word(body) in _STATUSES:
+            return None
+        kind = int(code or 0) // 1000  # 400002 is a 400, 500001 a 500
     words = said(body)
     told = f" (HTTP {http_status}{f': {words}' if words else ''})"
     error: OutpaintError
-    match http_status, code:
+    match kind, code:
         case (401, _) | (_, _Code.NO_TOKEN):
             error = Unauthorized(
                 f"RunComfy does not accept the token{told}. It may have expired: put a fresh one into"
@@ -213,13 +218,13 @@ def refusal(
             error = Unauthorized(
                 f"RunComfy's token may not use this model{told}. Use the token of an account that may."
             )
-        case (404 | 410, None) | (_, _Code.NOT_FOUND):
+        case (404 | 410, _) | (_, _Code.NOT_FOUND):
             error = RequestNotFound(f"RunComfy does not know the request, or no longer{told}.")
         case (429, _):
             error = RateLimited(
                 f"RunComfy is asked too often{told}. Try again in a minute.", retry_after_seconds
             )
-        case _ if http_status >= 500 or http_status in {408, 425}:  # noqa: PLR2004
+        case _ if kind >= 500 or kind in {408, 425}:  # noqa: PLR2004
             error = ProviderUnavailable(
                 f"RunComfy is in trouble{told}. Try again later.", retry_after_seconds
             )
@@ -240,34 +245,36 @@ def said(body: Json) -> str:
 
 def shown(text: str) -> str:
     """Return words of the service's without queries, inline audio and line breaks, and not too many."""
-    line = " ".join(_INLINE.sub("data:…", _QUERY.sub(r"\1", text)).split())
-    line = "".join(mark for mark in line if mark.isprintable())
+    line = " ".join(text[:_MOST_READ_CHARACTERS].split())
+    line = "".join(mark for mark in line if mark.isprintable())  # first: they can stand inside of a link
+    line = _INLINE.sub("data:…", _QUERY.sub(r"\1", line)).strip()
     return line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 1] + "…"
 
 
 def _words(value: object) -> str:
+    while isinstance(value, list) and value:
+        value = value[0]
     match value:
-        case str():
-            return value.strip()
         case (
-            {"message": str(words)}
+            (str() as words)
+            | {"message": str(words)}
             | {"msg": str(words)}
             | {"error_message": str(words)}
             | {"detail": str(words)}
         ):
             return words.strip()
-        case [first, *_]:
-            return _words(first)
-        case _:
-            return ""
+    return ""
 
 
 def _status(body: Json) -> tuple[Status, str]:
-    word = body.get("status")
-    if not isinstance(word, str) or not word.strip():
+    if not (word := _word(body)):
         raise UnexpectedReply("RunComfy's answer names no status.")
-    word = shown(word).lower()
     return _STATUSES.get(word, Status.IN_PROGRESS), word
+
+
+def _word(body: Json) -> str:
+    word = body.get("status")
+    return shown(word).lower() if isinstance(word, str) else ""
 
 
 def _number(value: object) -> float | None:
@@ -276,23 +283,23 @@ def _number(value: object) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if 0 <= number < math.inf else None
 
 
-def _urls(output: object) -> Iterator[str]:
+def _urls(output: object, depth: int = _DEEPEST) -> Iterator[str]:
     """All links in an output, those under a name for audio first."""
     match output:
         case str():
             if output.startswith(("https://", "http://")):
                 yield output
-        case list():
+        case list() if depth:
             for each in output:
-                yield from _urls(each)
-        case dict():
+                yield from _urls(each, depth - 1)
+        case dict() if depth:
             for key in (
                 *_AUDIO_KEYS,
                 *(key for key in output if key not in {*_AUDIO_KEYS, *_NOT_AUDIO_KEYS}),
             ):
-                yield from _urls(output.get(key))
+                yield from _urls(output.get(key), depth - 1)

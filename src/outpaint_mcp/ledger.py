@@ -1,0 +1,63 @@
+"""What requests may cost, and have cost."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.errors import OverBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outpaint_mcp.database import Database
+
+_DAY_SECONDS = 86_400.0
+
+
+class Ledger:
+    """Money in the journal's rows; every method may be called from any thread and any process."""
+
+    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._now = now
+
+    def reserve(self, request_id: str, estimated_cost_usd: float, *, most_usd: float | None) -> None:
+        """Write down what a request costs at most, before anything of it is sent.
+
+        Args:
+            request_id: of the request.
+            estimated_cost_usd: in US dollars.
+            most_usd: what one request may cost and, where several people share a server, what all
+                requests of one caller within 24 hours may; None for no limit.
+
+        Raises:
+            OverBudget: it is more than that.
+        """
+        with self._database.write() as connection:
+            (spent,) = connection.execute(
+                "SELECT coalesce(sum(coalesce(cost_usd, estimated_cost_usd)), 0) FROM requests"
+                " WHERE caller = (SELECT caller FROM requests WHERE request_id = ? AND caller != '')"
+                " AND request_id != ? AND created_at > ?",
+                (request_id, request_id, self._now() - _DAY_SECONDS),
+            ).fetchone()
+            if most_usd is not None and spent + estimated_cost_usd > most_usd:
+                before = f", after ${spent:.4f} in the last 24 hours," if spent else ""
+                raise OverBudget(
+                    f"This request would cost up to ${estimated_cost_usd:.4f}, which{before} is over the limit of"
+                    f" ${most_usd:g} that the operator has set (OUTPAINT_MAX_COST_USD). Nothing was sent. Ask for a"
+                    " shorter extension, or have the limit raised."
+                )
+            connection.execute(
+                "UPDATE requests SET estimated_cost_usd = ? WHERE request_id = ?",
+                (estimated_cost_usd, request_id),
+            )
+
+    def spent_usd(self) -> tuple[float, float]:
+        """Return the sum of all known costs, and of the estimates where the cost is not known, in US dollars."""
+        with self._database.read() as connection:
+            spent, estimated = connection.execute(
+                "SELECT coalesce(sum(cost_usd), 0),"
+                " coalesce(sum(estimated_cost_usd) FILTER (WHERE cost_usd IS NULL), 0) FROM requests"
+            ).fetchone()
+        return spent, estimated
