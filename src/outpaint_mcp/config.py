@@ -116,20 +116,23 @@ def _token(env: Mapping[str, str]) -> str | None:
 
 
 def _base(env: Mapping[str, str]) -> str:
-    """Where the token is sent: over TLS, or not off this machine."""
-    base = (_get(env, "RUNCOMFY_MODEL_API_BASE") or RUNCOMFY_BASE).rstrip("/")
+    return parse_base(_get(env, "RUNCOMFY_MODEL_API_BASE") or RUNCOMFY_BASE)
+
+
+def parse_base(url: str) -> str:
+    """Return a URL that the token may be sent to, without slashes at its end: over TLS, or not off this machine.
+
+    Raises:
+        ConfigError: it is none. The text leaves the value out: people put keys into it.
+    """
+    base = url.rstrip("/")
     try:
         parts = urlsplit(base)
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    if (
-        not host
-        or parts.scheme not in {"https", "http"}
-        or parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-    ):
+    is_plain = bool(host) and not (parts.query or parts.fragment or "@" in parts.netloc)
+    if not host or not is_plain or parts.scheme not in {"https", "http"}:
         raise ConfigError("RUNCOMFY_MODEL_API_BASE is not a URL such as https://host/v1.")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigError(

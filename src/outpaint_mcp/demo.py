@@ -33,7 +33,8 @@ async def run_demo(folder: Path) -> None:
     server = StdioServerParameters(
         command=sys.executable,
         args=["-P", "-m", "outpaint_mcp"],
-        env=os.environ | {"OUTPAINT_OUTPUT_DIR": str(folder)},
+        # Whoever has a token does not pay for a demonstration.
+        env=os.environ | {"OUTPAINT_OUTPUT_DIR": str(folder), "OUTPAINT_PROVIDER": "local"},
     )
     async with Client(server, mode="auto") as client:
         submission = await _call(

@@ -13,6 +13,7 @@ holds no token, no query string and no lyrics.
     * SourceNotHosted     could not be put where a hosted model can read it
   * RequestNotFound       no such request id
   * GenerationFailed      the provider took the request and could not carry it out
+    * WorkerDied          the process that was at it died; another may not
   * ProviderError         the provider itself
     * ProviderUnavailable the provider cannot work now
       * RateLimited       it is asked too often
@@ -66,6 +67,10 @@ class RequestNotFound(OutpaintError):
 
 class GenerationFailed(OutpaintError):
     """The provider took the request and could not carry it out."""
+
+
+class WorkerDied(GenerationFailed):
+    """The process that was at it died; another may not."""
 
 
 class ProviderError(OutpaintError):

@@ -102,7 +102,7 @@ class Server:
         """Start a server; shakes hands where the protocol does.
 
         Args:
-            environment: `OUTPAINT_*` variables; those of this process are not passed on.
+            environment: `OUTPAINT_*` and `RUNCOMFY_*` variables; those of this process are not passed on.
             protocol: one of `HANDSHAKES`, or `NEWEST`.
             cwd: folder to start in.
             one_core: whether the server is to believe that the machine has a single core.
@@ -117,7 +117,9 @@ class Server:
         self._last_id = 0
         self._is_gone = False
         self._lock = threading.Lock()
-        own = {name: value for name, value in os.environ.items() if not name.startswith("OUTPAINT_")}
+        ours = ("OUTPAINT_", "RUNCOMFY_")
+        own = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        own["RUNCOMFY_CONFIG_DIR"] = os.devnull  # whoever runs this may have a token
         self._stderr = TemporaryFile()  # noqa: SIM115 - closed with the pipes
         self.process = subprocess.Popen(
             [sys.executable, *(arguments or (_START_ON_ONE_CORE if one_core else _START))],

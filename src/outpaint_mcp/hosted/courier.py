@@ -85,6 +85,7 @@ class Courier:
         status, outcome = Status.COMPLETED, None
         error: OutpaintError | None = None
         try:
+            await asyncio.to_thread(self._means.client)
             outcome = await carry_out(errand)
         except CancelledOrder as exc:
             status, error = Status.CANCELLED, GenerationFailed(str(exc)) if str(exc) else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import (
     GenerationFailed,
+    InvalidRequest,
     ProviderError,
     RequestNotFound,
     SourceError,
@@ -47,6 +48,9 @@ async def fetch_result(errand: Errand, step: Step, result: RemoteResult) -> str 
     """
     pace = errand.means.pace
     began, bad_files = pace.clock(), 0
+    with suppress(SourceError):  # then it is fetched again
+        if await asyncio.to_thread(_arrival_of(errand, step).exists):
+            await _keep(errand, step)
     while not await asyncio.to_thread(file_of(errand, step).exists):
         try:
             return await _fetch_any(errand, step, result)
@@ -91,15 +95,31 @@ async def _fetch_any(errand: Errand, step: Step, result: RemoteResult) -> str:
     """
     await errand.say(Status.IN_PROGRESS, f"{errand.words(step)}: fetching the result")
     failure: SourceError = UnsupportedAudio("its answer names no audio.")
-    path = file_of(errand, step)
-    arrived = path.with_name(f"{path.name}.arrived")
+    fetch, arrival = errand.means.fetch, _arrival_of(errand, step)
     for url in result.urls:
         try:
-            await errand.unless_unwanted(errand.means.fetch(url, arrived, doors=errand.means.doors))
-            await errand.work("probe", path=str(arrived), max_seconds=MAX_SOURCE_SECONDS)
+            await errand.unless_unwanted(fetch(url, arrival, doors=errand.means.doors))
+            await _keep(errand, step)
         except SourceError as exc:
             failure = exc
+        except InvalidRequest:
+            failure = SourceNotAllowed("its answer names a malformed link.")
         else:
-            await asyncio.to_thread(arrived.replace, path)
             return url
     raise failure
+
+
+def _arrival_of(errand: Errand, step: Step) -> Path:
+    """Where a whole file lies that was not looked at yet."""
+    return errand.folder / f"step-{step.number}.arrived"
+
+
+async def _keep(errand: Errand, step: Step) -> None:
+    """Look at what has arrived, and keep it if it is audio.
+
+    Raises:
+        SourceError: it is none.
+    """
+    arrival = _arrival_of(errand, step)
+    await errand.work("probe", path=str(arrival), max_seconds=MAX_SOURCE_SECONDS)
+    await asyncio.to_thread(arrival.replace, file_of(errand, step))

@@ -67,6 +67,7 @@ async def _ended(errand: Errand, step: Step) -> RemoteResult | None:
     client, remote_id = errand.means.client(), step.remote_id or ""
     seen = await client.status(remote_id)
     if seen.status.is_final:
+        await errand.means.pace.turn()
         return await client.result(remote_id, submitted_audio=errand.order.source)
     await _tell(errand, step, seen)
     return None

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from outpaint_mcp.errors import StorageFailed
+from outpaint_mcp.errors import GenerationFailed, ProviderUnavailable, StorageFailed, WorkerDied
 from outpaint_mcp.hosted.records import CancelWish, StepState
 from outpaint_mcp.workers.process import call_worker
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _Done = TypeVar("_Done")
 
 _DISK_SECONDS = 1.0
+
+# A machine out of memory takes one now and then; what takes every one is the task itself.
+_MOST_DEATHS = 4
 
 
 class CancelledOrder(Exception):
@@ -104,6 +107,8 @@ class Errand:
     async def work(self, task: str, **order: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         """Have a worker process carry out a task, one a core at a time; raises as `call_worker` does, too.
 
+        Once something was sent, one that dies is followed by others, since what was paid for hangs on it.
+
         Raises:
             CancelledOrder: somebody wants the request cancelled.
         """
@@ -112,7 +117,21 @@ class Errand:
             async with self.means.workers:
                 return await call_worker({"task": task} | order)
 
-        return await self.unless_unwanted(call())
+        for _ in range(_MOST_DEATHS - 1):
+            try:
+                return await self.unless_unwanted(call())
+            except (WorkerDied, ProviderUnavailable):
+                if all(step.sent_at is None for step in self.order.steps):
+                    raise
+            await self.pause(self.means.pace.first_seconds)
+        try:
+            return await self.unless_unwanted(call())
+        except WorkerDied as exc:
+            ids = ", ".join(step.remote_id for step in self.order.steps if step.remote_id)
+            raise GenerationFailed(
+                f"Worker processes keep dying over what RunComfy made. It is billed, and stays at RunComfy for some"
+                f" days, as request {ids}: fetch it there rather than submit again."
+            ) from exc
 
     async def unless_unwanted(self, work: Coroutine[Any, Any, _Done]) -> _Done:
         """Do something that may take a while, for as long as nobody wants the request cancelled.
@@ -132,15 +151,17 @@ class Errand:
             await asyncio.wait({working})
 
     async def stop_if_unwanted(self) -> None:
-        """Go no further where that is the wish.
+        """Go no further where that is the wish, unless the service has to be told first, by who follows it there.
 
         Raises:
             CancelledOrder: it is.
         """
-        if await self.is_unwanted():
-            made = sum(step.state is StepState.MADE for step in self.order.steps)
-            of = f"{made} of {len(self.order.steps)} steps were carried out before, and are billed."
-            raise CancelledOrder(f"Cancelled; {of}" if made else "")
+        states = [step.state for step in self.order.steps]
+        if StepState.SENDING in states or StepState.ACCEPTED in states or not await self.is_unwanted():
+            return
+        billed = states.count(StepState.FINISHED) + states.count(StepState.MADE)
+        of = f"{billed} of {len(states)} steps were carried out before, and are billed."
+        raise CancelledOrder(f"Cancelled; {of}" if billed else "")
 
     async def is_unwanted(self) -> bool:
         """Whether somebody wants it cancelled, and was not told that this is too late."""

@@ -15,7 +15,7 @@ FIRST_SECONDS, LAST_SECONDS = 2.0, 10.0
 _SLOWER_AFTER_SECONDS = 30.0
 
 CALLS_PER_SECOND = 5.0
-"""Of all requests of one process together."""
+"""Looks at all requests of one process together; a look that failed is repeated at its own, growing pauses."""
 
 
 @dataclass(slots=True, kw_only=True)

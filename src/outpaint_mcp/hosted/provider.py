@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from outpaint_mcp.hosted.news import News
 from outpaint_mcp.hosted.orders import Orders
 from outpaint_mcp.hosted.pace import Pace
 from outpaint_mcp.hosted.preparation import SOURCE_NAME
-from outpaint_mcp.hosted.records import CancelWish, StepState
+from outpaint_mcp.hosted.records import CancelWish
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
 from outpaint_mcp.presence import Presence
 from outpaint_mcp.provider import Outcome, ProviderStatus, Receipt
@@ -113,13 +114,16 @@ class _Connection:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: RunComfyProvider | None = None
+        self._lock = threading.Lock()
 
     def __call__(self) -> RunComfyProvider:
-        if self._client is None:
-            from outpaint_mcp.runcomfy.client import RunComfyProvider  # noqa: PLC0415 - loads httpx
+        """Return the client; the first time in a thread, since it takes a quarter of a second."""
+        with self._lock:
+            if self._client is None:
+                from outpaint_mcp.runcomfy.client import RunComfyProvider  # noqa: PLC0415 - loads httpx
 
-            self._client = RunComfyProvider(self._settings.token, base_url=self._settings.runcomfy_base)
-        return self._client
+                self._client = RunComfyProvider(self._settings.token, base_url=self._settings.runcomfy_base)
+            return self._client
 
     async def close(self) -> None:
         """Close it if it was opened."""
@@ -205,7 +209,7 @@ class HostedProvider:
     def _is_settled(self, request_id: str) -> bool:
         """Whether the service has taken it on, or it has ended."""
         steps = self._orders.get(request_id).steps
-        under_way = any(step.state in {StepState.ACCEPTED, StepState.MADE} for step in steps)
+        under_way = any(step.remote_id is not None for step in steps)
         return under_way or self._orders.status(request_id).status.is_final
 
     async def status(self, request_id: str) -> ProviderStatus:

@@ -21,6 +21,8 @@ class StepState(StrEnum):
     """About to be sent or on its way: from here on it is never sent again."""
     ACCEPTED = "accepted"
     """The service has taken it on."""
+    FINISHED = "finished"
+    """The service has carried it out, and bills it; what it made is not here yet."""
     MADE = "made"
     """What it made is here."""
 

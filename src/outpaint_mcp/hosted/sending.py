@@ -109,8 +109,8 @@ async def _post(errand: Errand, step: Step, audio: str) -> Step:
     return step
 
 
-def lost(errand: Errand, step: Step, how: str, exc: Exception | None = None) -> NoReturn:
-    """Say what is known of a submission whose answer is not.
+def lost(errand: Errand, step: Step, words: str, exc: Exception | None = None) -> NoReturn:
+    """Say what is known of a submission whose answer is not; `words` say that, and how it came to be.
 
     Raises:
         SubmissionUnknown: always.
@@ -118,8 +118,7 @@ def lost(errand: Errand, step: Step, how: str, exc: Exception | None = None) -> 
     inputs = errand.order.inputs
     sent = datetime.fromtimestamp(step.sent_at or 0, UTC).isoformat(timespec="seconds")
     raise SubmissionUnknown(
-        f"RunComfy's answer to the submission was lost: {how}. It may have been carried out and billed, or not."
-        f' Sent at {sent}: {errand.words(step)}, tags "{inputs["tags"][:_SHOWN_TAGS_CHARACTERS]}", seed'
+        f'{words} Sent at {sent}: {errand.words(step)}, tags "{inputs["tags"][:_SHOWN_TAGS_CHARACTERS]}", seed'
         f" {inputs['seed']}. It is not sent again by itself. Look for it among your requests at RunComfy; if it is"
         " not there, or to pay for another, submit again with another seed."
     ) from exc
@@ -139,8 +138,11 @@ async def _handed_over(
         path = errand.folder / f"context-{step.number}"
         seconds, media_type = await _cut(errand, step, looked.path, pieces, path)
     name = f"{errand.order.request_id}-{step.number}.{_SUFFIXES[media_type]}"
-    audio = await handover.give(path, name, media_type)
-    return _Context(audio, seconds, None if handover.is_inline else name)
+    if handover.is_inline:
+        return _Context(await handover.give(path, name, media_type), seconds)
+    # Written down first: whatever comes in between, it is taken back.
+    await errand.record(dataclasses.replace(step, object_name=name))
+    return _Context(await handover.give(path, name, media_type), seconds, name)
 
 
 async def _cut(

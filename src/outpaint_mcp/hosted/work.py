@@ -15,6 +15,7 @@ from outpaint_mcp.hosted.preparation import look_at_source, settle_plan
 from outpaint_mcp.hosted.records import StepState
 from outpaint_mcp.hosted.sending import lost, send
 from outpaint_mcp.models import Status
+from outpaint_mcp.runcomfy.refusals import lost_answer
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ async def carry_out(errand: Errand) -> dict[str, Any]:
         OutpaintError: it failed, and why.
         CancelledOrder: somebody wanted it cancelled.
     """
+    for step in errand.order.steps:
+        if step.state is StepState.SENDING:
+            lost(errand, step, lost_answer("the server stopped before it was there"))
     looked = await look_at_source(errand)
     await settle_plan(errand, looked)
     pieces: dict[Side, list[dict[str, Any]]] = {"before": [], "after": []}
@@ -63,17 +67,13 @@ async def _carry_out_step(
     """Do what is left to do of a step; also returns where the service keeps what was fetched just now."""
     if step.state is StepState.MADE:
         return step, None
-    if step.state is StepState.SENDING:
-        lost(errand, step, "the server stopped before the answer was there")
     if step.state is StepState.PLANNED:
         step = await send(errand, step, looked, pieces)
     result = await follow(errand, step)
-    # Paid for, whatever becomes of the file.
-    step = await errand.record(dataclasses.replace(step, cost_usd=result.cost_usd))
+    step = await errand.record(dataclasses.replace(step, state=StepState.FINISHED, cost_usd=result.cost_usd))
     url = await fetch_result(errand, step, result)
     await take_back(errand, step)
-    step = dataclasses.replace(step, state=StepState.MADE, object_name=None)
-    return await errand.record(step), url
+    return await errand.record(dataclasses.replace(step, state=StepState.MADE, object_name=None)), url
 
 
 async def take_back(errand: Errand, step: Step) -> None:

@@ -16,31 +16,31 @@ import json
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from itertools import count
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlsplit
 
 import httpx
 
-from outpaint_mcp.config import RUNCOMFY_BASE
+from outpaint_mcp.config import RUNCOMFY_BASE, parse_base
 from outpaint_mcp.errors import (
     InsufficientBalance,
     OutpaintError,
     ProviderRejected,
     ProviderUnavailable,
-    RateLimited,
     RequestNotFound,
     SubmissionUnknown,
     Unauthorized,
     UnexpectedReply,
 )
 from outpaint_mcp.runcomfy import wire
-from outpaint_mcp.runcomfy.wire import Json, Price, RemoteResult, RemoteStatus
+from outpaint_mcp.runcomfy.patience import Patience
+from outpaint_mcp.runcomfy.reading import Json, retry_after_seconds, said
+from outpaint_mcp.runcomfy.refusals import lost_answer, refusal
+from outpaint_mcp.runcomfy.wire import Price, RemoteResult, RemoteStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from outpaint_mcp.models import CancelOutcome, OutpaintRequest
 
 MODEL_ID = "acestep-ai/ace-step/audio-outpaint"
@@ -53,17 +53,16 @@ _BALANCE_SECONDS = 3.0
 
 # A submission carries up to 22 MB of inline audio; a slow answer to one is better than a lost one.
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0, write=120.0)
-_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=30.0)
+_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=15.0)
 
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+# All of it: a host that sends a byte now and then would never meet the others.
+_POST_SECONDS = 300.0
 
 # Answers by which a submission was refused for sure. Whatever else is no success may have been taken on.
 _REFUSALS = frozenset({400, 401, 402, 403, 404, 405, 411, 413, 414, 415, 422, 429, 431})
 
 for _name in ("httpx", "httpcore"):
-    logging.getLogger(_name).setLevel(logging.WARNING)  # below, they log headers: the token
-
-Sleep = Callable[[float], Awaitable[None]]
+    logging.getLogger(_name).setLevel(logging.WARNING)  # below, they log whole links, which can be signed
 
 
 class RunComfyProvider:
@@ -79,7 +78,7 @@ class RunComfyProvider:
         *,
         base_url: str = RUNCOMFY_BASE,
         timeout: httpx.Timeout = _TIMEOUT,
-        sleep: Sleep = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -92,16 +91,17 @@ class RunComfyProvider:
             sleep: pauses between calls.
             rng: draws the jitter.
             clock: monotonic seconds.
+
+        Raises:
+            ConfigError: the token would go over plain http to another machine, or the URL is none.
         """
         self._token = token
-        self._base = base_url.rstrip("/")
-        parts = urlsplit(self._base)
-        is_default = self._base == RUNCOMFY_BASE
+        self._base = parse_base(base_url)
+        origin = self._base.removesuffix(urlsplit(self._base).path)
         # The token goes to no host but the one that was named.
-        self._balance_url = _BALANCE_URL if is_default else f"{parts.scheme}://{parts.netloc}/prod/v2/balance"
-        self._sleep = sleep
-        self._rng = rng or random.Random()  # noqa: S311 - jitter
-        self._clock = clock
+        is_default = RUNCOMFY_BASE.startswith(f"{origin}/")
+        self._balance_url = _BALANCE_URL if is_default else f"{origin}/prod/v2/balance"
+        self._patience = Patience(sleep, rng or random.Random(), clock)  # noqa: S311 - jitter
         self._client = httpx.AsyncClient(
             headers={"Accept": "application/json", "User-Agent": "outpaint-mcp"},
             timeout=timeout,
@@ -137,13 +137,13 @@ class RunComfyProvider:
             ProviderUnavailable: RunComfy could not be reached, or is asked too often; nothing was taken on.
         """
         try:
-            body = await self._insist(lambda _left: self._post(request), within_seconds)
+            body = await self._patience.insist(lambda _left: self._post(request), within_seconds)
         except InsufficientBalance as exc:
             raise InsufficientBalance(f"{exc}{await self._balance_words()}") from exc
         try:
             return wire.request_id_of(body)
         except UnexpectedReply as exc:
-            raise SubmissionUnknown(str(exc)) from exc
+            raise SubmissionUnknown(lost_answer(str(exc))) from exc
 
     async def status(self, request_id: str, *, within_seconds: float = READ_SECONDS) -> RemoteStatus:
         """Say where a request stands.
@@ -180,7 +180,7 @@ class RunComfyProvider:
         """
         url = f"{self._base}/requests/{_quoted(request_id)}/cancel"
         return wire.cancel_outcome_of(
-            await self._insist(lambda left: self._call("POST", url, left), within_seconds)
+            await self._patience.insist(lambda left: self._call("POST", url, left), within_seconds)
         )
 
     async def price(self, *, within_seconds: float = READ_SECONDS) -> Price:
@@ -209,51 +209,46 @@ class RunComfyProvider:
     async def _ask_about(self, url: str, within_seconds: float) -> Json:
         """Read what is no request's."""
         try:
-            return await self._insist(lambda left: self._call("GET", url, left), within_seconds)
+            return await self._patience.insist(lambda left: self._call("GET", url, left), within_seconds)
         except RequestNotFound as exc:
             raise UnexpectedReply(f"RunComfy has nothing at {url}. Check RUNCOMFY_MODEL_API_BASE.") from exc
 
     async def _get(self, path: str, within_seconds: float) -> Json:
-        return await self._insist(lambda left: self._call("GET", self._base + path, left), within_seconds)
-
-    async def _insist(self, call: Callable[[float], Awaitable[Json]], within_seconds: float) -> Json:
-        """Repeat a call that was not carried out, with growing pauses, for as long as the caller waits."""
-        until = self._clock() + within_seconds
-        for attempt in count():
-            try:
-                return await call(until - self._clock())
-            except ProviderUnavailable as exc:
-                ceiling = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
-                asked = min(exc.retry_after_seconds or 0.0, _LONGEST_PAUSE_SECONDS)
-                pause = asked + self._rng.uniform(ceiling / 2, ceiling)
-                if self._clock() + pause >= until:
-                    raise
-                await self._sleep(pause)
-        raise AssertionError("counting does not end")
+        return await self._patience.insist(
+            lambda left: self._call("GET", self._base + path, left), within_seconds
+        )
 
     async def _post(self, request: OutpaintRequest) -> Json:
         """Submit once: what is certain becomes an error that says so, all else `SubmissionUnknown`."""
         url = f"{self._base}/models/{MODEL_ID}"
+        headers = self._bearer() | {"Content-Type": "application/json"}
+        # Beside the event loop, since inline audio makes it long.
+        content = await asyncio.to_thread(lambda: json.dumps(wire.payload(request)).encode())
         try:
-            response = await self._client.post(url, json=wire.payload(request), headers=self._bearer())
+            async with asyncio.timeout(_POST_SECONDS):
+                response = await self._client.post(url, content=content, headers=headers)
+        except TimeoutError as exc:
+            raise SubmissionUnknown(lost_answer(f"none within {_POST_SECONDS:.0f} seconds")) from exc
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as exc:
             raise ProviderUnavailable(_UNREACHABLE) from exc
         except httpx.HTTPError as exc:
-            raise SubmissionUnknown(f"the connection broke off ({type(exc).__name__})") from exc
+            raise SubmissionUnknown(lost_answer(f"the connection broke off ({type(exc).__name__})")) from exc
         body = self._body(response)
-        if not response.is_success and response.status_code not in _REFUSALS:
-            words = wire.said(body)
-            raise SubmissionUnknown(f"HTTP {response.status_code}{f': {words}' if words else ''}")
-        try:
-            return self._accepted(response, body)
-        except RequestNotFound as exc:
+        error = _error_of(response, body)
+        if error is None:
+            return body
+        refused_inside = response.is_success and "request_id" not in body
+        trouble_inside = response.is_success and isinstance(error, ProviderUnavailable)
+        if trouble_inside or not (refused_inside or response.status_code in _REFUSALS):
+            words = said(body)
+            raise SubmissionUnknown(
+                lost_answer(f"HTTP {response.status_code}{f': {words}' if words else ''}")
+            )
+        if isinstance(error, RequestNotFound):
             raise ProviderRejected(
                 f"RunComfy does not offer {MODEL_ID} at {self._base}. Check RUNCOMFY_MODEL_API_BASE."
-            ) from exc
-        except RateLimited:
-            raise
-        except ProviderUnavailable as exc:  # trouble inside of a success
-            raise SubmissionUnknown(f"HTTP {response.status_code}: {wire.said(body)}") from exc
+            ) from error
+        raise error
 
     async def _call(self, method: str, url: str, within_seconds: float) -> Json:
         """Make a call that may be repeated.
@@ -269,12 +264,8 @@ class RunComfyProvider:
             raise ProviderUnavailable("RunComfy does not answer in time. Try again later.") from exc
         except httpx.HTTPError as exc:
             raise ProviderUnavailable(_UNREACHABLE) from exc
-        return self._accepted(response, self._body(response))
-
-    @staticmethod
-    def _accepted(response: httpx.Response, body: Json) -> Json:
-        """Return the body of a success; raise the error that anything else stands for."""
-        if error := wire.refusal(response.status_code, body, retry_after_seconds=_retry_after(response)):
+        body = self._body(response)
+        if error := _error_of(response, body):
             raise error
         return body
 
@@ -310,12 +301,9 @@ def _quoted(request_id: str) -> str:
     return quote(request_id, safe="", errors="replace")
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds to wait, given as such or as a date (RFC 9110)."""
-    text = response.headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError, OverflowError):
-        return None
+def _error_of(response: httpx.Response, body: Json) -> OutpaintError | None:
+    return refusal(
+        response.status_code,
+        body,
+        retry_after_seconds=retry_after_seconds(response.headers.get("retry-after", "")),
+    )

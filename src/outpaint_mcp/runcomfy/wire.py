@@ -6,55 +6,23 @@ vocabularies of states, errors inside of successful answers, and several names f
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from outpaint_mcp.errors import (
-    InsufficientBalance,
-    OutpaintError,
-    ProviderRejected,
-    ProviderUnavailable,
-    RateLimited,
-    RequestNotFound,
-    Unauthorized,
-    UnexpectedReply,
-)
-from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+from outpaint_mcp.errors import UnexpectedReply
+from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.runcomfy.reading import STATUSES, Json, number, said, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Json = dict[str, Any]
-
-_STATUSES = {
-    **dict.fromkeys(("in_queue", "pending", "waiting", "queued"), Status.IN_QUEUE),
-    **dict.fromkeys(("in_progress", "starting", "processing", "running"), Status.IN_PROGRESS),
-    **dict.fromkeys(("completed", "succeeded"), Status.COMPLETED),
-    **dict.fromkeys(("cancelled", "canceled"), Status.CANCELLED),
-    "failed": Status.FAILED,
-}
+    from outpaint_mcp.models import OutpaintRequest
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _AUDIO_KEYS = ("audios", "audio")
 _NOT_AUDIO_KEYS = frozenset({"image", "images", "video", "videos"})
 
-
-class _Code(IntEnum):
-    """Error codes that the API documents and that mean something of their own here."""
-
-    NO_BALANCE = 400002
-    NO_TOKEN = 400004
-    NO_PERMISSION = 403001
-    NOT_FOUND = 404001
-
-
-_MOST_CHARACTERS, _MOST_READ_CHARACTERS = 300, 5_000
-# After a link all of it goes; elsewhere what assigns something, as a signed link without its host does.
-_QUERY = re.compile(r"(\w://[^\s?#\"<>]*)[?#][^\s\"<>]*|\?[^\s?\"<>]*=[^\s\"<>]*")
-_INLINE = re.compile(r"data:[\w.+/;=-]*,[^\s\"<>]*", re.IGNORECASE)
 
 _DEEPEST, _ENDLESS_QUEUE = 8, 2**31
 
@@ -80,7 +48,7 @@ class RemoteStatus:
             UnexpectedReply: it has no status.
         """
         status, word = _status(body)
-        position = _number(body.get("queue_position"))
+        position = number(body.get("queue_position"))
         is_place = position is not None and position < _ENDLESS_QUEUE and status is Status.IN_QUEUE
         return cls(status=status, word=word, queue_position=int(position or 0) if is_place else None)
 
@@ -117,7 +85,7 @@ class RemoteResult:
         return cls(
             status=status,
             urls=tuple(urls),
-            cost_usd=_number(body.get("cost")),
+            cost_usd=number(body.get("cost")),
             error=(said(body) or "RunComfy gives no reason") if failed else None,
         )
 
@@ -143,7 +111,7 @@ class Price:
         Raises:
             UnexpectedReply: it names no price.
         """
-        usd, unit = _number(body.get("base_price_usd")), body.get("price_unit")
+        usd, unit = number(body.get("base_price_usd")), body.get("price_unit")
         if usd is None or unit not in ("second", "output"):  # a tuple: what is compared may be unhashable
             raise UnexpectedReply("RunComfy's catalogue names no price for the model.")
         return cls(usd=usd, unit=unit, origin="RunComfy's catalogue")
@@ -176,116 +144,19 @@ def request_id_of(body: Json) -> str:
 
 def cancel_outcome_of(body: Json) -> CancelOutcome:
     """Return what became of the wish to cancel; where only the status says yes, an earlier answer was lost."""
-    is_cancelled = body.get("outcome") == "cancelled" or _STATUSES.get(_word(body)) is Status.CANCELLED
+    is_cancelled = body.get("outcome") == "cancelled" or STATUSES.get(word_of(body)) is Status.CANCELLED
     return CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
 
 
 def balance_of(body: Json) -> float | None:
     """Return the account's balance in US dollars, where it is named."""
-    return _number(body.get("balance_usd"))
-
-
-def refusal(
-    http_status: int, body: Json, *, retry_after_seconds: float | None = None
-) -> OutpaintError | None:
-    """Return the error that an answer stands for, most specific first; None where it is a success.
-
-    Some of RunComfy's APIs answer HTTP 200 with an error inside. In an answer that says where a request
-    stands, it is the request that failed, not the call.
-    """
-    code = _number(body.get("error_code"))
-    kind = http_status
-    if 200 <= http_status < 300:  # noqa: PLR2004 - RFC 9110
-        is_silent = not code and ("status" in body or not body.get("error_message"))
-        if is_silent or code == 0 or _word(body) in _STATUSES:
-            return None
-        kind = int(code or 0) // 1000  # 400002 is a 400, 500001 a 500
-    words = said(body)
-    told = f" (HTTP {http_status}{f': {words}' if words else ''})"
-    error: OutpaintError
-    match kind, code:
-        case (401, _) | (_, _Code.NO_TOKEN):
-            error = Unauthorized(
-                f"RunComfy does not accept the token{told}. It may have expired: put a fresh one into"
-                " RUNCOMFY_API_TOKEN and restart the server, or set OUTPAINT_PROVIDER=local to do without."
-            )
-        case (402, _) | (_, _Code.NO_BALANCE):
-            error = InsufficientBalance(
-                f"The RunComfy account has too little money for this{told}. Top it up, then submit again; nothing"
-                " was billed for this."
-            )
-        case (403, _) | (_, _Code.NO_PERMISSION):
-            error = Unauthorized(
-                f"RunComfy's token may not use this model{told}. Use the token of an account that may."
-            )
-        case (404 | 410, _) | (_, _Code.NOT_FOUND):
-            error = RequestNotFound(f"RunComfy does not know the request, or no longer{told}.")
-        case (429, _):
-            error = RateLimited(
-                f"RunComfy is asked too often{told}. Try again in a minute.", retry_after_seconds
-            )
-        case _ if kind >= 500 or kind in {408, 425}:  # noqa: PLR2004
-            error = ProviderUnavailable(
-                f"RunComfy is in trouble{told}. Try again later.", retry_after_seconds
-            )
-        case _:
-            error = ProviderRejected(
-                f"RunComfy refused the request{told}. Mend what it names, then submit again."
-            )
-    return error
-
-
-def said(body: Json) -> str:
-    """Return what an answer says went wrong, in one line fit to be shown; empty where it says nothing."""
-    for key in ("error_message", "message", "error", "detail"):
-        if words := _words(body.get(key)):
-            return shown(words)
-    return ""
-
-
-def shown(text: str) -> str:
-    """Return words of the service's without queries, inline audio and line breaks, and not too many."""
-    line = " ".join(text[:_MOST_READ_CHARACTERS].split())
-    line = "".join(mark for mark in line if mark.isprintable())  # first: they can stand inside of a link
-    line = _INLINE.sub("data:…", _QUERY.sub(r"\1", line)).strip()
-    return line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 1] + "…"
-
-
-def _words(value: object) -> str:
-    while isinstance(value, list) and value:
-        value = value[0]
-    match value:
-        case (
-            (str() as words)
-            | {"message": str(words)}
-            | {"msg": str(words)}
-            | {"error_message": str(words)}
-            | {"detail": str(words)}
-        ):
-            return words.strip()
-    return ""
+    return number(body.get("balance_usd"))
 
 
 def _status(body: Json) -> tuple[Status, str]:
-    if not (word := _word(body)):
+    if not (word := word_of(body)):
         raise UnexpectedReply("RunComfy's answer names no status.")
-    return _STATUSES.get(word, Status.IN_PROGRESS), word
-
-
-def _word(body: Json) -> str:
-    word = body.get("status")
-    return shown(word).lower() if isinstance(word, str) else ""
-
-
-def _number(value: object) -> float | None:
-    """A finite number that is not negative, also one in quotation marks."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if 0 <= number < math.inf else None
+    return STATUSES.get(word, Status.IN_PROGRESS), word
 
 
 def _urls(output: object, depth: int = _DEEPEST) -> Iterator[str]:

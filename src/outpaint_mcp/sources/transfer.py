@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import socket
 import threading
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import urljoin
@@ -70,7 +70,7 @@ class Transfer:
     async def run(self, link: Link) -> None:
         """Follow the link to the file and save it."""
         try:
-            tls = self.tls or httpx.create_ssl_context()
+            tls = self.tls if self.tls is not None else await asyncio.to_thread(_default_tls)
             for _ in range(MAX_REDIRECTS + 1):
                 location = await self._hop(link, tls)
                 if location is None:
@@ -141,7 +141,7 @@ class Transfer:
                     refuse_text(chunk, response, self.shown)
                 received += len(chunk)
                 self._refuse_excess(received)
-                await _beside(partial(part.add, chunk))
+                await _beside(functools.partial(part.add, chunk))
                 self.on_progress(received, total)
             if received == 0:
                 raise UnsupportedAudio(f"{self.shown} is an empty file: check what it leads to.")
@@ -160,6 +160,12 @@ class Transfer:
                 f"{self.shown} is larger than the limit of {self.max_bytes:,} bytes: give a shorter file, or "
                 "a compressed one such as FLAC."
             )
+
+
+@functools.cache
+def _default_tls() -> ssl.SSLContext:
+    """Read once: it takes as long as it would keep everybody else waiting."""
+    return httpx.create_ssl_context()
 
 
 async def _connect(

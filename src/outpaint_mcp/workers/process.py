@@ -39,7 +39,8 @@ async def call_worker(
 
     Raises:
         ProviderUnavailable: no worker process can be started.
-        OutpaintError: what the worker said went wrong, or that it died and how.
+        WorkerDied: it did, and how.
+        OutpaintError: what the worker said went wrong.
     """
     try:
         process = await _start_worker()
@@ -61,11 +62,19 @@ async def call_worker(
             if "error" in answer:
                 raise getattr(errors, answer["kind"])(answer["error"])
             on_progress(answer["progress"], answer["step"])
-        raise errors.GenerationFailed(_epitaph(await process.wait()))
+        raise errors.WorkerDied(_epitaph(await process.wait()))
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
+        _kill(process)
         await process.wait()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        if os.name == "nt":
+            process.kill()
+        elif process.returncode is None:
+            # Not `kill()`, which looks first whether it has ended, and so takes its exit code away from asyncio.
+            os.kill(process.pid, signal.SIGKILL)
 
 
 async def _start_worker() -> asyncio.subprocess.Process:
