@@ -217,6 +217,7 @@ class Database:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA synchronous = FULL")  # a submission survives a power cut
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA secure_delete = ON")  # what is forgotten, a signed link say, is gone
             self._local.connection = connection
             with self._changed:
                 self._connections.append(connection)

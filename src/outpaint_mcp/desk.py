@@ -115,7 +115,7 @@ class Desk:
             )
             raise
         entry = await asyncio.to_thread(self._journal.get, entry.request_id)
-        if receipt.status.is_final:
+        if receipt.status is not entry.status:
             entry = await self._watch.look(entry.request_id)
         if receipt.failure is not None:
             raise receipt.failure

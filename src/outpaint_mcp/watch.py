@@ -84,8 +84,9 @@ class Watch:
                 await provider.give_up(request_id)
                 seen = await provider.status(request_id)
         if seen.status is not entry.status:
+            cost = seen.cost_usd if seen.status.is_final else None  # until then, more may come
             entry = await asyncio.to_thread(
-                self._journal.note, request_id, seen.status, seen.error, cost_usd=seen.cost_usd
+                self._journal.note, request_id, seen.status, seen.error, cost_usd=cost
             )
         if entry.status.is_final:
             self._seen.pop(request_id, None)

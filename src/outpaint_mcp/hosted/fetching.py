@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # A file that is not what it should be may have been caught half-way; not more often than this.
 _MOST_BAD_FILES = 3
 
+# Lengths are right to about so much: less is no new music.
+_LEAST_NEW_SECONDS = 0.25
+
 _HTTP_STATUS = re.compile(r"HTTP \d{3}")
 
 
@@ -115,11 +118,17 @@ def _arrival_of(errand: Errand, step: Step) -> Path:
 
 
 async def _keep(errand: Errand, step: Step) -> None:
-    """Look at what has arrived, and keep it if it is audio.
+    """Look at what has arrived, and keep it if there is music in it that was not there before.
 
     Raises:
-        SourceError: it is none.
+        UnsupportedAudio: there is none.
     """
     arrival = _arrival_of(errand, step)
-    await errand.work("probe", path=str(arrival), max_seconds=MAX_SOURCE_SECONDS)
+    found = await errand.work("measure", path=str(arrival), max_seconds=MAX_SOURCE_SECONDS)
+    added = found["seconds"] - step.context_seconds
+    if added < min(_LEAST_NEW_SECONDS, step.seconds / 2):
+        raise UnsupportedAudio(
+            f"it has nothing new, as it lasts {found['seconds']:.1f} s where {step.context_seconds:.1f} s were sent and"
+            f" {step.seconds:.4g} s more were asked. Try other tags or another seed."
+        )
     await asyncio.to_thread(arrival.replace, file_of(errand, step))

@@ -183,10 +183,13 @@ class HostedProvider:
         while not await asyncio.to_thread(self._is_settled, request_id) and loop.time() < until:
             await self._means.news.wait(request_id, _GLANCE_SECONDS)
         seen = await self.status(request_id)
+        note = await asyncio.to_thread(self._orders.note, request_id)
+        if not await asyncio.to_thread(self._is_settled, request_id):
+            note = f"{note} It is not with RunComfy yet ({seen.step}): its status will say.".strip()
         return Receipt(
             status=seen.status,
             estimated_cost_usd=seen.estimated_cost_usd,
-            note=await asyncio.to_thread(self._orders.note, request_id),
+            note=note,
             failure=await asyncio.to_thread(self._orders.failure, request_id),
         )
 

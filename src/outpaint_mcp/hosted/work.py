@@ -8,7 +8,6 @@ import hashlib
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from outpaint_mcp.errors import GenerationFailed
 from outpaint_mcp.hosted.fetching import fetch_result, file_of
 from outpaint_mcp.hosted.following import follow
 from outpaint_mcp.hosted.preparation import look_at_source, settle_plan
@@ -88,11 +87,6 @@ async def _as_it_came(errand: Errand, step: Step, looked: Looked) -> dict[str, A
     await errand.say(Status.IN_PROGRESS, "measuring the result")
     found = await errand.work("measure", path=str(path), max_seconds=MAX_SOURCE_SECONDS)
     added = found["seconds"] - looked.seconds
-    if added < _PRECISION_SECONDS and added < step.seconds / 2:
-        raise GenerationFailed(
-            f"RunComfy's result has nothing new: it lasts {found['seconds']:.1f} s, the source {looked.seconds:.1f} s,"
-            f" and {step.seconds:g} s more were asked. Try other tags or another seed."
-        )
     output = path.with_name(f"output{_SUFFIXES.get(found['container'], '.wav')}")
     size_bytes, sha256 = await asyncio.to_thread(_named, path, output)
     note = (

@@ -1,0 +1,223 @@
+"""Cancelling: what has not begun never does, what is under way is not thrown away, and the answer says which."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.fakes.runcomfy import Fault
+from tests.hosting import open_house, until
+
+from outpaint_mcp.database import Database
+from outpaint_mcp.hosted import provider
+from outpaint_mcp.models import CancelOutcome, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.fakes.runcomfy import FakeRunComfy
+    from tests.hosting import House
+
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.sources import Doors
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def others(settings: Settings) -> Iterator[OtherServer]:
+    server = OtherServer(settings.data_dir / "outpaint.sqlite3")
+    yield server
+    server.database.close()
+
+
+class OtherServer:
+    """Another server on the same data folder: this one sees only once a second what it was told."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path)
+
+    def want_all_cancelled(self, _: str = "") -> None:
+        with self.database.write() as connection:
+            connection.execute("UPDATE orders SET cancel_requested = 1")
+
+
+async def test_what_waits_in_the_services_queue_is_cancelled_there(house: House, song: Path) -> None:
+    house.fake.hold()
+    request_id = (await house.submit(song)).request_id
+    cancellation = await house.desk.cancel(request_id)
+    assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
+    assert [job.status for job in house.jobs()] == ["cancelled"]
+    assert (await house.result(request_id)).path is None
+    again = await house.desk.cancel(request_id)
+    assert again.outcome is CancelOutcome.NOT_CANCELLABLE
+    assert again.message == "Nothing to cancel: the request is cancelled."
+    assert house.fake.count("cancel") == 1
+
+
+async def test_what_is_in_progress_there_cannot_be_cancelled_and_goes_on(house: House, song: Path) -> None:
+    house.fake.switches = replace(house.fake.switches, queue_polls=0)
+    house.fake.hold()
+    request_id = (await house.submit(song)).request_id
+    for _ in range(2):  # who asks again is told the same
+        cancellation = await house.desk.cancel(request_id)
+        assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
+        assert cancellation.status is Status.IN_PROGRESS
+        assert "under way at runcomfy, and goes on" in cancellation.message
+    house.fake.release()
+    result = await house.result(request_id)
+    assert result.status is Status.COMPLETED
+    assert result.path
+
+
+async def test_what_completes_in_that_very_moment_is_not_lost(house: House, song: Path) -> None:
+    house.fake.switches = replace(house.fake.switches, cancel="race")
+    house.fake.hold()
+    request_id = (await house.submit(song)).request_id
+    assert (await house.desk.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
+    assert (await house.result(request_id)).status is Status.COMPLETED
+
+
+async def test_a_service_that_never_cancels_is_believed(house: House, song: Path) -> None:
+    house.fake.switches = replace(house.fake.switches, cancel="never")
+    house.fake.hold()
+    request_id = (await house.submit(song)).request_id
+    assert (await house.desk.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
+
+
+async def test_a_cancellation_whose_answer_was_lost_is_one(house: House, song: Path) -> None:
+    house.fake.hold()
+    request_id = (await house.submit(song)).request_id
+    house.fake.fail("cancel", Fault(kind="drop"))
+    cancellation = await house.desk.cancel(request_id)
+    assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
+    assert [job.status for job in house.jobs()] == ["cancelled"]
+
+
+async def test_what_was_cancelled_at_the_service_by_others_is_cancelled(house: House, song: Path) -> None:
+    house.fake.hold()
+    request_id = (await house.submit(song)).request_id
+    house.jobs()[0].end("cancelled")
+    result = await house.result(request_id)
+    assert (result.status, result.error) == (Status.CANCELLED, "It was cancelled at RunComfy.")
+
+
+async def test_between_steps_the_later_ones_are_never_sent(house: House, song: Path) -> None:
+    house.fake.switches = replace(house.fake.switches, queue_polls=0)
+    house.fake.hold()
+    request_id = (await house.submit(song, extend_before_duration=1)).request_id
+    cancellation = await house.desk.cancel(request_id)
+    assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
+    assert "step 1 of 2, 1 s before, is under way at RunComfy and is billed" in cancellation.message
+    assert "were not sent" in cancellation.message
+    [listed] = await house.listed()
+    assert listed.cost_usd is None  # nobody knows yet what step 1 costs
+    assert house.fake.count("submit") == 1
+
+
+async def test_after_a_step_was_made_its_cost_is_told_and_the_next_is_not_sent(
+    house: House, song: Path, others: OtherServer
+) -> None:
+    house.fake.on("download", others.want_all_cancelled)
+    result = await house.result((await house.submit(song, extend_before_duration=1)).request_id)
+    assert result.status is Status.CANCELLED
+    assert result.error == "Cancelled; 1 of 2 steps were carried out before, and are billed."
+    assert result.cost_usd == pytest.approx(house.jobs()[0].cost_usd)
+    assert house.fake.count("submit") == 1
+
+
+async def test_while_it_is_prepared_it_is_cancelled_before_anything_is_sent(
+    house: House, song: Path, others: OtherServer
+) -> None:
+    house.fake.on("model", others.want_all_cancelled)
+    submission = await house.submit(song)
+    assert submission.status is Status.CANCELLED
+    [listed] = await house.listed()
+    assert (listed.status, listed.cost_usd) == (Status.CANCELLED, 0)
+    assert house.fake.count("submit") == 0
+
+
+async def test_while_its_source_is_fetched_it_is_cancelled_at_once(
+    fake: FakeRunComfy, settings: Settings
+) -> None:
+    async def fetch_forever(_url: str, _to: Path, *, doors: Doors | None = None) -> None:
+        assert doors is None
+        await asyncio.Event().wait()
+
+    async with open_house(fake, settings, submit_seconds=0, fetch_link=fetch_forever) as house:
+        request_id = (await house.submit("https://music.example/song.wav")).request_id
+        await house.status_once(request_id, lambda seen: "fetching the source" in seen.message)
+        assert (await house.desk.cancel(request_id)).status is Status.CANCELLED
+    assert not fake.calls
+
+
+async def test_a_wish_that_the_service_did_not_hear_is_carried_out_later(
+    house: House, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "_CANCEL_SECONDS", 0.3)
+    house.fake.hold()
+    request_id = (await house.submit(song)).request_id
+    house.fake.fail("cancel", *[Fault(status=503)] * 2)  # which the client tries again, with growing pauses
+    cancellation = await house.desk.cancel(request_id)
+    assert cancellation.outcome is CancelOutcome.CANCELLED
+    assert cancellation.message == "Cancelling; look at get_outpaint_status in a moment."
+    assert (await house.result(request_id)).status is Status.CANCELLED
+    assert [job.status for job in house.jobs()] == ["cancelled"]
+
+
+async def test_a_wish_that_the_service_did_not_understand_is_told_and_uttered_again(
+    house: House, song: Path
+) -> None:
+    house.fake.hold()
+    request_id = (await house.submit(song)).request_id
+    house.fake.fail("cancel", *[Fault(status=401)] * 2)
+    assert (await house.desk.cancel(request_id)).status is Status.CANCELLED
+    assert house.fake.count("cancel") == 3
+
+
+async def test_a_wish_outlives_the_server_that_heard_it(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    fake.hold()
+    async with open_house(fake, settings) as house:
+        request_id = (await house.submit(song)).request_id
+    async with open_house(fake, settings, runs=False) as house:
+        house.hosted._orders.cancel(request_id)
+    async with open_house(fake, settings) as house:
+        assert (await house.result(request_id)).status is Status.CANCELLED
+    assert [job.status for job in fake.jobs.values()] == ["cancelled"]
+
+
+async def test_what_another_server_carries_out_is_cancelled_by_it(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    fake.hold()
+    async with open_house(fake, settings) as first, open_house(fake, settings) as second:
+        request_id = (await first.submit(song)).request_id
+        await until(lambda: fake.count("status") > 0)
+        assert (await second.desk.cancel(request_id)).status is Status.CANCELLED
+    assert fake.count("cancel") == 1
+
+
+async def test_a_request_whose_answer_was_lost_cannot_be_cancelled(house: House, song: Path) -> None:
+    house.fake.fail("submit", Fault(kind="drop"))
+    request_id = (await house.submit(song)).request_id
+    cancellation = await house.desk.cancel(request_id)
+    assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
+    assert cancellation.message == "Nothing to cancel: the request is unknown."
+    assert house.fake.count("cancel") == 0
+
+
+async def test_a_wish_makes_no_cancelled_request_of_one_whose_answer_was_lost(
+    fake: FakeRunComfy, settings: Settings, song: Path, others: OtherServer
+) -> None:
+    fake.fail("submit", Fault(kind="hang", accepts=True))
+    async with open_house(fake, settings, submit_seconds=0) as house:
+        request_id = (await house.submit(song)).request_id
+        await until(lambda: fake.count("submit") == 1)
+    others.want_all_cancelled()
+    async with open_house(fake, settings) as house:
+        assert (await house.result(request_id)).status is Status.UNKNOWN

@@ -1,0 +1,71 @@
+"""Plans: whatever is asked, the model is asked for nothing that it is known to get wrong."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outpaint_mcp.errors import InvalidRequest
+from outpaint_mcp.hosted.plan import CANVAS_SECONDS, PlannedStep, plan
+
+lengths = st.floats(0.01, 7_200) | st.floats(0.01, 10)
+extensions = st.just(0.0) | st.floats(0.1, 240) | st.floats(0.1, 5)
+
+# A source of a sample rate of its own is never cut to the microsecond.
+TOLERANCE_SECONDS = 2e-3
+
+
+def sides_of(steps: tuple[PlannedStep, ...]) -> list[list[PlannedStep]]:
+    return [[step for step in steps if step.side == side] for side in ("before", "after")]
+
+
+@given(length=lengths, before=extensions, after=extensions)
+def test_every_plan_keeps_to_what_the_model_can_do_or_there_is_none(
+    length: float, before: float, after: float
+) -> None:
+    try:
+        steps = plan(length, before_seconds=before, after_seconds=after)
+    except InvalidRequest as exc:
+        assert "too little" in str(exc)  # noqa: PT017 - either way is fine
+        assert length * 2**8 < max(before, after) * 1.2
+        return
+    assert [step.side for step in steps] == sorted((step.side for step in steps), reverse=True)
+    for asked, side in zip((before, after), sides_of(steps), strict=True):
+        assert sum(step.seconds for step in side) == pytest.approx(asked, abs=TOLERANCE_SECONDS)
+        assert len(side) <= 8
+        made = 0.0
+        for step in side:
+            assert step.seconds > 0
+            assert step.seconds <= step.context_seconds + TOLERANCE_SECONDS
+            assert step.seconds + step.context_seconds <= CANVAS_SECONDS + TOLERANCE_SECONDS
+            assert step.context_seconds <= length + made + TOLERANCE_SECONDS
+            made += step.seconds
+
+
+@given(length=st.floats(1, 119), share=st.floats(0.01, 1))
+def test_what_can_be_made_in_one_step_is(length: float, share: float) -> None:
+    [step] = plan(length, before_seconds=0, after_seconds=length * share)
+    assert step == PlannedStep(side="after", seconds=length * share, context_seconds=length)
+
+
+@given(length=lengths, seconds=st.floats(0.1, 240))
+def test_both_sides_are_treated_alike(length: float, seconds: float) -> None:
+    try:
+        steps = plan(length, before_seconds=seconds, after_seconds=seconds)
+    except InvalidRequest:
+        return
+    before, after = sides_of(steps)
+    assert [(step.seconds, step.context_seconds) for step in before] == [
+        (step.seconds, step.context_seconds) for step in after
+    ]
+
+
+def test_a_last_step_is_never_a_moment_that_is_paid_for_like_any_other() -> None:
+    steps = plan(300, before_seconds=0, after_seconds=121)
+    assert [(step.seconds, step.context_seconds) for step in steps] == [(60.5, 179.5), (60.5, 179.5)]
+
+
+def test_a_source_that_is_next_to_nothing_is_refused_in_words() -> None:
+    with pytest.raises(InvalidRequest, match=r"lasts 0\.05 s, which is too little for 240 s after it"):
+        plan(0.05, before_seconds=0, after_seconds=240)

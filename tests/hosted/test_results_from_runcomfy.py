@@ -1,0 +1,243 @@
+"""What the service gives is fetched until it is here, from its own hosts only, and told as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+import soundfile
+from tests.fakes.runcomfy import Fault
+
+from outpaint_mcp.models import Status
+
+if TYPE_CHECKING:
+    from tests.fakes.runcomfy import FakeRunComfy
+    from tests.hosting import House
+
+    from outpaint_mcp.models import ResultReport
+
+pytestmark = pytest.mark.anyio
+
+
+def switch(fake: FakeRunComfy, **switches: Any) -> None:  # noqa: ANN401 - any of them
+    fake.switches = replace(fake.switches, **switches)
+
+
+def check_as_it_came(house: House, result: ResultReport) -> None:
+    """Check that the delivered file is the very one that the service keeps, and that all that is said of it is true."""
+    assert result.path
+    assert result.url
+    path, job = Path(result.path), house.jobs()[-1]
+    content = path.read_bytes()
+    assert content == job.output(Path(house.fake._folder.name))
+    assert (path.parent, path.suffix) == (house.settings.output_dir, f".{job.container}")
+    assert (result.size_bytes, result.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert soundfile.info(path).duration == pytest.approx(result.duration_seconds, abs=1e-3)
+    address = urlsplit(result.url)
+    assert address.path == f"/outputs/{job.request_id}.{job.container}"
+    assert address.query in job.signatures
+
+
+@pytest.mark.parametrize(
+    ("container", "sample_rate", "success", "output"),
+    [
+        ("wav", 48_000, "succeeded", "audios"),
+        ("wav", 44_100, "completed", "audio"),
+        ("flac", 16_000, "succeeded", "nested"),
+        ("mp3", 44_100, "completed", "string"),
+    ],
+)
+async def test_one_file_is_delivered_untouched_whatever_it_is(  # noqa: PLR0913 - one argument each switch
+    house: House, song: Path, container: str, sample_rate: int, success: str, output: str
+) -> None:
+    switch(house.fake, container=container, sample_rate=sample_rate, success=success, output=output)
+    result = await house.extend(song)
+    check_as_it_came(house, result)
+    assert (result.before_seconds, result.after_seconds) == pytest.approx((0, 1), abs=0.1)
+    assert result.seed == 7
+    assert f"RunComfy's file as it came ({container.upper()}, {sample_rate} Hz)" in result.message
+    assert "were asked" not in result.message
+
+
+async def test_music_before_the_source_is_told_as_such(house: House, song: Path) -> None:
+    result = await house.extend(song, extend_before_duration=1, extend_after_duration=0)
+    check_as_it_came(house, result)
+    assert (result.before_seconds, result.after_seconds) == pytest.approx((1, 0))
+
+
+@pytest.mark.parametrize(("seconds_off", "came"), [(-0.6, "1.4 s came"), (1.5, "3.5 s came")])
+async def test_a_file_of_another_length_is_measured_and_told(
+    house: House, song: Path, seconds_off: float, came: str
+) -> None:
+    switch(house.fake, seconds_off=seconds_off)
+    result = await house.extend(song, extend_after_duration=2)
+    assert result.after_seconds == pytest.approx(2 + seconds_off)
+    assert result.duration_seconds == pytest.approx(5 + seconds_off)
+    assert f"2 s after were asked, {came}." in result.message
+
+
+async def test_steps_of_the_models_are_no_other_length(house: House, song: Path) -> None:
+    switch(house.fake, quantised=True)
+    result = await house.extend(song)
+    assert result.after_seconds != 1
+    assert "were asked" not in result.message
+
+
+async def test_a_result_without_anything_new_is_a_failure_in_words(house: House, song: Path) -> None:
+    switch(house.fake, seconds_off=-1)
+    error = await house.failed(song)
+    assert "has nothing new: it lasts 3.0 s, the source 3.0 s, and 1 s more were asked" in error
+    assert "another seed" in error
+    assert not house.settings.output_dir.exists()
+
+
+@pytest.mark.parametrize("content", ["empty", "html"])
+async def test_what_is_no_audio_three_times_over_is_a_failure_in_words(
+    house: House, song: Path, content: str
+) -> None:
+    switch(house.fake, content=content)
+    error = await house.failed(song)
+    assert (
+        f"RunComfy says that it is done ({house.jobs()[0].request_id}), but what it gives is of no use"
+        in error
+    )
+    assert house.fake.count("download") == 3
+    assert house.fake.count("submit") == 1
+
+
+async def test_a_file_longer_than_announced_is_never_taken_for_the_result(house: House, song: Path) -> None:
+    switch(house.fake, content="excess")
+    assert "has nothing new" in await house.failed(song)
+
+
+async def test_what_went_wrong_on_the_way_is_fetched_again(house: House, song: Path) -> None:
+    house.fake.fail(
+        "download",
+        Fault(status=500),
+        Fault(kind="drop"),
+        Fault(status=403),
+        Fault(status=200, body="<html>Just a moment…</html>"),
+        Fault(status=404),
+    )
+    check_as_it_came(house, await house.extend(song))
+    assert house.fake.count("download") == 6
+
+
+async def test_a_file_that_broke_off_is_fetched_again(house: House, song: Path) -> None:
+    switch(house.fake, content="truncated")
+    house.fake.on("download_half", lambda _: switch(house.fake, content="audio"))
+    check_as_it_came(house, await house.extend(song))
+    assert house.fake.count("download") == 2
+
+
+async def test_a_file_that_always_breaks_off_is_fetched_for_as_long_as_it_is_there(
+    house: House, song: Path
+) -> None:
+    switch(house.fake, content="truncated")
+    request_id = (await house.submit(song)).request_id
+    seen = await house.status_once(request_id, lambda _: house.fake.count("download") >= 5)
+    assert seen.status is Status.IN_PROGRESS
+    await house.status_once(request_id, lambda seen: "cannot be fetched, trying again" in seen.message)
+    house.fake.expire(house.jobs()[0].request_id)
+    result = await house.result(request_id)
+    assert result.status is Status.FAILED
+    assert "its file could not be fetched before it expired" in (result.error or "")
+    assert house.fake.count("submit") == 1
+
+
+async def test_an_expired_link_is_asked_for_anew(house: House, song: Path) -> None:
+    switch(house.fake, download="expired")
+    request_id = (await house.submit(song)).request_id
+    await house.status_once(request_id, lambda seen: "cannot be fetched (HTTP 403)" in seen.message)
+    house.jobs()[0].signatures.clear()  # no link that was given so far opens it any more
+    switch(house.fake, download="ok")
+    check_as_it_came(house, await house.result(request_id))
+    assert house.fake.count("submit") == 1
+
+
+async def test_a_slow_download_is_waited_for(house: House, song: Path) -> None:
+    switch(house.fake, download="slow")
+    check_as_it_came(house, await house.extend(song))
+    assert house.fake.count("download") == 1
+
+
+@pytest.fixture
+def connected_to(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hosts that this process connects to."""
+    hosts: list[str] = []
+    connect = socket.socket.connect
+
+    def note(self: socket.socket, address: Any) -> None:  # noqa: ANN401 - of any family
+        hosts.append(str(address[0]))
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", note)
+    return hosts
+
+
+async def test_a_redirect_into_a_private_network_is_not_followed(
+    house: House, song: Path, connected_to: list[str]
+) -> None:
+    switch(house.fake, download="private_redirect")
+    assert "of no use" in await house.failed(song)
+    assert house.fake.count("download") == 3
+    assert set(connected_to) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://files.example/out.wav?X-Amz-Signature=abc",
+        "https://runcomfy.net.files.example/out.wav",
+        "https://127.0.0.1\\@x.runcomfy.net/out.wav",
+        "https://x@127.0.0.1/out.wav",
+        "http://files.runcomfy.net/out.wav",
+        "http://169.254.169.254/latest/meta-data",
+    ],
+)
+async def test_a_result_that_lies_on_a_foreign_host_is_not_fetched(
+    house: House, song: Path, connected_to: list[str], url: str
+) -> None:
+    foreign = Fault(status=200, body={"status": "succeeded", "output": {"audios": [url]}})
+    house.fake.fail("result", *[foreign] * 3)
+    error = await house.failed(song)
+    assert "of no use" in error
+    assert "X-Amz-Signature" not in error
+    assert set(connected_to) == {"127.0.0.1"}
+    assert house.fake.count("download") == 0
+
+
+async def test_a_success_that_names_no_audio_is_a_failure_in_words(house: House, song: Path) -> None:
+    house.fake.fail("result", *[Fault(status=200, body={"status": "succeeded", "output": {}})] * 3)
+    assert "its answer names no audio" in await house.failed(song)
+
+
+@pytest.mark.parametrize(
+    ("result_fails", "words"),
+    [("string", "The model failed"), ("object", "The model failed"), ("absent", "RunComfy gives no reason")],
+)
+async def test_a_failure_that_only_shows_on_the_result_is_told_with_its_reason(
+    house: House, song: Path, result_fails: str, words: str
+) -> None:
+    switch(house.fake, result_fails=result_fails)
+    error = await house.failed(song)
+    assert f"RunComfy could not carry it out (1 s after): {words}. Other tags or another seed" in error
+
+
+async def test_a_signed_link_stands_in_the_results_url_and_nowhere_else(house: House, song: Path) -> None:
+    result = await house.extend(song)
+    answers = [
+        result.model_copy(update={"url": ""}),
+        await house.desk.status(result.request_id),
+        await house.desk.list(),
+        await house.submit(song),
+        await house.desk.cancel(result.request_id),
+    ]
+    assert "X-Amz-Signature" in (result.url or "")
+    assert not any("X-Amz" in answer.model_dump_json() for answer in answers)
+    assert (await house.result(result.request_id)).url == result.url  # also the second time
