@@ -40,7 +40,9 @@ PATIENCE_SECONDS = 60.0
 
 def quick_pace() -> Pace:
     """Ask far more often than is polite: nobody is bothered here."""
-    return Pace(first_seconds=0.05, last_seconds=0.2, calls_per_second=500)
+    return Pace(
+        first_seconds=0.05, last_seconds=0.2, calls_per_second=500, retry_seconds=0.5, unheard_of_seconds=0.5
+    )
 
 
 def settings_on(fake: FakeRunComfy, settings: Settings, **changes: Any) -> Settings:  # noqa: ANN401 - passed on

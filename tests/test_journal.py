@@ -81,6 +81,7 @@ def test_a_new_request_is_written_down_as_it_was_made(journal: Journal) -> None:
         caller="",
         estimated_cost_usd=None,
         cost_usd=None,
+        basis=None,
         error=None,
         delivery=None,
         planned_path=None,

@@ -280,7 +280,22 @@ def test_a_target_that_is_taken_is_refused_and_another_may_be_given(
 
 def test_a_delivered_file_that_is_gone_is_told(results: Results, journal: Journal, outcome: Outcome) -> None:
     delivery = results.deliver(add(journal), outcome)
-    results.find(delivery)
+    results.find(delivery, is_paid=False)
     Path(delivery.path).unlink()
     with pytest.raises(DeliveryFailed, match=r"moved or deleted since\. Submit again with seed 7"):
-        results.find(delivery)
+        results.find(delivery, is_paid=False)
+    with pytest.raises(DeliveryFailed, match=r"submitting again, with seed 7, is paid for again"):
+        results.find(delivery, is_paid=True)
+
+
+def test_a_delivered_file_is_put_at_another_place_too_but_over_nothing(
+    results: Results, journal: Journal, outcome: Outcome, tmp_path: Path
+) -> None:
+    request_id = add(journal)
+    delivery = results.deliver(request_id, outcome)
+    copied = results.copy(request_id, delivery, tmp_path / "again.mp3")
+    assert Path(copied.path) == tmp_path / f"again{outcome.path.suffix}"
+    assert Path(copied.path).read_bytes() == Path(delivery.path).read_bytes() == MADE
+    with pytest.raises(DeliveryFailed, match="nothing is overwritten"):
+        results.copy(request_id, delivery, tmp_path / "again.wav")
+    assert results.copy(request_id, delivery, Path(delivery.path)) == delivery

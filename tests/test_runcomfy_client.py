@@ -438,7 +438,7 @@ async def test_too_little_money_is_told_where_the_balance_is_not(
 ) -> None:
     switch(fake, balance_usd=0)
     fake.fail("balance", *[fault] * 20)
-    with pytest.raises(InsufficientBalance, match=r"nothing was billed for this\.$"):
+    with pytest.raises(InsufficientBalance, match=r"what was refused is not billed\.$"):
         await runcomfy.submit(REQUEST)
 
 
@@ -985,7 +985,7 @@ def test_the_client_can_be_had_without_the_rest_of_the_house() -> None:
     loaded = loaded_by("from outpaint_mcp import RunComfyProvider\nRunComfyProvider('t')")
     assert "outpaint_mcp.runcomfy.client" in loaded
     ours = {module for module in loaded if module.startswith("outpaint_mcp.")}
-    rooms = ("client", "patience", "reading", "refusals", "wire")
+    rooms = ("client", "inline", "patience", "reading", "refusals", "wire")
     assert ours == {
         f"outpaint_mcp.{name}"
         for name in ("config", "errors", "models", "runcomfy", *(f"runcomfy.{room}" for room in rooms))

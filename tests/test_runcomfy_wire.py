@@ -352,7 +352,7 @@ def test_only_a_yes_or_a_request_that_is_cancelled_counts_as_cancelled(
         (402, {}, InsufficientBalance),
         (400, {"error_code": 400002}, InsufficientBalance),
         (200, {"error_code": 400002}, InsufficientBalance),
-        (404, {}, RequestNotFound),
+        (404, {}, ProviderUnavailable),  # a gateway's word
         (404, {"error_code": 404001}, RequestNotFound),
         (404, {"error_code": 404}, RequestNotFound),
         (410, {"error_code": 1}, RequestNotFound),

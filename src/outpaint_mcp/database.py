@@ -85,8 +85,8 @@ _MIGRATIONS = (
         source_seconds REAL,
         queue_position INTEGER,
         step TEXT NOT NULL DEFAULT '',
-        estimated_cost_usd REAL,
-        note TEXT NOT NULL DEFAULT '',
+        account TEXT NOT NULL DEFAULT '',
+        most_usd REAL,
         error TEXT,
         kind TEXT,
         outcome TEXT

@@ -91,24 +91,35 @@ class Desk:
         source = await asyncio.to_thread(sources.resolve_source, audio, input_dirs=folders)
         provider = self._providers[self._settings.provider]
         source_seconds = await provider.source_seconds(source)
-        entry, is_new = await asyncio.to_thread(
-            self._journal.add,
-            request,
-            provider=provider.name,
-            shown_audio=sources.redact(audio),
-            title=parent.title if parent else sources.title_of(audio),
-            parent_request_id=parent.request_id if parent else None,
-            expected_duration_seconds=None
-            if source_seconds is None
-            else source_seconds + request.extend_before_duration + request.extend_after_duration,
-            likeness=await asyncio.to_thread(_likeness, request, source, provider.name, caller),
-            caller=caller,
-        )
+        likeness = await asyncio.to_thread(_likeness, request, source, provider.name, caller)
+
+        def add() -> tuple[Entry, bool]:
+            return self._journal.add(
+                request,
+                provider=provider.name,
+                shown_audio=sources.redact(audio),
+                title=parent.title if parent else sources.title_of(audio),
+                parent_request_id=parent.request_id if parent else None,
+                expected_duration_seconds=None
+                if source_seconds is None
+                else source_seconds + request.extend_before_duration + request.extend_after_duration,
+                likeness=likeness,
+                caller=caller,
+            )
+
+        entry, is_new = await asyncio.to_thread(add)
         if not is_new:
             entry = await self._watch.look(entry.request_id)
+            if entry.status in {Status.FAILED, Status.CANCELLED}:
+                entry, is_new = await asyncio.to_thread(add)  # it had ended, and nobody had looked
+        if not is_new:
             return reports.taken_on_before(entry, self._journal.age_seconds(entry))
+        return await self._hand_over(entry, request, source)
+
+    async def _hand_over(self, entry: Entry, request: OutpaintRequest, source: Source) -> Submission:
+        """Give a request that is written down to its provider."""
         try:
-            receipt = await provider.submit(entry.request_id, request, source)
+            receipt = await self._providers[entry.provider].submit(entry.request_id, request, source)
         except OutpaintError as exc:
             await asyncio.to_thread(
                 self._journal.note, entry.request_id, Status.FAILED, str(exc), cost_usd=0.0
@@ -166,7 +177,10 @@ class Desk:
         entry = await self._watch.follow(request_id, wait_seconds, on_update)
         if entry.status is not Status.COMPLETED:
             return reports.not_delivered(entry, self._watch.seen(request_id))
-        return reports.delivered(entry, await self._deliver(entry, target))
+        delivery = await self._deliver(entry, target)
+        if entry.delivery is not None and target is not None:
+            delivery = await asyncio.to_thread(self._results.copy, request_id, delivery, target)
+        return reports.delivered(entry, delivery)
 
     async def cancel(self, request_id: str) -> Cancellation:
         """Stop a request that has not ended.
@@ -205,7 +219,7 @@ class Desk:
         if delivery is None:
             # Shared by all who ask for this request; one who leaves must not end it.
             delivery = await asyncio.shield(self._delivering(entry, target))
-        await asyncio.to_thread(self._results.find, delivery)
+        await asyncio.to_thread(self._results.find, delivery, is_paid=entry.estimated_cost_usd is not None)
         return delivery
 
     def _delivering(self, entry: Entry, target: Path | None) -> asyncio.Task[Delivery]:

@@ -53,6 +53,7 @@ class Entry:
         caller: who asked, where several people share a server; empty where the server is one person's.
         estimated_cost_usd: what it costs at most; None where it is free, or not known yet.
         cost_usd: what it has cost, where the provider says so; 0 where nothing was ever sent.
+        basis: how the estimate was computed and how the request is carried out, until it is delivered.
     """
 
     request_id: str
@@ -68,6 +69,7 @@ class Entry:
     caller: str
     estimated_cost_usd: float | None
     cost_usd: float | None
+    basis: str | None
     error: str | None
     delivery: Delivery | None
     planned_path: str | None
@@ -106,14 +108,15 @@ class Journal:
 
         Returns:
             The request, and whether it is new. One that failed or was cancelled, or whose file was taken
-            away, does not stand in the way of another.
+            away, does not stand in the way of another; one that is open, or that nobody knows the fate of,
+            does so at any age.
         """
         request_id = _ID_PREFIX + secrets.token_hex(_ID_BYTES)
         now = self._now()
         with self._database.write() as connection:
             row = connection.execute(
-                "SELECT * FROM requests WHERE likeness = ? AND abs(created_at - ?) < ?"
-                " AND status NOT IN ('failed', 'cancelled') ORDER BY created_at DESC LIMIT 1",
+                "SELECT * FROM requests WHERE likeness = ? AND (status IN ('in_queue', 'in_progress', 'unknown')"
+                " OR status = 'completed' AND abs(created_at - ?) < ?) ORDER BY created_at DESC LIMIT 1",
                 (likeness, now, ALIKE_SECONDS),
             ).fetchone()
             if row is not None:
@@ -250,6 +253,7 @@ def _entry(row: sqlite3.Row) -> Entry:
         caller=row["caller"],
         estimated_cost_usd=row["estimated_cost_usd"],
         cost_usd=row["cost_usd"],
+        basis=None if delivered else row["note"],
         error=row["error"],
         planned_path=None if delivered else row["path"],
         delivery=Delivery(

@@ -22,12 +22,15 @@ class Ledger:
         self._database = database
         self._now = now
 
-    def reserve(self, request_id: str, estimated_cost_usd: float, *, most_usd: float | None) -> None:
+    def reserve(
+        self, request_id: str, estimated_cost_usd: float, *, basis: str, most_usd: float | None
+    ) -> None:
         """Write down what a request costs at most, before anything of it is sent.
 
         Args:
             request_id: of the request.
             estimated_cost_usd: in US dollars.
+            basis: how that was computed, and how the request is carried out, in sentences.
             most_usd: what one request may cost and, where several people share a server, what all
                 requests of one caller within 24 hours may; None for no limit.
 
@@ -49,8 +52,8 @@ class Ledger:
                     " shorter extension, or have the limit raised."
                 )
             connection.execute(
-                "UPDATE requests SET estimated_cost_usd = ? WHERE request_id = ?",
-                (estimated_cost_usd, request_id),
+                "UPDATE requests SET estimated_cost_usd = ?, note = ? WHERE request_id = ?",
+                (estimated_cost_usd, basis, request_id),
             )
 
     def spent_usd(self) -> tuple[float, float]:

@@ -202,6 +202,9 @@ class Submission(_Answer):
     estimated_cost_usd: float | SkipJsonSchema[None] = _absent(
         "What it costs at most; the message says how so."
     )
+    is_repeat: bool | SkipJsonSchema[None] = _absent(
+        "True where the same was asked before and nothing was started."
+    )
     message: str
 
 

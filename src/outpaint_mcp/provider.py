@@ -22,7 +22,6 @@ class ProviderStatus:
         progress: share done, 0 to 1; None where the provider does not say.
         step: what is being done, in a word or two.
         error: why it failed.
-        estimated_cost_usd: what it costs at most, once that can be said.
         cost_usd: what it has cost so far, where the provider says so.
     """
 
@@ -31,7 +30,6 @@ class ProviderStatus:
     progress: float | None = None
     step: str = ""
     error: str | None = None
-    estimated_cost_usd: float | None = None
     cost_usd: float | None = None
 
 
@@ -44,7 +42,6 @@ class Outcome:
         seed: the seed that was used.
         note: one sentence on how it was made.
         url: where a hosted provider keeps the very same file; it can be signed, and is shown nowhere else.
-        cost_usd: what was paid for it, where the provider says so.
     """
 
     path: Path
@@ -56,7 +53,6 @@ class Outcome:
     seed: int
     note: str
     url: str | None = None
-    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +61,12 @@ class Receipt:
 
     Attributes:
         status: where it stands by now.
-        estimated_cost_usd: what it costs at most; None where it is free or cannot be said yet.
-        note: how it is going to be carried out and what the estimate rests on, in sentences.
+        waits_for: what has still to happen before the provider has really taken it on; empty once it has.
         failure: why it has failed, if it has already.
     """
 
     status: Status
-    estimated_cost_usd: float | None = None
-    note: str = ""
+    waits_for: str = ""
     failure: OutpaintError | None = None
 
 

@@ -39,25 +39,33 @@ def taken_on(entry: Entry, receipt: Receipt) -> Submission:
     if entry.status is Status.UNKNOWN:
         return _submission(entry, entry.error or "")
     length = entry.expected_duration_seconds
-    lasts = "" if length is None else f"The longer file will last {length:.0f} s."
-    return _submission(entry, " ".join(filter(None, ("Accepted.", lasts, receipt.note, WHAT_NEXT))))
+    told = (
+        f"Written down; {entry.provider} has not taken it on yet ({receipt.waits_for}), get_outpaint_status tells."
+        if receipt.waits_for
+        else "Accepted.",
+        "" if length is None else f"The longer file will last {length:.0f} s.",
+        entry.basis or ("What it costs is told there, too." if receipt.waits_for else ""),
+        WHAT_NEXT,
+    )
+    return _submission(entry, " ".join(filter(None, told)))
 
 
 def taken_on_before(entry: Entry, age_seconds: float) -> Submission:
     """Say that nothing was started, and how to mean it."""
     before = f"Nothing new was started: the same was asked {max(0.0, age_seconds):.0f} s ago, and this is that request."
     if entry.status is Status.UNKNOWN:
-        return _submission(entry, f"{before} {entry.error}")
-    return _submission(entry, f"{before} For another take, give another seed. {WHAT_NEXT}")
+        return _submission(entry, f"{before} {entry.error}", is_repeat=True)
+    return _submission(entry, f"{before} For another take, give another seed. {WHAT_NEXT}", is_repeat=True)
 
 
-def _submission(entry: Entry, message: str) -> Submission:
+def _submission(entry: Entry, message: str, *, is_repeat: bool | None = None) -> Submission:
     return Submission(
         request_id=entry.request_id,
         provider=entry.provider,
         status=entry.status,
         expected_duration_seconds=_rounded(entry.expected_duration_seconds),
         estimated_cost_usd=_dollars(entry.estimated_cost_usd),
+        is_repeat=is_repeat,
         message=message,
     )
 
@@ -119,7 +127,10 @@ def cancellation(entry: Entry, outcome: CancelOutcome) -> Cancellation:
         case _ if entry.status.is_final:
             message = f"Nothing to cancel: the request is {entry.status}."
         case _:
-            message = f"It cannot be cancelled any more: it is under way at {entry.provider}, and goes on."
+            message = (
+                f"Not cancelled: {entry.provider} is carrying it out, or has not answered yet whether it still can be."
+                " get_outpaint_status tells."
+            )
     return Cancellation(request_id=entry.request_id, outcome=outcome, status=entry.status, message=message)
 
 
@@ -145,15 +156,16 @@ def _advice(entry: Entry, seen: ProviderStatus | None) -> str:
     """Say where a request stands and what to do next."""
     match entry.status:
         case Status.IN_QUEUE | Status.IN_PROGRESS:
-            return f"{in_words(seen) if seen else 'Waiting'}. {WHAT_NEXT}"
+            where = in_words(seen) if seen else "Waiting"
+            return " ".join(filter(None, (f"{where}.", entry.basis, WHAT_NEXT)))
         case Status.COMPLETED:
             return "Completed. Call get_outpaint_result for the file."
         case Status.CANCELLED:
-            return "Cancelled; nothing was delivered. Submit again to start over."
+            return entry.error or "Cancelled; nothing was delivered. Submit again to start over."
         case Status.UNKNOWN:
             return "Nobody knows what became of it; the error says why and what to do. It is not sent again by itself."
         case Status.FAILED:
-            return "Failed; the error says why and what to try."
+            return "Failed; the error says why, what was billed, and what to try."
 
 
 def _estimate(entry: Entry) -> float | None:

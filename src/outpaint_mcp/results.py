@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import os
@@ -93,17 +94,45 @@ class Results:
                 if self._journal.get(lock.stem).delivery is not None:
                     lock.unlink()
 
-    def find(self, delivery: Delivery) -> None:
+    def find(self, delivery: Delivery, *, is_paid: bool) -> None:
         """Check that a delivered file is still where it was put.
+
+        Args:
+            delivery: as it was written down.
+            is_paid: whether another would cost money.
 
         Raises:
             DeliveryFailed: it is not.
         """
         if not Path(delivery.path).is_file():
-            raise DeliveryFailed(
-                f"The longer file was put at {delivery.path}, but has been moved or deleted since."
-                f" Submit again with seed {delivery.seed} for the same take."
+            again = (
+                f"Have it put back: submitting again, with seed {delivery.seed}, is paid for again."
+                if is_paid
+                else f"Submit again with seed {delivery.seed} for the same take."
             )
+            raise DeliveryFailed(
+                f"The longer file was put at {delivery.path}, but has been moved or deleted since. {again}"
+            )
+
+    def copy(self, request_id: str, delivery: Delivery, target: Path) -> Delivery:
+        """Put a delivered file at another place, too.
+
+        Raises:
+            DeliveryFailed: something lies there, or nothing can be written there.
+        """
+        source = Path(delivery.path)
+        place = _at(target, source.suffix)
+        if place == source:
+            return delivery
+        try:
+            _copy(source, place, _part_of(place, request_id))
+        except FileExistsError as exc:
+            raise DeliveryFailed(f"Something lies at {place} already, and nothing is overwritten.") from exc
+        except OSError as exc:
+            raise DeliveryFailed(
+                f"The longer file is at {source}, but could not be put at {place}: {exc.strerror or exc}."
+            ) from exc
+        return dataclasses.replace(delivery, path=str(place))
 
     def _place(self, entry: Entry, outcome: Outcome, target: Path | None) -> Path:
         """Put the file into the folder, or find it there if a server was killed right after it did."""
@@ -131,8 +160,7 @@ class Results:
         """Propose places for a file, in the order in which a person would look for it."""
         suffix = outcome.path.suffix
         if target is not None:
-            is_audio = target.suffix.lower() in _AUDIO_SUFFIXES
-            yield target.with_suffix(suffix) if is_audio else target.with_name(target.name + suffix)
+            yield _at(target, suffix)
             return
         name = _name_of_result(entry.title, *self._total_added(entry))
         yield self._output_dir / f"{name}{suffix}"
@@ -147,6 +175,12 @@ class Results:
             before += entry.extend_before_duration
             after += entry.extend_after_duration
         return before, after
+
+
+def _at(target: Path, suffix: str) -> Path:
+    """A place that was asked for, with the suffix that the file has."""
+    is_audio = target.suffix.lower() in _AUDIO_SUFFIXES
+    return target.with_suffix(suffix) if is_audio else target.with_name(target.name + suffix)
 
 
 def _name_of_result(title: str, before_seconds: float, after_seconds: float) -> str:

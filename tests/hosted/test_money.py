@@ -224,10 +224,10 @@ async def test_while_steps_are_left_the_whole_estimate_counts_and_not_only_what_
 ) -> None:
     async with open_house(fake, settings, runs=False) as house:
         request_id = (await house.submit(song, extend_before_duration=1)).request_id
-        house.ledger.reserve(request_id, 0.0016, most_usd=None)
+        house.ledger.reserve(request_id, 0.0016, basis="", most_usd=None)
         orders = Orders(house.database)
         steps = plan(3, before_seconds=1, after_seconds=1)
-        planned = orders.settle_plan(request_id, steps, source_seconds=3, estimated_cost_usd=0.0016, note="")
+        planned = orders.settle_plan(request_id, steps, source_seconds=3)
         made = replace(planned.steps[0], state=StepState.MADE, sent_at=1.0, cost_usd=0.0008)
         orders.update_step(request_id, made)
         status, listed = await house.desk.status(request_id), await house.desk.list()

@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -114,16 +115,40 @@ async def test_what_was_cancelled_does_not_stand_in_the_way(house: House, song: 
     assert second.message.startswith("Accepted.")
 
 
-async def test_after_ten_minutes_the_same_request_is_a_new_one(
+async def test_ten_minutes_after_one_that_was_made_the_same_request_is_a_new_one(
     fake: FakeRunComfy, settings: Settings, song: Path, clock: Clock
 ) -> None:
-    fake.hold()
     async with open_house(fake, settings, now=clock) as house:
-        first = await house.submit(song)
+        first = await house.extend(song)
         clock.time += 599
         assert (await house.submit(song)).request_id == first.request_id
         clock.time += 2
         assert (await house.submit(song)).request_id != first.request_id
+
+
+async def test_what_is_under_way_or_nobody_knows_the_fate_of_is_the_same_request_at_any_age(
+    fake: FakeRunComfy, settings: Settings, song: Path, clock: Clock
+) -> None:
+    fake.hold()
+    async with open_house(fake, settings, now=clock) as house:
+        waiting = await house.submit(song)
+        fake.fail("submit", Fault(kind="drop"))
+        unknown = await house.submit(song, seed=5)
+        clock.time += 86_400
+        again = await house.submit(song)
+        assert (again.request_id, again.is_repeat) == (waiting.request_id, True)
+        assert (await house.submit(song, seed=5)).request_id == unknown.request_id
+    assert fake.count("submit") == 2
+
+
+async def test_one_that_has_failed_unseen_does_not_stand_in_the_way(house: House, song: Path) -> None:
+    house.fake.switches = replace(house.fake.switches, result_fails="absent")
+    first = await house.submit(song)
+    while not (await house.hosted.status(first.request_id)).status.is_final:  # noqa: ASYNC110 - as a poller
+        await asyncio.sleep(0.05)
+    second = await house.submit(song)
+    assert second.request_id != first.request_id
+    assert second.is_repeat is None
 
 
 async def test_one_whose_longer_file_was_taken_away_is_made_anew(house: House, song: Path) -> None:
@@ -247,7 +272,7 @@ async def test_what_was_not_sent_yet_is_sent_by_the_next_server(
     fake.switches = Switches(queue_polls=0, running_polls=0)
     async with open_house(fake, settings, submit_seconds=0, runs=False) as house:
         submission = await house.submit(song)
-    assert (submission.status, fake.count("submit")) == (Status.IN_QUEUE, 0)
+    assert (submission.status, fake.count("submit")) == (Status.IN_PROGRESS, 0)
     async with open_house(fake, settings) as house:
         assert (await house.result(submission.request_id)).status is Status.COMPLETED
     assert fake.count("submit") == 1

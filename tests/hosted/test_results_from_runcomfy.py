@@ -91,22 +91,20 @@ async def test_steps_of_the_models_are_no_other_length(house: House, song: Path)
 async def test_a_result_without_anything_new_is_a_failure_in_words(house: House, song: Path) -> None:
     switch(house.fake, seconds_off=-1)
     error = await house.failed(song)
-    assert "has nothing new: it lasts 3.0 s, the source 3.0 s, and 1 s more were asked" in error
+    assert "has nothing new, as it lasts 3.0 s where 3.0 s were sent and 1 s more were asked" in error
     assert "another seed" in error
     assert not house.settings.output_dir.exists()
 
 
 @pytest.mark.parametrize("content", ["empty", "html"])
-async def test_what_is_no_audio_three_times_over_is_a_failure_in_words(
+async def test_what_is_no_audio_five_times_over_is_a_failure_in_words(
     house: House, song: Path, content: str
 ) -> None:
     switch(house.fake, content=content)
     error = await house.failed(song)
-    assert (
-        f"RunComfy says that it is done ({house.jobs()[0].request_id}), but what it gives is of no use"
-        in error
-    )
-    assert house.fake.count("download") == 3
+    assert "What RunComfy gives is of no use: it is no audio." in error
+    assert house.jobs()[0].request_id in error
+    assert house.fake.count("download") == 5
     assert house.fake.count("submit") == 1
 
 
@@ -142,18 +140,20 @@ async def test_a_file_that_always_breaks_off_is_fetched_for_as_long_as_it_is_the
     request_id = (await house.submit(song)).request_id
     seen = await house.status_once(request_id, lambda _: house.fake.count("download") >= 5)
     assert seen.status is Status.IN_PROGRESS
-    await house.status_once(request_id, lambda seen: "cannot be fetched, trying again" in seen.message)
+    await house.status_once(
+        request_id, lambda seen: "cannot be fetched: the transfer broke off" in seen.message
+    )
     house.fake.expire(house.jobs()[0].request_id)
     result = await house.result(request_id)
     assert result.status is Status.FAILED
-    assert "its file could not be fetched before it expired" in (result.error or "")
+    assert "the file could not be fetched before it expired" in (result.error or "")
     assert house.fake.count("submit") == 1
 
 
 async def test_an_expired_link_is_asked_for_anew(house: House, song: Path) -> None:
     switch(house.fake, download="expired")
     request_id = (await house.submit(song)).request_id
-    await house.status_once(request_id, lambda seen: "cannot be fetched (HTTP 403)" in seen.message)
+    await house.status_once(request_id, lambda seen: "cannot be fetched: HTTP 403" in seen.message)
     house.jobs()[0].signatures.clear()  # no link that was given so far opens it any more
     switch(house.fake, download="ok")
     check_as_it_came(house, await house.result(request_id))
@@ -185,7 +185,7 @@ async def test_a_redirect_into_a_private_network_is_not_followed(
 ) -> None:
     switch(house.fake, download="private_redirect")
     assert "of no use" in await house.failed(song)
-    assert house.fake.count("download") == 3
+    assert house.fake.count("download") == 5
     assert set(connected_to) == {"127.0.0.1"}
 
 
@@ -204,7 +204,7 @@ async def test_a_result_that_lies_on_a_foreign_host_is_not_fetched(
     house: House, song: Path, connected_to: list[str], url: str
 ) -> None:
     foreign = Fault(status=200, body={"status": "succeeded", "output": {"audios": [url]}})
-    house.fake.fail("result", *[foreign] * 3)
+    house.fake.fail("result", *[foreign] * 5)
     error = await house.failed(song)
     assert "of no use" in error
     assert "X-Amz-Signature" not in error
@@ -213,8 +213,8 @@ async def test_a_result_that_lies_on_a_foreign_host_is_not_fetched(
 
 
 async def test_a_success_that_names_no_audio_is_a_failure_in_words(house: House, song: Path) -> None:
-    house.fake.fail("result", *[Fault(status=200, body={"status": "succeeded", "output": {}})] * 3)
-    assert "its answer names no audio" in await house.failed(song)
+    house.fake.fail("result", *[Fault(status=200, body={"status": "succeeded", "output": {}})] * 5)
+    assert "What RunComfy gives is of no use" in await house.failed(song)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,9 @@ async def test_a_failure_that_only_shows_on_the_result_is_told_with_its_reason(
 ) -> None:
     switch(house.fake, result_fails=result_fails)
     error = await house.failed(song)
-    assert f"RunComfy could not carry it out (1 s after): {words}. Other tags or another seed" in error
+    assert (
+        f"RunComfy could not carry it out (1 s after): {words}. It was billed at $0.0008. Other tags" in error
+    )
 
 
 async def test_a_signed_link_stands_in_the_results_url_and_nowhere_else(house: House, song: Path) -> None:

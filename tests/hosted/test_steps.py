@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -133,10 +134,24 @@ async def test_a_failure_in_the_second_step_fails_the_whole_and_sends_no_third(
     assert house.fake.count("submit") == 2
 
 
-async def test_a_second_step_that_is_refused_leaves_the_first_ones_cost(house: House, song: Path) -> None:
-    house.fake.on("download", lambda _: house.fake.fail("submit", Fault(status=402)))
+@pytest.mark.parametrize("status", [401, 402, 429])
+async def test_a_second_step_that_cannot_be_paid_now_waits_until_it_can_and_loses_nothing(
+    house: House, song: Path, status: int
+) -> None:
+    faults = iter([Fault(status=status)])
+    house.fake.on("download", lambda _: house.fake.fail("submit", *itertools.islice(faults, 1)))
+    result = await house.extend(song, extend_before_duration=1)
+    assert result.cost_usd == pytest.approx(sum(job.cost_usd for job in house.jobs()))
+    assert (house.fake.count("submit"), len(house.jobs())) == (3, 2)
+
+
+async def test_a_second_step_that_is_refused_for_good_leaves_the_first_ones_cost(
+    house: House, song: Path
+) -> None:
+    house.fake.on("download", lambda _: house.fake.fail("submit", Fault(status=422)))
     error = await house.failed(song, extend_before_duration=1)
-    assert "too little money" in error
+    assert "RunComfy has carried out 1 of 2 steps, which may be billed (its request" in error
+    assert house.jobs()[0].request_id in error
     [listed] = await house.listed()
     assert listed.cost_usd == pytest.approx(house.jobs()[0].cost_usd)
     assert (house.fake.count("submit"), len(house.jobs())) == (2, 1)

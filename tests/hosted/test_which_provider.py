@@ -124,7 +124,8 @@ async def test_where_runcomfy_cannot_be_reached_the_server_runs_and_takes_the_re
         assert len((await client.list_tools()).tools) == 5
         answer = await client.call_tool("submit_outpaint", arguments)
     submitted = answer.structured_content or {}
-    assert (submitted["provider"], submitted["status"]) == ("runcomfy", "in_queue")
+    assert (submitted["provider"], submitted["status"]) == ("runcomfy", "in_progress")
+    assert submitted["message"].startswith("Written down; runcomfy has not taken it on yet")
     assert "the list price, as the catalogue could not be read" in submitted["message"]
 
 
@@ -134,7 +135,7 @@ async def test_what_could_not_be_sent_fails_in_words_and_cost_nothing(
     nowhere = f"http://127.0.0.1:{free_port()}/v1"
     async with open_house(fake, settings, runcomfy_base=nowhere) as house:
         house.give_up_soon()
-        with pytest.raises(ProviderUnavailable, match=r"cannot be reached.*nothing is billed"):
+        with pytest.raises(ProviderUnavailable, match=r"cannot be reached.*is not billed"):
             await house.submit(song)
         [listed] = await house.listed()
     assert (listed.provider, listed.status, listed.cost_usd) == ("runcomfy", Status.FAILED, 0)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import traceback
 from contextlib import suppress
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.errors import GenerationFailed, OutpaintError, StorageFailed, SubmissionUnknown
-from outpaint_mcp.hosted.means import CancelledOrder, Errand, until_on_disk
+from outpaint_mcp.hosted.means import CancelledOrder, Errand, Verdict, until_on_disk
 from outpaint_mcp.hosted.work import carry_out, take_back
 from outpaint_mcp.models import Status
 
@@ -23,6 +26,8 @@ _log = logging.getLogger(__name__)
 # How soon a request that another process took on, or wants cancelled, is seen.
 _LOOK_SECONDS = 1.0
 _LEAVE_SECONDS = 1.0
+# A bucket that is slow is no reason to keep the person waiting.
+_TAKE_BACK_SECONDS = 5.0
 
 
 class Courier:
@@ -81,27 +86,40 @@ class Courier:
         return self._means.orders.unwanted(self._presence.server_id) if self._errands else []
 
     async def _see_through(self, errand: Errand) -> None:
-        request_id = errand.order.request_id
-        status, outcome = Status.COMPLETED, None
-        error: OutpaintError | None = None
         try:
-            await asyncio.to_thread(self._means.client)
-            outcome = await carry_out(errand)
-        except CancelledOrder as exc:
-            status, error = Status.CANCELLED, GenerationFailed(str(exc)) if str(exc) else None
-        except SubmissionUnknown as exc:
-            status, error = Status.UNKNOWN, exc
-        except OutpaintError as exc:
-            status, error = Status.FAILED, exc
+            status, error, outcome = await self._ended(errand)
+            await self._settle(errand, status, error=error, outcome=outcome)
         except Exception as exc:  # noqa: BLE001 - whatever it was, it must not stop the others
-            # Not its text: that may quote a signed link.
-            _log.error("Request %s broke: %s", request_id, type(exc).__name__)
-            _log.debug("Where it broke", exc_info=exc)
-            status, error = (
-                Status.FAILED,
-                GenerationFailed(f"The hosted provider broke ({type(exc).__name__})."),
-            )
-        await self._settle(errand, status, error=error, outcome=outcome)
+            _log_crash(errand, exc)
+
+    async def _ended(self, errand: Errand) -> tuple[Status, OutpaintError | None, dict[str, Any] | None]:
+        """Carry a request out, and say how it ended.
+
+        Once money is spent, only the service, what it made, or whoever wants it cancelled can end it: for
+        everything else there is another try.
+        """
+        for attempt in count():
+            try:
+                await asyncio.to_thread(self._means.client)
+                return Status.COMPLETED, None, await carry_out(errand)
+            except CancelledOrder as exc:
+                return Status.CANCELLED, GenerationFailed(str(exc)) if str(exc) else None, None
+            except Verdict as exc:
+                return Status.FAILED, _with_bill(exc.error, errand), None
+            except SubmissionUnknown as exc:
+                return Status.UNKNOWN, _with_bill(exc, errand), None
+            except OutpaintError as exc:
+                if not errand.is_paid:
+                    return Status.FAILED, exc, None
+                why = str(exc)
+            except Exception as exc:  # noqa: BLE001 - as above
+                _log_crash(errand, exc)
+                why = f"the hosted provider broke ({type(exc).__name__})"
+                if not errand.is_paid:
+                    return Status.FAILED, GenerationFailed(f"{why[0].upper()}{why[1:]}."), None
+            await errand.say(Status.IN_PROGRESS, f"{errand.bill or 'Sent.'} Held up, and tried again: {why}")
+            await errand.pause(self._means.pace.retry_pause_seconds(attempt))
+        raise AssertionError("counting does not end")
 
     async def _settle(
         self,
@@ -111,16 +129,40 @@ class Courier:
         error: OutpaintError | None = None,
         outcome: dict[str, Any] | None = None,
     ) -> None:
-        """Write down how a request ended; what is left of it otherwise goes, now or when the next server tidies."""
+        """Write down how a request ended; then throw away what is not wanted any more."""
         request_id, orders = errand.order.request_id, self._means.orders
         if status is not Status.UNKNOWN:  # that one may still be reading
-            for step in errand.order.steps:
-                await take_back(errand, step)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TAKE_BACK_SECONDS):
+                    for step in errand.order.steps:
+                        await take_back(errand, step)
         await until_on_disk(lambda: orders.end(request_id, status, error=error, outcome=outcome))
-        if status is not Status.COMPLETED:
-            await asyncio.to_thread(shutil.rmtree, errand.folder, ignore_errors=True)
         del self._errands[request_id]
         self._means.news.tell(request_id)
+        kept = Path(outcome["path"]).name if outcome else None
+        await asyncio.to_thread(_clear, errand.folder, kept)
+
+
+def _with_bill(error: OutpaintError, errand: Errand) -> OutpaintError:
+    return type(error)(f"{error} {errand.bill}") if errand.bill else error
+
+
+def _log_crash(errand: Errand, exc: Exception) -> None:
+    # Not its text: that may quote a signed link.
+    where = "".join(traceback.format_tb(exc.__traceback__))
+    _log.error("Request %s broke: %s", errand.order.request_id, type(exc).__name__)
+    _log.debug("It broke at\n%s", where)
+
+
+def _clear(folder: Path, kept: str | None) -> None:
+    """Throw a request's files away, but for what is to be delivered; what cannot be goes when a server tidies."""
+    if kept is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.iterdir():
+        with suppress(OSError):
+            if path.name != kept:
+                path.unlink()
 
 
 def _reason(exc: Exception) -> str:

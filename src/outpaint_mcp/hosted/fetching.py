@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import (
@@ -14,8 +15,10 @@ from outpaint_mcp.errors import (
     RequestNotFound,
     SourceError,
     SourceNotAllowed,
+    SourceTooLarge,
     UnsupportedAudio,
 )
+from outpaint_mcp.hosted.means import Verdict
 from outpaint_mcp.models import Status
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.runcomfy.wire import RemoteResult
 
 # A file that is not what it should be may have been caught half-way; not more often than this.
-_MOST_BAD_FILES = 3
+_MOST_BAD_FILES = 5
 
 # Lengths are right to about so much: less is no new music.
 _LEAST_NEW_SECONDS = 0.25
@@ -47,32 +50,52 @@ async def fetch_result(errand: Errand, step: Step, result: RemoteResult) -> str 
         The link that it came from; None where an earlier process had fetched it.
 
     Raises:
-        GenerationFailed: what is there is no audio, lies where nothing may be fetched, or has expired.
+        Verdict: what is there is no audio, lies where nothing may be fetched, or has expired.
     """
-    pace = errand.means.pace
-    began, bad_files = pace.clock(), 0
+    bad_files = 0
     with suppress(SourceError):  # then it is fetched again
         if await asyncio.to_thread(_arrival_of(errand, step).exists):
             await _keep(errand, step)
-    while not await asyncio.to_thread(file_of(errand, step).exists):
+    for attempt in count():
+        if await asyncio.to_thread(file_of(errand, step).exists):
+            return None
         try:
             return await _fetch_any(errand, step, result)
-        except (SourceNotAllowed, UnsupportedAudio) as exc:
+        except (SourceNotAllowed, SourceTooLarge, UnsupportedAudio) as exc:
             bad_files += 1
+            why = f"is of no use: {_fault(exc)}"
             if bad_files == _MOST_BAD_FILES:
-                raise GenerationFailed(
-                    f"RunComfy says that it is done ({step.remote_id}), but what it gives is of no use: {exc}"
-                ) from exc
-            why = "RunComfy's file is of no use"
+                raise Verdict(GenerationFailed(f"What RunComfy gives {why}.")) from exc
         except SourceError as exc:
-            status = _HTTP_STATUS.search(str(exc))
-            why = f"RunComfy's file cannot be fetched{f' ({status[0]})' if status else ''}"
-        await errand.say(Status.IN_PROGRESS, f"{errand.words(step)}: made; {why}, trying again")
-        await errand.pause(pace.pause_seconds(pace.clock() - began))
+            why = f"cannot be fetched: {_fault(exc)}"
+        await errand.say(
+            Status.IN_PROGRESS, f"{errand.words(step)}, is made; the file {why}. It is tried again"
+        )
+        await errand.pause(errand.means.pace.retry_pause_seconds(attempt))
         await errand.stop_if_unwanted()
-        await pace.turn()
+        await errand.means.pace.turn()
         result = await _fresh(errand, step, result)
-    return None
+    raise AssertionError("counting does not end")
+
+
+def _fault(exc: SourceError) -> str:
+    """What is wrong with a result, in words that are not about sources."""
+    status = _HTTP_STATUS.search(str(exc))
+    match exc:
+        case _Useless():
+            return str(exc)
+        case SourceNotAllowed():
+            return "its link leads to where no result of RunComfy's may lie"
+        case SourceTooLarge():
+            return "it is larger than any result can be"
+        case UnsupportedAudio():
+            return "it is no audio"
+        case _:
+            return status[0] if status else "the transfer broke off, or could not be written here"
+
+
+class _Useless(UnsupportedAudio):
+    """It is audio, but not what was asked."""
 
 
 async def _fresh(errand: Errand, step: Step, result: RemoteResult) -> RemoteResult:
@@ -83,8 +106,8 @@ async def _fresh(errand: Errand, step: Step, result: RemoteResult) -> RemoteResu
                 step.remote_id or "", submitted_audio=errand.order.source
             )
         except RequestNotFound as exc:
-            raise GenerationFailed(
-                f"RunComfy made it ({step.remote_id}), but its file could not be fetched before it expired."
+            raise Verdict(
+                GenerationFailed("RunComfy made it, but the file could not be fetched before it expired.")
             ) from exc
         return fresh if fresh.urls else result
     return result
@@ -127,8 +150,8 @@ async def _keep(errand: Errand, step: Step) -> None:
     found = await errand.work("measure", path=str(arrival), max_seconds=MAX_SOURCE_SECONDS)
     added = found["seconds"] - step.context_seconds
     if added < min(_LEAST_NEW_SECONDS, step.seconds / 2):
-        raise UnsupportedAudio(
+        raise _Useless(
             f"it has nothing new, as it lasts {found['seconds']:.1f} s where {step.context_seconds:.1f} s were sent and"
-            f" {step.seconds:.4g} s more were asked. Try other tags or another seed."
+            f" {step.seconds:.4g} s more were asked; other tags or another seed may do better"
         )
     await asyncio.to_thread(arrival.replace, file_of(errand, step))

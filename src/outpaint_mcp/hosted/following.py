@@ -13,8 +13,7 @@ from outpaint_mcp.errors import (
     RequestNotFound,
 )
 from outpaint_mcp.hosted.handover import HOW_TO_HOST
-from outpaint_mcp.hosted.means import CancelledOrder, until_on_disk
-from outpaint_mcp.hosted.records import CancelWish
+from outpaint_mcp.hosted.means import CancelledOrder, Verdict
 from outpaint_mcp.models import CancelOutcome, Status
 
 if TYPE_CHECKING:
@@ -22,35 +21,30 @@ if TYPE_CHECKING:
     from outpaint_mcp.hosted.records import Step
     from outpaint_mcp.runcomfy.wire import RemoteResult, RemoteStatus
 
-# A service that has just taken a request on may not know it everywhere yet.
-_UNHEARD_OF_SECONDS = 60.0
-
 
 async def follow(errand: Errand, step: Step) -> RemoteResult:
     """Ask where a step stands until it has ended, and for what was made.
 
     Raises:
-        GenerationFailed: it failed, or the service does not know it any more.
+        Verdict: it failed, or the service does not know it any more.
         CancelledOrder: it was cancelled, here or there.
     """
     pace = errand.means.pace
-    began = pace.clock()
+    began = last_known = pace.clock()
     while True:
         await errand.pause(pace.pause_seconds(pace.clock() - began))
-        await _cancel_if_unwanted(errand, step)
         await pace.turn()
+        await _cancel_if_unwanted(errand, step)
         try:
             result = await _ended(errand, step)
         except RequestNotFound as exc:
-            if errand.means.now() - (step.sent_at or 0) >= _UNHEARD_OF_SECONDS:
-                raise GenerationFailed(
-                    f"RunComfy does not know the request any more ({step.remote_id}): it has expired, or was deleted"
-                    " there."
-                ) from exc
+            if pace.clock() - last_known >= pace.unheard_of_seconds:
+                await _forgotten(errand, step, exc)
             continue
         except ProviderError as exc:
             await _trouble(errand, step, exc)
             continue
+        last_known = pace.clock()
         match result:
             case None:
                 pass
@@ -77,10 +71,31 @@ async def _failed(errand: Errand, step: Step, result: RemoteResult) -> NoReturn:
     await errand.record(dataclasses.replace(step, cost_usd=result.cost_usd))
     inline = errand.means.handover.is_inline and not errand.order.source.startswith("https:")
     hint = f" If it could not read the audio: {HOW_TO_HOST}" if inline else ""
-    raise GenerationFailed(
-        f"RunComfy could not carry it out ({errand.words(step)}): {result.error}. Other tags or another seed may do"
-        f" better.{hint}"
+    billed = "" if result.cost_usd is None else f" It was billed at ${result.cost_usd:.4f}."
+    raise Verdict(
+        GenerationFailed(
+            f"RunComfy could not carry it out ({errand.words(step)}): {result.error}.{billed} Other tags or another"
+            f" seed may do better.{hint}"
+        )
     )
+
+
+async def _forgotten(errand: Errand, step: Step, exc: RequestNotFound) -> None:
+    """Give a step up that the service does not know any more; if it was sent with another token, wait for that.
+
+    Raises:
+        Verdict: it has expired, or was deleted.
+    """
+    if errand.order.account != errand.means.account:
+        await _trouble(
+            errand, step, ProviderError("It was sent with another token, and is not known with this one")
+        )
+        return
+    raise Verdict(
+        GenerationFailed(
+            f"RunComfy does not know the request any more ({step.remote_id}): it has expired, or was deleted there."
+        )
+    ) from exc
 
 
 async def _tell(errand: Errand, step: Step, seen: RemoteStatus) -> None:
@@ -118,11 +133,9 @@ async def _cancel_if_unwanted(errand: Errand, step: Step) -> None:
     if outcome is CancelOutcome.CANCELLED:
         raise CancelledOrder("")
     if step.number < len(errand.order.steps):
+        bill = f" {errand.bill}" if errand.bill else ""
         raise CancelledOrder(
-            f"Cancelled; {errand.words(step)}, is under way at RunComfy and is billed, the steps after it were not"
-            " sent."
+            f"Cancelled; {errand.words(step)}, is under way at RunComfy ({step.remote_id}) and is billed. Nothing more"
+            f" is sent.{bill}"
         )
-    errand.unwanted.clear()
-    orders, request_id = errand.means.orders, errand.order.request_id
-    await until_on_disk(lambda: orders.cancel(request_id, CancelWish.REFUSED))
-    errand.means.news.tell(request_id)
+    await errand.refuse_to_cancel()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import SourceNotHosted
+from outpaint_mcp.runcomfy.inline import InlineFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +20,21 @@ HOW_TO_HOST = (
     "Put the file where a public https link leads to it and give that link, or have the operator set OUTPAINT_UPLOAD"
     " to a bucket (s3://bucket/prefix)."
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """What a step is sent with.
+
+    Attributes:
+        audio: the input of this name; a secret where it is a signed link.
+        inline: what goes out in its place.
+        object_name: under which it lies in the bucket.
+    """
+
+    audio: str = field(repr=False)
+    inline: InlineFile | None = None
+    object_name: str | None = None
 
 
 class Handover:
@@ -42,22 +57,20 @@ class Handover:
         """Whether a file can be handed over as it is."""
         return self.max_bytes is None or path.stat().st_size <= self.max_bytes
 
-    async def give(self, path: Path, name: str, media_type: str) -> str:
-        """Return an `audio` for a file: a link that lives for a day, or a data: URI.
+    async def give(self, path: Path, name: str, media_type: str) -> Handed:
+        """Make a file readable for the model: by a link that lives for a day, or inside of the request.
 
         Raises:
             SourceNotHosted: the bucket did not take it, or it is too large for a request.
         """
         if self._bucket is not None:
-            return await self._bucket.put(path, name, media_type=media_type)
-        content = await asyncio.to_thread(path.read_bytes)
-        if len(content) > INLINE_BYTES:
+            link = await self._bucket.put(path, name, media_type=media_type)
+            return Handed(audio=link, object_name=name)
+        if not self.takes(path):
             raise SourceNotHosted(
-                f"{len(content) / 2**20:.0f} MiB of audio are too much for a request, which takes"
-                f" {INLINE_BYTES // 2**20}. {HOW_TO_HOST}"
+                f"The audio is too large for a request, which takes {INLINE_BYTES // 2**20} MiB. {HOW_TO_HOST}"
             )
-        text = await asyncio.to_thread(lambda: base64.b64encode(content).decode("ascii"))
-        return f"data:{media_type};base64,{text}"
+        return Handed(audio="data:", inline=InlineFile(path, media_type))
 
     async def take_back(self, name: str) -> None:
         """Remove what was given under this name; what cannot be is only logged."""

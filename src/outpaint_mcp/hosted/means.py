@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from outpaint_mcp.errors import GenerationFailed, ProviderUnavailable, StorageFailed, WorkerDied
+from outpaint_mcp.errors import StorageFailed, WorkerDied
 from outpaint_mcp.hosted.records import CancelWish, StepState
 from outpaint_mcp.workers.process import call_worker
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
+    from outpaint_mcp.errors import OutpaintError
     from outpaint_mcp.hosted.handover import Handover
     from outpaint_mcp.hosted.news import News
     from outpaint_mcp.hosted.orders import Orders
@@ -29,14 +31,28 @@ if TYPE_CHECKING:
 
 _Done = TypeVar("_Done")
 
+_log = logging.getLogger(__name__)
+
 _DISK_SECONDS = 1.0
 
-# A machine out of memory takes one now and then; what takes every one is the task itself.
-_MOST_DEATHS = 4
+# Coding four minutes as MP3 takes ten seconds; a worker that needs so much longer hangs.
+_WORK_SECONDS = 900.0
 
 
 class CancelledOrder(Exception):
     """The order ends because somebody wanted it cancelled; the text says what that leaves."""
+
+
+class Verdict(Exception):
+    """The order ends for good, by what the service has said or made, whatever was paid for it.
+
+    Attributes:
+        error: why.
+    """
+
+    def __init__(self, error: OutpaintError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +64,9 @@ class Means:
         folder: holds a folder for each request.
         doors: where results may be fetched from.
         fetch: fetches a link, as `sources.fetch`; tests bring their own network.
+        account: a digest of the token; empty where there is none.
+        most_usd: the most that may be spent, for requests that are taken on here.
         workers: how many worker processes there may be at a time.
-        sending: how many submissions, since each may hold its audio in memory, three times over.
-        max_cost_usd: the most that may be spent, as the settings have it.
         now: Unix seconds.
     """
 
@@ -64,8 +80,8 @@ class Means:
     doors: Doors
     fetch: Callable[..., Coroutine[Any, Any, None]]
     workers: asyncio.Semaphore
-    sending: asyncio.Semaphore
-    max_cost_usd: float | None = None
+    account: str
+    most_usd: float | None
     now: Callable[[], float] = time.time
 
 
@@ -97,8 +113,8 @@ class Errand:
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not longer than until somebody wants it cancelled."""
-        if self.unwanted.is_set():  # refused, or being tried again
-            await self.means.pace.sleep(seconds)
+        if self.unwanted.is_set():  # and could not be so far
+            await self.means.pace.sleep(min(seconds, self.means.pace.first_seconds))
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -107,30 +123,20 @@ class Errand:
     async def work(self, task: str, **order: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         """Have a worker process carry out a task, one a core at a time; raises as `call_worker` does, too.
 
-        Once something was sent, one that dies is followed by others, since what was paid for hangs on it.
-
         Raises:
+            WorkerDied: it did, or hung.
             CancelledOrder: somebody wants the request cancelled.
         """
 
         async def call() -> dict[str, Any]:
-            async with self.means.workers:
+            async with self.means.workers, asyncio.timeout(_WORK_SECONDS):
                 return await call_worker({"task": task} | order)
 
-        for _ in range(_MOST_DEATHS - 1):
-            try:
-                return await self.unless_unwanted(call())
-            except (WorkerDied, ProviderUnavailable):
-                if all(step.sent_at is None for step in self.order.steps):
-                    raise
-            await self.pause(self.means.pace.first_seconds)
         try:
             return await self.unless_unwanted(call())
-        except WorkerDied as exc:
-            ids = ", ".join(step.remote_id for step in self.order.steps if step.remote_id)
-            raise GenerationFailed(
-                f"Worker processes keep dying over what RunComfy made. It is billed, and stays at RunComfy for some"
-                f" days, as request {ids}: fetch it there rather than submit again."
+        except TimeoutError as exc:
+            raise WorkerDied(
+                f"Nothing was heard of a worker process within {_WORK_SECONDS:.0f} seconds."
             ) from exc
 
     async def unless_unwanted(self, work: Coroutine[Any, Any, _Done]) -> _Done:
@@ -151,17 +157,42 @@ class Errand:
             await asyncio.wait({working})
 
     async def stop_if_unwanted(self) -> None:
-        """Go no further where that is the wish, unless the service has to be told first, by who follows it there.
+        """Go no further where that is the wish and something is left that was not sent.
+
+        What was sent is cancelled by whoever follows it at the service; what is finished there is a no-op.
 
         Raises:
             CancelledOrder: it is.
         """
-        states = [step.state for step in self.order.steps]
-        if StepState.SENDING in states or StepState.ACCEPTED in states or not await self.is_unwanted():
+        states = {step.state for step in self.order.steps}
+        if states & {StepState.SENDING, StepState.ACCEPTED} or not await self.is_unwanted():
             return
-        billed = states.count(StepState.FINISHED) + states.count(StepState.MADE)
-        of = f"{billed} of {len(states)} steps were carried out before, and are billed."
-        raise CancelledOrder(f"Cancelled; {of}" if billed else "")
+        if states and StepState.PLANNED not in states:
+            await self.refuse_to_cancel()
+            return
+        raise CancelledOrder(f"Cancelled. {self.bill}" if self.bill else "")
+
+    async def refuse_to_cancel(self) -> None:
+        """Let it be known that it is too late."""
+        self.unwanted.clear()
+        orders, request_id = self.means.orders, self.order.request_id
+        await until_on_disk(lambda: orders.cancel(request_id, CancelWish.REFUSED))
+        self.means.news.tell(request_id)
+
+    @property
+    def bill(self) -> str:
+        """What was carried out, in a sentence, if anything was."""
+        if not self.order.billed:
+            return ""
+        ids = ", ".join(step.remote_id or "?" for step in self.order.billed)
+        count = f"{len(self.order.billed)} of {len(self.order.steps)} steps"
+        return f"RunComfy has carried out {count}, which may be billed (its request {ids})."
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether money hangs on what becomes of it."""
+        taken = {StepState.ACCEPTED, StepState.FINISHED, StepState.MADE}
+        return any(step.state in taken for step in self.order.steps)
 
     async def is_unwanted(self) -> bool:
         """Whether somebody wants it cancelled, and was not told that this is too late."""
@@ -177,11 +208,15 @@ class Errand:
 
 
 async def until_on_disk(write: Callable[[], object]) -> None:
-    """Write what must not be forgotten: a full disk is waited for."""
+    """Write what must not be forgotten, whatever is in the way of it for now: a full disk, a lack of threads."""
+    in_trouble = False
     while True:
         try:
             await asyncio.to_thread(write)
-        except StorageFailed:
+        except Exception as exc:  # noqa: BLE001 - what it was is no matter to what has to be remembered
+            if not in_trouble:
+                _log.warning("Something cannot be written down until this is mended: %s", type(exc).__name__)
+            in_trouble = True
             await asyncio.sleep(_DISK_SECONDS)
         else:
             return

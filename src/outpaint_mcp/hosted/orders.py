@@ -27,7 +27,9 @@ class Orders:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, request_id: str, request: OutpaintRequest, source: str) -> None:
+    def add(
+        self, request_id: str, request: OutpaintRequest, source: str, *, account: str, most_usd: float | None
+    ) -> None:
         """Take a request on.
 
         Raises:
@@ -36,9 +38,9 @@ class Orders:
         inputs = request.model_dump_json(exclude={"audio"})
         with self._database.write() as connection:
             added = connection.execute(
-                "INSERT INTO orders (request_id, status, source, inputs, step) VALUES (?, ?, ?, ?, 'preparing')"
-                " ON CONFLICT (request_id) DO NOTHING",
-                (request_id, Status.IN_PROGRESS, source, inputs),
+                "INSERT INTO orders (request_id, status, source, inputs, account, most_usd, step)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'preparing') ON CONFLICT (request_id) DO NOTHING",
+                (request_id, Status.IN_PROGRESS, source, inputs, account, most_usd),
             )
             if not added.rowcount:
                 raise ProviderUnavailable(
@@ -106,20 +108,11 @@ class Orders:
         with self._database.read() as connection:
             return _order(connection, _row(connection, request_id))
 
-    def settle_plan(
-        self,
-        request_id: str,
-        steps: Sequence[PlannedStep],
-        *,
-        source_seconds: float,
-        estimated_cost_usd: float,
-        note: str,
-    ) -> Order:
+    def settle_plan(self, request_id: str, steps: Sequence[PlannedStep], *, source_seconds: float) -> Order:
         """Write down how a request is going to be carried out; once."""
         with self._database.write() as connection:
             connection.execute(
-                "UPDATE orders SET source_seconds = ?, estimated_cost_usd = ?, note = ? WHERE request_id = ?",
-                (source_seconds, estimated_cost_usd, note, request_id),
+                "UPDATE orders SET source_seconds = ? WHERE request_id = ?", (source_seconds, request_id)
             )
             connection.executemany(
                 "INSERT INTO steps (request_id, number, side, seconds, context_seconds, state)"
@@ -225,14 +218,8 @@ class Orders:
             progress=made / len(steps) if len(steps) > 1 and not status.is_final else None,
             step=row["step"],
             error=row["error"],
-            estimated_cost_usd=row["estimated_cost_usd"],
             cost_usd=_cost(steps, is_final=status.is_final),
         )
-
-    def note(self, request_id: str) -> str:
-        """Return how a request is carried out, in sentences; empty until that is settled."""
-        with self._database.read() as connection:
-            return str(_row(connection, request_id)["note"])
 
     def failure(self, request_id: str) -> OutpaintError | None:
         """Return the error that a request has failed with, if it has."""
@@ -286,6 +273,8 @@ def _order(connection: sqlite3.Connection, row: sqlite3.Row) -> Order:
         source=row["source"],
         inputs=json.loads(row["inputs"] or "{}"),
         source_seconds=row["source_seconds"],
+        account=row["account"],
+        most_usd=row["most_usd"],
         steps=_steps(connection, row["request_id"]),
     )
 

@@ -26,6 +26,8 @@ class Pace:
         first_seconds: between two looks at a young request.
         last_seconds: between two looks at an old one.
         calls_per_second: of all requests together.
+        retry_seconds: longest pause between two tries at what money was spent on.
+        unheard_of_seconds: how long a service may not know everywhere what it has taken on.
         sleep: pauses.
         clock: monotonic seconds.
     """
@@ -33,6 +35,8 @@ class Pace:
     first_seconds: float = FIRST_SECONDS
     last_seconds: float = LAST_SECONDS
     calls_per_second: float = CALLS_PER_SECOND
+    retry_seconds: float = 60.0
+    unheard_of_seconds: float = 60.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
     _next: float = field(default=0.0, init=False)
@@ -41,6 +45,10 @@ class Pace:
         """How long to leave a request of this age alone."""
         grown = self.first_seconds * age_seconds / _SLOWER_AFTER_SECONDS
         return min(self.last_seconds, max(self.first_seconds, grown))
+
+    def retry_pause_seconds(self, attempt: int) -> float:
+        """How long to wait after a try that failed, 0 being the first."""
+        return min(self.retry_seconds, self.first_seconds * 2.0 ** min(attempt, 16))
 
     async def turn(self) -> None:
         """Wait for one's turn among all who ask."""

@@ -49,7 +49,9 @@ async def look_at_source(errand: Errand) -> Looked:
     """
     source, path = errand.order.source, errand.folder / SOURCE_NAME
     await asyncio.to_thread(errand.folder.mkdir, parents=True, exist_ok=True)
-    if not path.exists():
+    if not await asyncio.to_thread(path.exists):
+        if not source:
+            raise SourceUnreachable("The audio that came with the request is gone; submit it again.")
         if source.startswith("https:"):
             await errand.say(Status.IN_PROGRESS, "fetching the source")
             await errand.unless_unwanted(errand.means.fetch(source, path))
@@ -78,17 +80,16 @@ async def settle_plan(errand: Errand, looked: Looked) -> None:
     price = await _price(errand)
     seconds = sum(step.context_seconds + step.seconds for step in steps)
     cost = price.at_most_usd(seconds, len(steps))
-    await asyncio.to_thread(means.ledger.reserve, errand.order.request_id, cost, most_usd=means.max_cost_usd)
-    note = " ".join(
-        filter(None, (_cost_words(price, cost, seconds, len(steps)), _plan_words(steps, looked.seconds)))
+    basis = (_cost_words(price, cost, seconds, len(steps)), _plan_words(steps, looked.seconds))
+    await asyncio.to_thread(
+        means.ledger.reserve,
+        errand.order.request_id,
+        cost,
+        basis=" ".join(filter(None, basis)),
+        most_usd=errand.order.most_usd,
     )
     errand.order = await asyncio.to_thread(
-        means.orders.settle_plan,
-        errand.order.request_id,
-        steps,
-        source_seconds=looked.seconds,
-        estimated_cost_usd=cost,
-        note=note,
+        means.orders.settle_plan, errand.order.request_id, steps, source_seconds=looked.seconds
     )
 
 
@@ -105,7 +106,8 @@ async def _price(errand: Errand) -> Price:
 def _cost_words(price: Price, cost_usd: float, seconds: float, outputs: int) -> str:
     how = f"{outputs} x ${price.usd:g}" if price.unit == "output" else f"{seconds:.0f} s x ${price.usd:g}"
     counted = "" if price.unit == "output" else ", the source's own seconds counted, which may not be billed"
-    return f"At most ${cost_usd:.4f}: {how} ({price.origin}{counted})."
+    most = "At most" if price is not LIST_PRICE else "About"
+    return f"{most} ${cost_usd:.4f}: {how} ({price.origin}{counted})."
 
 
 def _plan_words(steps: Sequence[PlannedStep], source_seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import shutil
@@ -10,11 +11,10 @@ import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from outpaint_mcp.config import RUNCOMFY_BASE
 from outpaint_mcp.database import told
-from outpaint_mcp.errors import OutpaintError
+from outpaint_mcp.errors import OutpaintError, StorageFailed, Unauthorized
 from outpaint_mcp.hosted.courier import Courier
 from outpaint_mcp.hosted.handover import Handover
 from outpaint_mcp.hosted.means import Means
@@ -26,7 +26,9 @@ from outpaint_mcp.hosted.records import CancelWish
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
 from outpaint_mcp.presence import Presence
 from outpaint_mcp.provider import Outcome, ProviderStatus, Receipt
+from outpaint_mcp.runcomfy.refusals import HOW_TO_LOG_IN
 from outpaint_mcp.sources import Doors, InlineAudio, LocalFile, RemoteUrl, Source, fetch
+from outpaint_mcp.sources.links import origin_of, parse_link
 from outpaint_mcp.workers.probing import Prober
 
 if TYPE_CHECKING:
@@ -39,13 +41,11 @@ if TYPE_CHECKING:
 
 # Agents' frameworks give up on a call after five seconds at the earliest.
 SUBMIT_SECONDS = 3.5
-# Whoever works on it looks up once a second, and asks the service.
-_CANCEL_SECONDS = 10.0
+# Whoever works on it looks up once a second, and then asks the service.
+_CANCEL_SECONDS = 3.5
 
 # Another process may be the one that works on it, and rings no bell here.
 _GLANCE_SECONDS = 0.25
-
-_MOST_SENDING = 4
 
 _RESULT_DOMAINS = ("runcomfy.net", "runcomfy.com")
 
@@ -90,10 +90,10 @@ async def open_hosted_provider(  # noqa: PLR0913 - what it works with, and what 
         doors=_doors(settings.runcomfy_base),
         fetch=fetch_link,
         workers=asyncio.Semaphore(os.cpu_count() or 1),
-        sending=asyncio.Semaphore(_MOST_SENDING),
-        max_cost_usd=settings.max_cost_usd,
+        account=account_of(settings),
+        most_usd=settings.max_cost_usd,
     )
-    if not runs:
+    if settings.token is None or not runs:
         yield HostedProvider(means, submit_seconds=0)
         return
     presence = await asyncio.to_thread(Presence, settings.data_dir / "servers")
@@ -139,12 +139,19 @@ def _handover(settings: Settings) -> Handover:
     return Handover(Bucket(settings.upload))
 
 
+def account_of(settings: Settings) -> str:
+    """Return a digest that tells tokens apart and tells nothing of them; empty where there is none."""
+    if settings.token is None:
+        return ""
+    return hashlib.sha256(f"{settings.runcomfy_base} {settings.token}".encode()).hexdigest()[:16]
+
+
 def _doors(base: str) -> Doors:
     """Where results may lie: on the vendor's hosts, and on the one that the operator has named."""
     if base == RUNCOMFY_BASE:
         return Doors(_RESULT_DOMAINS)
-    parts = urlsplit(base)
-    return Doors(_RESULT_DOMAINS, (f"{parts.scheme}://{parts.netloc}",))
+    link = parse_link(base, Doors(trusted=(origin_of(base),)))
+    return Doors((*_RESULT_DOMAINS, link.host), (link.origin,))
 
 
 class HostedProvider:
@@ -171,25 +178,36 @@ class HostedProvider:
         await self._means.news.wait(request_id, self.poll_seconds)
 
     async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> Receipt:
-        """See `Provider.submit`; waits a moment for the service's answer."""
+        """See `Provider.submit`; waits a moment for the service's answer.
+
+        Raises:
+            Unauthorized: there is no token.
+        """
+        if not self._means.account:
+            raise Unauthorized(HOW_TO_LOG_IN)
         try:
             await asyncio.to_thread(self._add, request_id, request, source)
         except OutpaintError:
             await self.discard(request_id)
             raise
         self._ring()
+        try:
+            return await self._receipt(request_id)
+        except StorageFailed:  # it is taken on all the same
+            return Receipt(status=Status.IN_PROGRESS, waits_for="the data folder cannot be read just now")
+
+    async def _receipt(self, request_id: str) -> Receipt:
+        """Wait until the service has answered, or for as long as a submission may take."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._submit_seconds
-        while not await asyncio.to_thread(self._is_settled, request_id) and loop.time() < until:
+        while (
+            not (is_settled := await asyncio.to_thread(self._is_settled, request_id)) and loop.time() < until
+        ):
             await self._means.news.wait(request_id, _GLANCE_SECONDS)
         seen = await self.status(request_id)
-        note = await asyncio.to_thread(self._orders.note, request_id)
-        if not await asyncio.to_thread(self._is_settled, request_id):
-            note = f"{note} It is not with RunComfy yet ({seen.step}): its status will say.".strip()
         return Receipt(
             status=seen.status,
-            estimated_cost_usd=seen.estimated_cost_usd,
-            note=note,
+            waits_for="" if is_settled else seen.step,
             failure=await asyncio.to_thread(self._orders.failure, request_id),
         )
 
@@ -204,10 +222,16 @@ class HostedProvider:
                 with told(self._means.folder.parent):
                     folder.mkdir(exist_ok=True)
                     (folder / SOURCE_NAME).write_bytes(content)
-                where = "inline"
+                where = ""
         # Drawn here, so that it can be told and used again.
         seed = request.seed if request.seed >= 0 else secrets.randbelow(2**31)
-        self._orders.add(request_id, request.model_copy(update={"seed": seed}), where)
+        self._orders.add(
+            request_id,
+            request.model_copy(update={"seed": seed}),
+            where,
+            account=self._means.account,
+            most_usd=self._means.most_usd,
+        )
 
     def _is_settled(self, request_id: str) -> bool:
         """Whether the service has taken it on, or it has ended."""
@@ -241,10 +265,9 @@ class HostedProvider:
             if await asyncio.to_thread(self._orders.cancel_wish, request_id) is CancelWish.REFUSED:
                 return CancelOutcome.NOT_CANCELLABLE
             await self._means.news.wait(request_id, _GLANCE_SECONDS)
-        seen = await self.status(request_id)
-        if seen.status.is_final and seen.status is not Status.CANCELLED:
-            return CancelOutcome.NOT_CANCELLABLE
-        return CancelOutcome.CANCELLED
+        # What is not known to be cancelled is not called so: it may still be carried out, and billed.
+        is_cancelled = (await self.status(request_id)).status is Status.CANCELLED
+        return CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
 
     async def kept(self) -> list[str]:
         """See `Provider.kept`."""

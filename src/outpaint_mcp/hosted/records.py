@@ -63,16 +63,25 @@ class Order:
     """The record that carries a request out.
 
     Attributes:
-        source: a path, or an https URL that has not been fetched yet.
+        source: a path, or an https URL that has not been fetched yet; empty where it came with the request.
         inputs: the model's, without the audio.
         source_seconds: the source's length, once it was looked at.
+        account: a digest of the token that it is sent with.
+        most_usd: the limit that whoever took it on has; None for none.
     """
 
     request_id: str
     source: str
     inputs: dict[str, Any]
     source_seconds: float | None
+    account: str
+    most_usd: float | None
     steps: tuple[Step, ...]
+
+    @property
+    def billed(self) -> list[Step]:
+        """The steps that the service has carried out."""
+        return [step for step in self.steps if step.state in {StepState.FINISHED, StepState.MADE}]
 
     def request(self, audio: str, step: Step) -> OutpaintRequest:
         """Return what is sent for a step."""

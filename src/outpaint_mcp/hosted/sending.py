@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from outpaint_mcp.errors import (
     OutpaintError,
@@ -15,9 +15,11 @@ from outpaint_mcp.errors import (
     SourceTooLarge,
     SubmissionUnknown,
 )
-from outpaint_mcp.hosted.handover import HOW_TO_HOST
+from outpaint_mcp.hosted.handover import HOW_TO_HOST, Handed
+from outpaint_mcp.hosted.means import Verdict
 from outpaint_mcp.hosted.records import StepState
 from outpaint_mcp.models import Status
+from outpaint_mcp.runcomfy.refusals import lost_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,24 +29,12 @@ if TYPE_CHECKING:
     from outpaint_mcp.hosted.preparation import Looked
     from outpaint_mcp.hosted.records import Step
 
-# A submission under way when the server leaves is worth a moment: an answer that is missed is never known.
-_LEAVE_SECONDS = 2.0
+# A submission under way when the server leaves is worth a moment: an answer that is missed is never known. Hosts
+# wait for two seconds until they kill.
+_LEAVE_SECONDS = 1.2
 
 _SUFFIXES = {"audio/wav": "wav", "audio/flac": "flac", "audio/mpeg": "mp3"}
 _SHOWN_TAGS_CHARACTERS = 80
-
-
-class _Context(NamedTuple):
-    """What a step is sent with.
-
-    Attributes:
-        audio: the input of this name; a secret where it is a signed link.
-        object_name: under which it lies in the bucket, if it does.
-    """
-
-    audio: str
-    seconds: float
-    object_name: str | None = None
 
 
 async def send(errand: Errand, step: Step, looked: Looked, pieces: Sequence[dict[str, Any]]) -> Step:
@@ -65,45 +55,38 @@ async def send(errand: Errand, step: Step, looked: Looked, pieces: Sequence[dict
         CancelledOrder: somebody wants the request cancelled.
     """
     await errand.say(Status.IN_PROGRESS, f"{errand.words(step)}: handing the audio over")
-    async with errand.means.sending:
-        return await _send(errand, step, looked, pieces)
-
-
-async def _send(errand: Errand, step: Step, looked: Looked, pieces: Sequence[dict[str, Any]]) -> Step:
-    context = await _handed_over(errand, step, looked, pieces)
+    step, handed = await _handed_over(errand, step, looked, pieces)
     await errand.stop_if_unwanted()
-    step = await errand.record(
-        dataclasses.replace(
-            step,
-            state=StepState.SENDING,
-            seconds=min(step.seconds, context.seconds),  # never more than it is built on, which may be short
-            context_seconds=context.seconds,
-            object_name=context.object_name,
-            sent_at=errand.means.now(),
-        )
-    )
-    posting = asyncio.create_task(_post(errand, step, context.audio))
+    step = await errand.record(dataclasses.replace(step, state=StepState.SENDING, sent_at=errand.means.now()))
+    posting = asyncio.create_task(_post(errand, step, handed))
     try:
         return await asyncio.shield(posting)
     except asyncio.CancelledError:
         await asyncio.wait({posting}, timeout=_LEAVE_SECONDS)
         posting.cancel()
+        await asyncio.wait({posting})
+        if not posting.cancelled():
+            posting.exception()  # it is on disk; the next server tells it
         raise
 
 
-async def _post(errand: Errand, step: Step, audio: str) -> Step:
+async def _post(errand: Errand, step: Step, handed: Handed) -> Step:
     """Send a step, once; whatever becomes of it is on disk."""
+    request = errand.order.request(handed.audio, step)
     try:
-        remote_id = await errand.means.client().submit(errand.order.request(audio, step))
+        remote_id = await errand.means.client().submit(request, inline=handed.inline)
     except SubmissionUnknown as exc:
         lost(errand, step, str(exc), exc)
     except OutpaintError as exc:
         await errand.record(dataclasses.replace(step, state=StepState.PLANNED, sent_at=None))
-        if isinstance(exc, ProviderRejected) and audio.startswith("data:"):
-            raise ProviderRejected(f"{exc} If it takes no audio inside of requests: {HOW_TO_HOST}") from exc
+        if isinstance(exc, ProviderRejected):
+            hint = f" If it takes no audio inside of requests: {HOW_TO_HOST}" if handed.inline else ""
+            raise Verdict(ProviderRejected(f"{exc}{hint}")) from exc
         if isinstance(exc, ProviderUnavailable):
-            raise type(exc)(f"{exc} Nothing was taken on, and nothing is billed.") from exc
+            raise type(exc)(f"{exc} This was not taken on, and is not billed.") from exc
         raise
+    except Exception as exc:  # noqa: BLE001 - it was on its way: nobody knows
+        lost(errand, step, lost_answer(f"this server broke meanwhile ({type(exc).__name__})"), exc)
     step = await errand.record(dataclasses.replace(step, state=StepState.ACCEPTED, remote_id=remote_id))
     await errand.say(Status.IN_PROGRESS, f"{errand.words(step)}: accepted")
     return step
@@ -126,23 +109,29 @@ def lost(errand: Errand, step: Step, words: str, exc: Exception | None = None) -
 
 async def _handed_over(
     errand: Errand, step: Step, looked: Looked, pieces: Sequence[dict[str, Any]]
-) -> _Context:
-    """Make the music so far readable for the service: as it is where that will do, otherwise as a file of ours."""
+) -> tuple[Step, Handed]:
+    """Make the music so far readable for the service: as it is where that will do, otherwise as a file of ours.
+
+    Returns:
+        The step with the exact length of its context, and what to send.
+    """
     handover, source = errand.means.handover, errand.order.source
     is_whole = not pieces and step.context_seconds >= looked.seconds
-    if is_whole and looked.media_type and source.startswith("https:"):
-        return _Context(source, looked.seconds)
-    if is_whole and looked.media_type and handover.takes(looked.path):
+    is_link = is_whole and looked.media_type is not None and source.startswith("https:")
+    if is_whole and looked.media_type and (is_link or handover.takes(looked.path)):
         path, seconds, media_type = looked.path, looked.seconds, looked.media_type
     else:
         path = errand.folder / f"context-{step.number}"
         seconds, media_type = await _cut(errand, step, looked.path, pieces, path)
+    # Never more than it is built on, which may be short.
+    step = dataclasses.replace(step, seconds=min(step.seconds, seconds), context_seconds=seconds)
+    if is_link:
+        return step, Handed(audio=source)
     name = f"{errand.order.request_id}-{step.number}.{_SUFFIXES[media_type]}"
-    if handover.is_inline:
-        return _Context(await handover.give(path, name, media_type), seconds)
-    # Written down first: whatever comes in between, it is taken back.
-    await errand.record(dataclasses.replace(step, object_name=name))
-    return _Context(await handover.give(path, name, media_type), seconds, name)
+    if not handover.is_inline:
+        # Written down first: whatever comes in between, it is taken back.
+        step = await errand.record(dataclasses.replace(step, object_name=name))
+    return step, await handover.give(path, name, media_type)
 
 
 async def _cut(

@@ -55,9 +55,7 @@ async def carry_out(errand: Errand) -> dict[str, Any]:
         outcome = await _as_it_came(errand, steps[0], looked) | {"url": url}
     else:
         outcome = await _put_together(errand, looked, pieces)
-    costs = [step.cost_usd for step in steps]
-    cost = None if None in costs else sum(cost for cost in costs if cost is not None)
-    return outcome | {"seed": errand.order.inputs["seed"], "cost_usd": cost}
+    return outcome | {"seed": errand.order.inputs["seed"]}
 
 
 async def _carry_out_step(

@@ -33,9 +33,10 @@ from outpaint_mcp.errors import (
     UnexpectedReply,
 )
 from outpaint_mcp.runcomfy import wire
+from outpaint_mcp.runcomfy.inline import InlineFile, encoded
 from outpaint_mcp.runcomfy.patience import Patience
 from outpaint_mcp.runcomfy.reading import Json, retry_after_seconds, said
-from outpaint_mcp.runcomfy.refusals import lost_answer, refusal
+from outpaint_mcp.runcomfy.refusals import HOW_TO_LOG_IN, lost_answer, refusal
 from outpaint_mcp.runcomfy.wire import Price, RemoteResult, RemoteStatus
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class RunComfyProvider:
             headers={"Accept": "application/json", "User-Agent": "outpaint-mcp"},
             timeout=timeout,
             limits=_LIMITS,
+            # What goes to this machine goes through no proxy, which would see the token.
+            trust_env=not self._base.startswith("http:"),
         )
 
     def __repr__(self) -> str:
@@ -121,11 +124,18 @@ class RunComfyProvider:
         """Close the connections."""
         await self._client.aclose()
 
-    async def submit(self, request: OutpaintRequest, *, within_seconds: float = SUBMIT_SECONDS) -> str:
+    async def submit(
+        self,
+        request: OutpaintRequest,
+        *,
+        inline: InlineFile | None = None,
+        within_seconds: float = SUBMIT_SECONDS,
+    ) -> str:
         """Send a request, once; its `audio` goes out as it is.
 
         Args:
             request: the model's inputs.
+            inline: a file that goes out in the place of `audio`, as a data: URI.
             within_seconds: how long to try where it provably never arrived or was refused unread.
 
         Returns:
@@ -137,7 +147,7 @@ class RunComfyProvider:
             ProviderUnavailable: RunComfy could not be reached, or is asked too often; nothing was taken on.
         """
         try:
-            body = await self._patience.insist(lambda _left: self._post(request), within_seconds)
+            body = await self._patience.insist(lambda _left: self._post(request, inline), within_seconds)
         except InsufficientBalance as exc:
             raise InsufficientBalance(f"{exc}{await self._balance_words()}") from exc
         try:
@@ -218,12 +228,11 @@ class RunComfyProvider:
             lambda left: self._call("GET", self._base + path, left), within_seconds
         )
 
-    async def _post(self, request: OutpaintRequest) -> Json:
+    async def _post(self, request: OutpaintRequest, inline: InlineFile | None) -> Json:
         """Submit once: what is certain becomes an error that says so, all else `SubmissionUnknown`."""
         url = f"{self._base}/models/{MODEL_ID}"
-        headers = self._bearer() | {"Content-Type": "application/json"}
-        # Beside the event loop, since inline audio makes it long.
-        content = await asyncio.to_thread(lambda: json.dumps(wire.payload(request)).encode())
+        body_bytes, content = await asyncio.to_thread(encoded, wire.payload(request), inline)
+        headers = self._bearer() | {"Content-Type": "application/json", "Content-Length": str(body_bytes)}
         try:
             async with asyncio.timeout(_POST_SECONDS):
                 response = await self._client.post(url, content=content, headers=headers)
@@ -244,7 +253,7 @@ class RunComfyProvider:
             raise SubmissionUnknown(
                 lost_answer(f"HTTP {response.status_code}{f': {words}' if words else ''}")
             )
-        if isinstance(error, RequestNotFound):
+        if isinstance(error, RequestNotFound) or response.status_code in {404, 410}:
             raise ProviderRejected(
                 f"RunComfy does not offer {MODEL_ID} at {self._base}. Check RUNCOMFY_MODEL_API_BASE."
             ) from error
@@ -283,10 +292,7 @@ class RunComfyProvider:
 
     def _bearer(self) -> dict[str, str]:
         if not self._token:
-            raise Unauthorized(
-                "RunComfy needs a token, and none is set. Put it into RUNCOMFY_API_TOKEN (RunComfy shows it under"
-                " Profile, API tokens) and restart the server, or set OUTPAINT_PROVIDER=local to do without."
-            )
+            raise Unauthorized(HOW_TO_LOG_IN)
         if not self._token.isascii() or not self._token.isprintable() or " " in self._token:
             raise Unauthorized("RunComfy's token has characters that no token has. Copy it again.")
         return {"Authorization": f"Bearer {self._token}"}

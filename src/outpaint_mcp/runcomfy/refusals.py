@@ -51,12 +51,17 @@ def refusal(
             )
         case (402, _) | (_, _Code.NO_BALANCE):
             error = InsufficientBalance(
-                f"The RunComfy account has too little money for this{told}. Top it up, then submit again; nothing"
-                " was billed for this."
+                f"The RunComfy account has too little money for this{told}. Top it up, then submit again; what was"
+                " refused is not billed."
             )
         case (403, _) | (_, _Code.NO_PERMISSION):
             error = Unauthorized(
                 f"RunComfy's token may not use this model{told}. Use the token of an account that may."
+            )
+        case (404 | 410, _) if not body:
+            # A gateway's word, which knows nothing of requests.
+            error = ProviderUnavailable(
+                f"There is nothing of RunComfy's{told}. Try again later.", retry_after_seconds
             )
         case (404 | 410, _) | (_, _Code.NOT_FOUND):
             error = RequestNotFound(f"RunComfy does not know the request, or no longer{told}.")
@@ -78,3 +83,9 @@ def refusal(
 def lost_answer(how: str) -> str:
     """Say that nobody knows what became of a submission."""
     return f"RunComfy's answer to the submission was lost: {how}. It may have been carried out and billed, or not."
+
+
+HOW_TO_LOG_IN = (
+    "RunComfy needs a token, and none is set. Put it into RUNCOMFY_API_TOKEN (RunComfy shows it under Profile, API"
+    " tokens) and restart the server, or set OUTPAINT_PROVIDER=local to do without."
+)

@@ -66,9 +66,14 @@ class Link:
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
+    def origin(self) -> str:
+        """Scheme, host and port, in one normal form."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
     def url(self) -> str:
         """The link in its one normal form, all ASCII and without a fragment."""
-        return f"{self.scheme}://{self.authority}{self.target}"
+        return f"{self.origin}{self.target}"
 
     def at(self, address: IPv4Address | IPv6Address) -> str:
         """The same URL with an address in the place of the host."""
@@ -90,7 +95,7 @@ class Doors:
 
     def trust(self, link: Link) -> bool:
         """Whether the operator has named the link's host."""
-        return f"{link.scheme}://{link.authority}" in self.trusted
+        return link.origin in self.trusted
 
     def admit(self, link: Link) -> bool:
         """Whether the link's host is one of those that may be asked."""
@@ -100,6 +105,18 @@ class Doors:
 
 ANYWHERE = Doors()
 """Every host on the public internet, over https."""
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL, in the normal form that `Link.origin` has, as far as it is well-formed.
+
+    Raises:
+        ValueError: it is no URL at all.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").removesuffix(".")
+    port = "" if parts.port in {None, _PORTS.get(parts.scheme)} else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 
 def parse_link(url: str, doors: Doors = ANYWHERE) -> Link:
@@ -115,8 +132,7 @@ def parse_link(url: str, doors: Doors = ANYWHERE) -> Link:
         port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError as exc:
         raise malformed from exc
-    plain = parts.scheme == "http"
-    if plain and f"http://{parts.netloc}" not in doors.trusted:
+    if parts.scheme == "http" and origin_of(url) not in doors.trusted:
         raise SourceNotAllowed(f"{quoted(url)} is plain http, which anyone on the way can change: use https.")
     if len(url) > _MAX_CHARACTERS or _NEVER_IN_A_LINK.search(url):
         raise malformed
