@@ -54,7 +54,7 @@ def _no_secret_is_left_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture
     yield
     for phase in ("setup", "call", "teardown"):
         for record in caplog.get_records(phase):
-            check_words(record.getMessage())
+            check_words(logging.Formatter().format(record))
     check_files(tmp_path)
 
 

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from outpaint_mcp import __version__, errors
 from outpaint_mcp.config import Settings
+from outpaint_mcp.wording import for_a_person
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from outpaint_mcp.desk import Desk
-    from outpaint_mcp.models import RequestList, ResultReport
+    from outpaint_mcp.models import RequestList
+    from outpaint_mcp.terminal import Begin
 
 # argparse itself exits with 2 for a command line it cannot read.
 _EXIT_CODES: dict[type[errors.OutpaintError], int] = {
@@ -45,18 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except errors.OutpaintError as exc:
         if getattr(parsed, "json", False):
             print(json.dumps({"error": str(exc)}, ensure_ascii=False))
-        print(f"outpaint-mcp: {_for_a_person(str(exc))}", file=sys.stderr)
+        print(f"outpaint-mcp: {for_a_person(str(exc))}", file=sys.stderr)
         sys.exit(next(code for kind, code in _EXIT_CODES.items() if isinstance(exc, kind)))
     except KeyboardInterrupt:
         print("outpaint-mcp: cancelled.", file=sys.stderr)
         sys.exit(_CANCELLED_EXIT_CODE)
-
-
-def _for_a_person(message: str) -> str:
-    """Name the command line's options where the tools' arguments are named."""
-    for name, option in (("extend_before_duration", "--before"), ("extend_after_duration", "--after")):
-        message = message.replace(name, option)
-    return message
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -188,28 +183,34 @@ def _extend(parsed: argparse.Namespace, settings: Settings) -> int:
         settings = dataclasses.replace(settings, input_dirs=(*settings.input_dirs, path.parent))
         request = request.model_copy(update={"audio": audio})
 
-    async def submit(desk: Desk) -> str:
+    async def submit(desk: Desk) -> tuple[str, bool]:
         submission = await desk.submit(request)
-        if not parsed.json:
+        if not parsed.json and submission.status != "unknown":  # that is told as the error that it is
             print(submission.message.removesuffix(WHAT_NEXT).rstrip(), file=sys.stderr)
-        return submission.request_id
+        return submission.request_id, not submission.is_repeat
 
     return _deliver(parsed, settings, submit)
 
 
 def _get(parsed: argparse.Namespace, settings: Settings) -> int:
-    async def given(_desk: Desk) -> str:
-        return str(parsed.request_id)
+    async def given(_desk: Desk) -> tuple[str, bool]:
+        return str(parsed.request_id), False
 
     return _deliver(parsed, settings, given)
 
 
-def _deliver(parsed: argparse.Namespace, settings: Settings, begin: Callable[[Desk], Awaitable[str]]) -> int:
+def _deliver(parsed: argparse.Namespace, settings: Settings, begin: Begin) -> int:
     """Wait for a request and print where its longer file is."""
+    from outpaint_mcp.terminal import wait  # noqa: PLC0415 - loads pydantic
+
     settings, target = _place(parsed.output, settings)
-    report = asyncio.run(_wait(settings, begin, target, cancels=parsed.run is _extend))
-    if report.error is not None:
-        raise errors.GenerationFailed(report.error)
+    report = asyncio.run(wait(settings, begin, target))
+    if report.status == "unknown":
+        raise errors.SubmissionUnknown(report.error or report.message)
+    if report.status == "failed":
+        raise errors.GenerationFailed(report.error or report.message)
+    if report.status == "cancelled":
+        print(f"outpaint-mcp: {report.error or report.message}", file=sys.stderr)
     if parsed.json:
         print(report.model_dump_json(exclude_none=True, indent=2))
     elif report.path is not None:
@@ -229,13 +230,14 @@ def _place(output: Path | None, settings: Settings) -> tuple[Settings, Path | No
         return settings, None
     output = output.expanduser().absolute()
     is_folder = output.is_dir() or not output.suffix
-    if output.suffix.lower() in {".mp3", ".ogg", ".opus", ".m4a", ".aac"} and not is_folder:
+    lossy = {".mp3", ".ogg", ".opus", ".m4a", ".aac"}
+    if settings.provider == "local" and output.suffix.lower() in lossy and not is_folder:
         raise errors.InvalidRequest(
             f"{output.name}: longer files are WAV or FLAC, so that nothing of the source is lost. Name it .flac, or"
             " name a folder."
         )
     if not is_folder:
-        for taken in {output, output.with_suffix(".wav"), output.with_suffix(".flac")}:
+        for taken in (output, *map(output.with_suffix, (".wav", ".flac", ".mp3", ".ogg"))):
             if taken.exists():
                 raise errors.DeliveryFailed(f"{taken} is there already, and nothing is overwritten.")
     folder = output if is_folder else output.parent
@@ -246,25 +248,6 @@ def _place(output: Path | None, settings: Settings) -> tuple[Settings, Path | No
     if not os.access(folder, os.W_OK):
         raise errors.DeliveryFailed(f"{folder} cannot be written to.")
     return (dataclasses.replace(settings, output_dir=folder), None) if is_folder else (settings, output)
-
-
-async def _wait(
-    settings: Settings, begin: Callable[[Desk], Awaitable[str]], target: Path | None, *, cancels: bool
-) -> ResultReport:
-    from outpaint_mcp.opening import open_desk  # noqa: PLC0415 - loads pydantic
-    from outpaint_mcp.terminal import Bar  # noqa: PLC0415
-
-    async with open_desk(settings) as desk:
-        request_id = await begin(desk)
-        bar = Bar(shown=sys.stderr.isatty())
-        try:
-            return await desk.result(request_id, wait_seconds=float("inf"), on_update=bar.show, target=target)
-        except asyncio.CancelledError:
-            if cancels:  # Ctrl-C: whoever began the work at a terminal means the work, not the wait
-                await desk.cancel(request_id)
-            raise
-        finally:
-            bar.close()
 
 
 def _list(parsed: argparse.Namespace, settings: Settings) -> int:

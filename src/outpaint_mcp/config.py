@@ -26,6 +26,7 @@ RUNCOMFY_BASE = "https://model-api.runcomfy.net/v1"
 _TOKEN_VARIABLES = ("RUNCOMFY_API_TOKEN", "RUNCOMFY_TOKEN", "RUNCOMFY_API_KEY")
 _TOKEN_KEYS = ("access_token", "token")
 _TOKEN_FILE = "token.json"  # noqa: S105 - a file's name
+_TOKEN_FILE_CHARACTERS = 65_536
 
 _UPLOAD = re.compile(
     r"(?P<scheme>s3|gs|az)://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]*)(?P<prefix>(/(?!\.\.?(/|$))[A-Za-z0-9._=-]*)*)"
@@ -103,16 +104,26 @@ def _token(env: Mapping[str, str]) -> str | None:
     for name in _TOKEN_VARIABLES:
         if token := _get(env, name):
             return token
-    folder = _get(env, "RUNCOMFY_CONFIG_DIR")
-    if folder is None:
-        above = _get(env, "XDG_CONFIG_HOME")
-        folder = str(Path(above) if above else Path.home() / ".config") + "/runcomfy"
+    own, above = _get(env, "RUNCOMFY_CONFIG_DIR"), _get(env, "XDG_CONFIG_HOME")
     try:
-        kept = json.loads(Path(folder).expanduser().joinpath(_TOKEN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError):  # none there, or none that can be read
+        folder = Path(own).expanduser() if own else Path(above or "~/.config").expanduser() / "runcomfy"
+        kept = json.loads(_read(folder / _TOKEN_FILE))
+    except (OSError, ValueError, RuntimeError):  # none there, or none that can be read; no home folder
         return None
     found = (kept.get(key) for key in _TOKEN_KEYS) if isinstance(kept, dict) else ()
     return next((token.strip() for token in found if isinstance(token, str) and token.strip()), None)
+
+
+def _read(path: Path) -> str:
+    """Read a small file; a pipe would block, and a device never end.
+
+    Raises:
+        OSError: it is not there, or no regular file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    with path.open(encoding="utf-8") as file:
+        return file.read(_TOKEN_FILE_CHARACTERS)
 
 
 def _base(env: Mapping[str, str]) -> str:

@@ -59,7 +59,11 @@ def build_server(settings: Settings, *, on_closed: Callable[[], None] = lambda: 
         try:
             yield desk
         finally:
-            await desk.close()
+            # To its end: a host that terminates us meanwhile only wants it sooner.
+            closing = asyncio.create_task(desk.close())
+            while not closing.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.shield(closing)
             on_closed()
 
     # A link to pydantic's site in every argument error is nothing an agent can act on.

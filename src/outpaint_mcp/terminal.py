@@ -1,15 +1,52 @@
-"""What a person at a terminal sees while waiting."""
+"""Waiting at a terminal: what a person sees meanwhile, and what Ctrl-C means."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.desk import Desk
+from outpaint_mcp.opening import open_desk
 from outpaint_mcp.reports import in_words
+from outpaint_mcp.wording import for_a_person
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.models import ResultReport
     from outpaint_mcp.provider import ProviderStatus
+
+
+Begin = Callable[[Desk], Awaitable[tuple[str, bool]]]
+"""Returns a request's id, and whether it was begun just now."""
+
+
+async def wait(settings: Settings, begin: Begin, target: Path | None) -> ResultReport:
+    """Wait for a request and have it delivered; raises as the desk does.
+
+    Args:
+        settings: where things are.
+        begin: makes or names the request.
+        target: where to put the longer file; None for the output folder.
+    """
+    async with open_desk(settings) as desk:
+        request_id, is_ours = await begin(desk)
+        bar = Bar(shown=sys.stderr.isatty())
+        try:
+            return await desk.result(request_id, wait_seconds=float("inf"), on_update=bar.show, target=target)
+        except asyncio.CancelledError:
+            bar.close()
+            if is_ours:  # Ctrl-C: whoever began the work at a terminal means the work, not the wait
+                cancellation = await desk.cancel(request_id)
+                print(for_a_person(cancellation.message), file=sys.stderr)
+            print(f"This is request {request_id}.", file=sys.stderr)
+            raise
+        finally:
+            bar.close()
 
 
 class Bar:

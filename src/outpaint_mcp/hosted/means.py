@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.hosted.orders import Orders
     from outpaint_mcp.hosted.pace import Pace
     from outpaint_mcp.hosted.records import Order, Step
+    from outpaint_mcp.hosted.tariff import Tariff
     from outpaint_mcp.ledger import Ledger
     from outpaint_mcp.models import Status
     from outpaint_mcp.runcomfy.client import RunComfyProvider
@@ -61,6 +62,7 @@ class Means:
 
     Attributes:
         client: gives the one client, made at the first need.
+        tariff: what the model costs.
         folder: holds a folder for each request.
         doors: where results may be fetched from.
         fetch: fetches a link, as `sources.fetch`; tests bring their own network.
@@ -74,6 +76,7 @@ class Means:
     ledger: Ledger
     news: News
     client: Callable[[], RunComfyProvider]
+    tariff: Tariff
     handover: Handover
     folder: Path
     pace: Pace

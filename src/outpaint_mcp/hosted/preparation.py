@@ -95,7 +95,7 @@ async def settle_plan(errand: Errand, looked: Looked) -> None:
 
 async def _price(errand: Errand) -> Price:
     try:
-        return await errand.means.client().price(within_seconds=_PRICE_SECONDS)
+        return await errand.means.tariff.price(within_seconds=_PRICE_SECONDS)
     except Unauthorized:
         raise
     except OutpaintError as exc:

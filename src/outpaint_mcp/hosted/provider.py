@@ -23,6 +23,7 @@ from outpaint_mcp.hosted.orders import Orders
 from outpaint_mcp.hosted.pace import Pace
 from outpaint_mcp.hosted.preparation import SOURCE_NAME
 from outpaint_mcp.hosted.records import CancelWish
+from outpaint_mcp.hosted.tariff import Tariff
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
 from outpaint_mcp.presence import Presence
 from outpaint_mcp.provider import Outcome, ProviderStatus, Receipt
@@ -78,15 +79,16 @@ async def open_hosted_provider(  # noqa: PLR0913 - what it works with, and what 
     folder = settings.data_dir / "hosted"
     with told(settings.data_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    connection = _Connection(settings)
+    connection, pace = _Connection(settings), pace or Pace()
     means = Means(
         orders=Orders(database),
         ledger=ledger,
         news=News(),
         client=connection,
+        tariff=Tariff(connection, pace.clock),
         handover=_handover(settings),
         folder=folder,
-        pace=pace or Pace(),
+        pace=pace,
         doors=_doors(settings.runcomfy_base),
         fetch=fetch_link,
         workers=asyncio.Semaphore(os.cpu_count() or 1),

@@ -12,7 +12,6 @@ Usable alone::
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import time
@@ -35,7 +34,7 @@ from outpaint_mcp.errors import (
 from outpaint_mcp.runcomfy import wire
 from outpaint_mcp.runcomfy.inline import InlineFile, encoded
 from outpaint_mcp.runcomfy.patience import Patience
-from outpaint_mcp.runcomfy.reading import Json, retry_after_seconds, said
+from outpaint_mcp.runcomfy.reading import Json, object_of, retry_after_seconds, said
 from outpaint_mcp.runcomfy.refusals import HOW_TO_LOG_IN, lost_answer, refusal
 from outpaint_mcp.runcomfy.wire import Price, RemoteResult, RemoteStatus
 
@@ -242,7 +241,7 @@ class RunComfyProvider:
             raise ProviderUnavailable(_UNREACHABLE) from exc
         except httpx.HTTPError as exc:
             raise SubmissionUnknown(lost_answer(f"the connection broke off ({type(exc).__name__})")) from exc
-        body = self._body(response)
+        body = object_of(response.content, secret=self._token)
         error = _error_of(response, body)
         if error is None:
             return body
@@ -273,22 +272,10 @@ class RunComfyProvider:
             raise ProviderUnavailable("RunComfy does not answer in time. Try again later.") from exc
         except httpx.HTTPError as exc:
             raise ProviderUnavailable(_UNREACHABLE) from exc
-        body = self._body(response)
+        body = object_of(response.content, secret=self._token)
         if error := _error_of(response, body):
             raise error
         return body
-
-    def _body(self, response: httpx.Response) -> Json:
-        """The JSON object of an answer, the token gone if it echoes it; empty for a proxy's page and the like."""
-        token = json.dumps(self._token or "\0")[1:-1]
-        try:
-            body = json.loads(response.content)
-            # Written anew first: an echo may be escaped in other ways than ours.
-            if token in (text := json.dumps(body)):
-                body = json.loads(text.replace(token, "…"))
-        except (ValueError, RecursionError):
-            return {}
-        return body if isinstance(body, dict) else {}
 
     def _bearer(self) -> dict[str, str]:
         if not self._token:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import UTC, datetime
@@ -24,7 +25,25 @@ STATUSES = {
 _MOST_CHARACTERS, _MOST_READ_CHARACTERS = 300, 5_000
 # After a link all of it goes; elsewhere what assigns something, as a signed link without its host does.
 _QUERY = re.compile(r"(\w://[^\s?#\"<>]*)[?#][^\s\"<>]*|\?[^\s?\"<>]*=[^\s\"<>]*")
+# Also where no link stands around it, as in a bucket's XML.
+_SECRET = re.compile(
+    r"\b(X-(?:Amz|Goog)-[\w-]+|AWSAccessKeyId|Key-Pair-Id|Signature|sig|(?:access_)?token)(?:=|%3D)[^\s\"'<>&]*",
+    re.IGNORECASE,
+)
 _INLINE = re.compile(r"data:[\w.+/;=-]*,[^\s\"<>]*", re.IGNORECASE)
+
+
+def object_of(content: bytes, *, secret: str | None) -> Json:
+    """Return an answer's JSON object, the secret gone if it echoes that; empty for a proxy's page and the like."""
+    echo = json.dumps(secret or "\0")[1:-1]
+    try:
+        body = json.loads(content)
+        # Written anew first: an echo may be escaped in other ways than ours.
+        if echo in (text := json.dumps(body)):
+            body = json.loads(text.replace(echo, "…"))
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def said(body: Json) -> str:
@@ -39,7 +58,7 @@ def shown(text: str) -> str:
     """Return words of the service's without queries, inline audio and line breaks, and not too many."""
     line = " ".join(text[:_MOST_READ_CHARACTERS].split())
     line = "".join(mark for mark in line if mark.isprintable())  # first: they can stand inside of a link
-    line = _INLINE.sub("data:…", _QUERY.sub(r"\1", line)).strip()
+    line = _SECRET.sub(r"\1=…", _INLINE.sub("data:…", _QUERY.sub(r"\1", line))).strip()
     return line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 1] + "…"
 
 

@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 # taken in another order would make another take of the same seed.
 SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+# Whatever opens files from outside has no use for these.
+_SECRETS = ("RUNCOMFY_", "AWS_", "AZURE_", "GOOGLE_")
+
 # What the system's out-of-memory killer sends; Windows has no name for it.
 _KILLED = -9
 
@@ -86,7 +89,8 @@ async def _start_worker() -> asyncio.subprocess.Process:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL if not _log.isEnabledFor(logging.DEBUG) else None,
-        env=os.environ | SINGLE_THREADED,
+        env={name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
+        | SINGLE_THREADED,
         limit=_MAX_LINE_BYTES,
         # A signal to the server's whole group (Ctrl-C, a closed terminal, a service manager) is for the
         # server, which hands its jobs back; a worker that died of it would have failed its job.

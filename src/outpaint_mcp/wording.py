@@ -1,0 +1,16 @@
+"""The same words for a person at a terminal as for an agent, with other names in them."""
+
+from __future__ import annotations
+
+_NAMES = {
+    "extend_before_duration": "--before",
+    "extend_after_duration": "--after",
+    "get_outpaint_status": "outpaint-mcp list",
+}
+
+
+def for_a_person(message: str) -> str:
+    """Name the command line's options where the tools' arguments are named."""
+    for name, option in _NAMES.items():
+        message = message.replace(name, option)
+    return message
