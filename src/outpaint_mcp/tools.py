@@ -122,7 +122,7 @@ async def cancel_outpaint(
     ctx: Context[Lifespan, Any], request_id: RequestId
 ) -> Annotated[CallToolResult, Cancellation]:
     """Stop a request that has not ended; what was made of it so far is thrown away. A request that has ended, or
-    that a hosted model is just carrying out, stays as it is (outcome not_cancellable)."""
+    whose last step a hosted model is carrying out, stays as it is (outcome not_cancellable)."""
     desk = await ctx.request_context.lifespan_context()
     return _answer(await desk.cancel(request_id))
 
