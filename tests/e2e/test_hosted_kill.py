@@ -37,7 +37,7 @@ import os, signal
 from outpaint_mcp.cli import main
 from outpaint_mcp.hosted import orders, provider
 
-def die(*_):
+def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 update_step = orders.Orders.update_step
