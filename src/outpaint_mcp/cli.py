@@ -247,7 +247,7 @@ def _place(output: Path | None, settings: Settings) -> tuple[Settings, Path | No
         raise errors.DeliveryFailed(f"{folder} cannot be made: {exc.strerror or exc}.") from exc
     if not os.access(folder, os.W_OK):
         raise errors.DeliveryFailed(f"{folder} cannot be written to.")
-    return (dataclasses.replace(settings, output_dir=folder), None) if is_folder else (settings, output)
+    return (dataclasses.replace(settings, output_dir=folder), folder) if is_folder else (settings, output)
 
 
 def _list(parsed: argparse.Namespace, settings: Settings) -> int:

@@ -167,8 +167,8 @@ class Desk:
             request_id: as `submit` gave it.
             wait_seconds: how long to wait for the request to end.
             on_update: told where it stands while waiting.
-            target: where to put the file, its suffix left to the format; a free name in the output
-                folder where there is none.
+            target: where to put the file, its suffix left to the format, or an existing folder to put it
+                into; the output folder where there is none.
 
         Raises:
             RequestNotFound: no such request was ever made.

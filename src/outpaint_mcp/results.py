@@ -121,7 +121,7 @@ class Results:
             DeliveryFailed: something lies there, or nothing can be written there.
         """
         source = Path(delivery.path)
-        place = _at(target, source.suffix)
+        place = target / source.name if target.is_dir() else _at(target, source.suffix)
         if place == source:
             return delivery
         try:
@@ -159,13 +159,14 @@ class Results:
     def _places(self, entry: Entry, outcome: Outcome, target: Path | None) -> Iterator[Path]:
         """Propose places for a file, in the order in which a person would look for it."""
         suffix = outcome.path.suffix
-        if target is not None:
+        if target is not None and not target.is_dir():
             yield _at(target, suffix)
             return
+        folder = target or self._output_dir
         name = _name_of_result(entry.title, *self._total_added(entry))
-        yield self._output_dir / f"{name}{suffix}"
+        yield folder / f"{name}{suffix}"
         for number in itertools.count(2):
-            yield self._output_dir / f"{name} ({number}){suffix}"
+            yield folder / f"{name} ({number}){suffix}"
 
     def _total_added(self, entry: Entry) -> tuple[float, float]:
         """Return the seconds added on each side since the first source of a chain."""

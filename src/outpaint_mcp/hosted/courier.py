@@ -159,8 +159,8 @@ def _clear(folder: Path, kept: str | None) -> None:
     if kept is None:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    for path in folder.iterdir():
-        with suppress(OSError):
+    with suppress(OSError):  # another server may have delivered it by now, and thrown the folder away
+        for path in folder.iterdir():
             if path.name != kept:
                 path.unlink()
 

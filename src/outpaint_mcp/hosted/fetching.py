@@ -99,13 +99,19 @@ class _Useless(UnsupportedAudio):
 
 
 async def _fresh(errand: Errand, step: Step, result: RemoteResult) -> RemoteResult:
-    """Ask for the result anew, as its links may have expired."""
+    """Ask for the result anew, as its links may have expired.
+
+    Raises:
+        Verdict: with the token that it was made with, the service does not know it any more.
+    """
     with suppress(ProviderError):
         try:
             fresh = await errand.means.client().result(
                 step.remote_id or "", submitted_audio=errand.order.source
             )
         except RequestNotFound as exc:
+            if errand.order.account != errand.means.account:
+                return result
             raise Verdict(
                 GenerationFailed("RunComfy made it, but the file could not be fetched before it expired.")
             ) from exc
