@@ -63,7 +63,7 @@ def test_both_sides_are_treated_alike(length: float, seconds: float) -> None:
 
 def test_a_last_step_is_never_a_moment_that_is_paid_for_like_any_other() -> None:
     steps = plan(300, before_seconds=0, after_seconds=121)
-    assert [(step.seconds, step.context_seconds) for step in steps] == [(60.5, 179.5), (60.5, 179.5)]
+    assert [(step.seconds, step.context_seconds) for step in steps] == [(60.5, 120.0), (60.5, 120.0)]
 
 
 def test_a_source_that_is_next_to_nothing_is_refused_in_words() -> None:

@@ -19,6 +19,9 @@ Side = Literal["before", "after"]
 
 CANVAS_SECONDS = 240.0
 
+# As long as the longest extension from it; what lies further back would be paid for, too, it seems.
+_CONTEXT_SECONDS = CANVAS_SECONDS / 2
+
 # Each step doubles what there is: more of them would be built on next to nothing.
 _MOST_STEPS = 8
 
@@ -68,7 +71,9 @@ def _steps(side: Side, length_seconds: float, asked_seconds: float) -> Iterator[
     for left in range(number, 0, -1):
         # As even as the first steps allow, since a last one of a moment would be paid for like any other.
         seconds = min(_largest(length_seconds, grown_seconds), (asked_seconds - grown_seconds) / left)
-        context_seconds = min(length_seconds + grown_seconds, CANVAS_SECONDS - seconds)
+        whole_seconds = length_seconds + grown_seconds
+        fits = whole_seconds + seconds <= CANVAS_SECONDS
+        context_seconds = whole_seconds if fits else _CONTEXT_SECONDS
         yield PlannedStep(side=side, seconds=seconds, context_seconds=context_seconds)
         grown_seconds += seconds
 
@@ -84,4 +89,4 @@ def _greedy(length_seconds: float, asked_seconds: float) -> list[float]:
 def _largest(length_seconds: float, grown_seconds: float) -> float:
     """The longest extension of a source that has grown so much: on one canvas with a context as long."""
     grown_for_sure = grown_seconds * (1 - _IMPRECISION)
-    return min(length_seconds + grown_for_sure, CANVAS_SECONDS / 2)
+    return min(length_seconds + grown_for_sure, _CONTEXT_SECONDS)
