@@ -397,7 +397,7 @@ async def test_a_submission_that_is_refused_was_not_taken_on_and_is_not_repeated
 ) -> None:
     fake.fail("submit", Fault(status=status), Fault(status=status, body=HTML), Fault(status=status, body={}))
     for _ in range(3):
-        with pytest.raises((ProviderRejected, Unauthorized, InsufficientBalance)):
+        with pytest.raises((ProviderRejected, Unauthorized, InsufficientBalance, UnexpectedReply)):
             await runcomfy.submit(REQUEST)
     assert fake.count("submit") == 3
     assert not fake.jobs

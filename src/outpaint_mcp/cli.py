@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print(f"outpaint-mcp: {for_a_person(str(exc))}", file=sys.stderr)
         sys.exit(next(code for kind, code in _EXIT_CODES.items() if isinstance(exc, kind)))
     except KeyboardInterrupt:
-        print("outpaint-mcp: cancelled.", file=sys.stderr)
+        print("outpaint-mcp: interrupted.", file=sys.stderr)
         sys.exit(_CANCELLED_EXIT_CODE)
 
 

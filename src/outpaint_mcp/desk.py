@@ -178,7 +178,7 @@ class Desk:
         if entry.status is not Status.COMPLETED:
             return reports.not_delivered(entry, self._watch.seen(request_id))
         delivery = await self._deliver(entry, target)
-        if entry.delivery is not None and target is not None:
+        if target is not None:  # it may have been delivered before, and elsewhere
             delivery = await asyncio.to_thread(self._results.copy, request_id, delivery, target)
         return reports.delivered(entry, delivery)
 

@@ -34,19 +34,27 @@ async def wait(settings: Settings, begin: Begin, target: Path | None) -> ResultR
         target: where to put the longer file; None for the output folder.
     """
     async with open_desk(settings) as desk:
-        request_id, is_ours = await begin(desk)
+        beginning = asyncio.ensure_future(begin(desk))
         bar = Bar(shown=sys.stderr.isatty())
         try:
+            request_id, _ = await asyncio.shield(beginning)
             return await desk.result(request_id, wait_seconds=float("inf"), on_update=bar.show, target=target)
         except asyncio.CancelledError:
             bar.close()
-            if is_ours:  # Ctrl-C: whoever began the work at a terminal means the work, not the wait
-                cancellation = await desk.cancel(request_id)
-                print(for_a_person(cancellation.message), file=sys.stderr)
-            print(f"This is request {request_id}.", file=sys.stderr)
+            await asyncio.wait({beginning})  # seconds at most; what it began must not be left without a word
+            if beginning.exception() is None:
+                await _leave(desk, *beginning.result())
             raise
         finally:
             bar.close()
+
+
+async def _leave(desk: Desk, request_id: str, is_ours: bool) -> None:  # noqa: FBT001 - as `Begin` returns them
+    """Cancel what was begun here: whoever began the work at a terminal means the work by Ctrl-C, not the wait."""
+    if is_ours:
+        cancellation = await desk.cancel(request_id)
+        print(for_a_person(cancellation.message), file=sys.stderr)
+    print(f"This is request {request_id}.", file=sys.stderr)
 
 
 class Bar:

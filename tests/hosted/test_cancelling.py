@@ -223,3 +223,16 @@ async def test_a_wish_makes_no_cancelled_request_of_one_whose_answer_was_lost(
     others.want_all_cancelled()
     async with open_house(fake, settings) as house:
         assert (await house.result(request_id)).status is Status.UNKNOWN
+
+
+async def test_what_is_cancelled_in_the_queue_costs_nothing_more_and_the_steps_before_are_told(
+    house: House, song: Path
+) -> None:
+    house.fake.on("download", lambda _: house.fake.hold())
+    request_id = (await house.submit(song, extend_before_duration=1)).request_id
+    await house.status_once(request_id, lambda seen: "in RunComfy's queue" in seen.message)
+    cancellation = await house.desk.cancel(request_id)
+    assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
+    assert "RunComfy has carried out 1 of 2 steps" in cancellation.message
+    listed = await house.desk.list()
+    assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((house.jobs()[0].cost_usd, 0))

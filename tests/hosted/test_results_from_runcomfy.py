@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -243,3 +244,19 @@ async def test_a_signed_link_stands_in_the_results_url_and_nowhere_else(house: H
     assert "X-Amz-Signature" in (result.url or "")
     assert not any("X-Amz" in answer.model_dump_json() for answer in answers)
     assert (await house.result(result.request_id)).url == result.url  # also the second time
+
+
+async def test_a_result_that_is_unheard_of_for_a_moment_while_it_is_fetched_is_not_given_up(
+    house: House, song: Path
+) -> None:
+    gone = iter([Fault(status=404, body={"error_code": 404001, "error_message": "not found"})])
+    switch(house.fake, content="truncated")
+
+    def break_off(_: str) -> None:
+        house.fake.fail("result", *itertools.islice(gone, 1))
+        switch(house.fake, content="audio")
+
+    house.fake.on("download_half", break_off)
+    check_as_it_came(house, await house.extend(song))
+    assert [call.status for call in house.fake.calls if call.endpoint == "result"] == [200, 404]
+    assert (house.fake.count("submit"), house.fake.count("download")) == (1, 2)

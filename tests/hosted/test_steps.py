@@ -174,3 +174,10 @@ async def test_steps_that_came_out_shorter_are_told_side_by_side(house: House, s
     result = await house.extend(song, extend_before_duration=1, extend_after_duration=1.5)
     assert "1.5 s after were asked, 1.0 s came." in result.message
     check_source_inside(song, result)
+
+
+async def test_a_gateways_page_between_steps_loses_nothing(house: House, song: Path) -> None:
+    faults = iter([Fault(status=404, body="<html>no such backend</html>")])
+    house.fake.on("download", lambda _: house.fake.fail("submit", *itertools.islice(faults, 1)))
+    await house.extend(song, extend_before_duration=1)
+    assert (house.fake.count("submit"), len(house.jobs())) == (3, 2)

@@ -98,6 +98,7 @@ class Courier:
         Once money is spent, only the service, what it made, or whoever wants it cancelled can end it: for
         everything else there is another try.
         """
+        failure: OutpaintError
         for attempt in count():
             try:
                 await asyncio.to_thread(self._means.client)
@@ -109,15 +110,23 @@ class Courier:
             except SubmissionUnknown as exc:
                 return Status.UNKNOWN, _with_bill(exc, errand), None
             except OutpaintError as exc:
-                if not errand.is_paid:
-                    return Status.FAILED, exc, None
-                why = str(exc)
+                failure = exc
             except Exception as exc:  # noqa: BLE001 - as above
                 _log_crash(errand, exc)
-                why = f"the hosted provider broke ({type(exc).__name__})"
-                if not errand.is_paid:
-                    return Status.FAILED, GenerationFailed(f"{why[0].upper()}{why[1:]}."), None
-            await errand.say(Status.IN_PROGRESS, f"{errand.bill or 'Sent.'} Held up, and tried again: {why}")
+                failure = GenerationFailed(f"The hosted provider broke ({type(exc).__name__}).")
+            if not errand.is_paid:
+                return Status.FAILED, failure, None
+            errand.is_held_up = True
+            with suppress(StorageFailed):
+                if await errand.is_unwanted():
+                    return (
+                        Status.CANCELLED,
+                        GenerationFailed(f"{_given_up(errand)} It was held up: {failure}"),
+                        None,
+                    )
+            await errand.say(
+                Status.IN_PROGRESS, f"{errand.bill or 'Sent.'} Held up, and tried again: {failure}"
+            )
             await errand.pause(self._means.pace.retry_pause_seconds(attempt))
         raise AssertionError("counting does not end")
 
@@ -132,7 +141,7 @@ class Courier:
         """Write down how a request ended; then throw away what is not wanted any more."""
         request_id, orders = errand.order.request_id, self._means.orders
         if status is not Status.UNKNOWN:  # that one may still be reading
-            with suppress(TimeoutError):
+            with suppress(Exception):  # a bucket's trouble is no reason not to end
                 async with asyncio.timeout(_TAKE_BACK_SECONDS):
                     for step in errand.order.steps:
                         await take_back(errand, step)
@@ -141,6 +150,11 @@ class Courier:
         self._means.news.tell(request_id)
         kept = Path(outcome["path"]).name if outcome else None
         await asyncio.to_thread(_clear, errand.folder, kept)
+
+
+def _given_up(errand: Errand) -> str:
+    ids = ", ".join(step.remote_id for step in errand.order.steps if step.remote_id)
+    return f"Given up. What was sent may be carried out and billed (RunComfy's request {ids})."
 
 
 def _with_bill(error: OutpaintError, errand: Errand) -> OutpaintError:

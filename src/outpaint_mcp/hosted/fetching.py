@@ -52,7 +52,8 @@ async def fetch_result(errand: Errand, step: Step, result: RemoteResult) -> str 
     Raises:
         Verdict: what is there is no audio, lies where nothing may be fetched, or has expired.
     """
-    bad_files = 0
+    pace, bad_files = errand.means.pace, 0
+    last_known = pace.clock()
     with suppress(SourceError):  # then it is fetched again
         if await asyncio.to_thread(_arrival_of(errand, step).exists):
             await _keep(errand, step)
@@ -71,10 +72,17 @@ async def fetch_result(errand: Errand, step: Step, result: RemoteResult) -> str 
         await errand.say(
             Status.IN_PROGRESS, f"{errand.words(step)}, is made; the file {why}. It is tried again"
         )
-        await errand.pause(errand.means.pace.retry_pause_seconds(attempt))
+        await errand.pause(pace.retry_pause_seconds(attempt))
         await errand.stop_if_unwanted()
-        await errand.means.pace.turn()
-        result = await _fresh(errand, step, result)
+        await pace.turn()
+        try:
+            result, last_known = await _fresh(errand, step, result), pace.clock()
+        except RequestNotFound as exc:
+            is_ours = errand.order.account == errand.means.account
+            if is_ours and pace.clock() - last_known >= pace.unheard_of_seconds:
+                raise Verdict(
+                    GenerationFailed("RunComfy made it, but the file could not be fetched before it expired.")
+                ) from exc
     raise AssertionError("counting does not end")
 
 
@@ -102,19 +110,10 @@ async def _fresh(errand: Errand, step: Step, result: RemoteResult) -> RemoteResu
     """Ask for the result anew, as its links may have expired.
 
     Raises:
-        Verdict: with the token that it was made with, the service does not know it any more.
+        RequestNotFound: the service does not know it, or not just now.
     """
     with suppress(ProviderError):
-        try:
-            fresh = await errand.means.client().result(
-                step.remote_id or "", submitted_audio=errand.order.source
-            )
-        except RequestNotFound as exc:
-            if errand.order.account != errand.means.account:
-                return result
-            raise Verdict(
-                GenerationFailed("RunComfy made it, but the file could not be fetched before it expired.")
-            ) from exc
+        fresh = await errand.means.client().result(step.remote_id or "", submitted_audio=errand.order.source)
         return fresh if fresh.urls else result
     return result
 

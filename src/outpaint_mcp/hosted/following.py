@@ -49,7 +49,8 @@ async def follow(errand: Errand, step: Step) -> RemoteResult:
             case None:
                 pass
             case _ if result.status is Status.CANCELLED:
-                raise CancelledOrder("It was cancelled at RunComfy.")
+                await errand.record(dataclasses.replace(step, cost_usd=result.cost_usd or 0.0))
+                raise CancelledOrder(" ".join(filter(None, ("It was cancelled at RunComfy.", errand.bill))))
             case _ if result.status is Status.FAILED:
                 await _failed(errand, step, result)
             case _ if result.status is Status.COMPLETED:
@@ -125,13 +126,20 @@ async def _cancel_if_unwanted(errand: Errand, step: Step) -> None:
         return
     try:
         outcome = await errand.means.client().cancel(step.remote_id or "")
-    except (RequestNotFound, ProviderRejected):
+    except RequestNotFound as exc:
+        if errand.order.account != errand.means.account:
+            raise CancelledOrder(
+                f"Given up. It was sent with another token ({step.remote_id}), and may be carried out and billed."
+            ) from exc
+        outcome = CancelOutcome.NOT_CANCELLABLE
+    except ProviderRejected:
         outcome = CancelOutcome.NOT_CANCELLABLE
     except ProviderError as exc:
         await _trouble(errand, step, exc)
         return
     if outcome is CancelOutcome.CANCELLED:
-        raise CancelledOrder("")
+        await errand.record(dataclasses.replace(step, cost_usd=0.0))  # it never began
+        raise CancelledOrder(f"Cancelled. {errand.bill}" if errand.bill else "")
     if step.number < len(errand.order.steps):
         bill = f" {errand.bill}" if errand.bill else ""
         raise CancelledOrder(

@@ -96,6 +96,7 @@ class Errand:
         self.means = means
         self.folder = means.folder / order.request_id
         self.unwanted = asyncio.Event()
+        self.is_held_up = False
         self._said: tuple[Any, ...] = ()
 
     def words(self, step: Step) -> str:
@@ -108,7 +109,9 @@ class Errand:
         if self._said == (status, step, queue_position):
             return
         self._said = (status, step, queue_position)
-        with suppress(StorageFailed):  # no reason to give a paid request up
+        with suppress(
+            StorageFailed, RuntimeError
+        ):  # no reason to give a paid request up: a full disk, no thread
             await asyncio.to_thread(
                 self.means.orders.advance, self.order.request_id, status, step, queue_position=queue_position
             )
@@ -170,7 +173,7 @@ class Errand:
         states = {step.state for step in self.order.steps}
         if states & {StepState.SENDING, StepState.ACCEPTED} or not await self.is_unwanted():
             return
-        if states and StepState.PLANNED not in states:
+        if states and StepState.PLANNED not in states and not self.is_held_up:
             await self.refuse_to_cancel()
             return
         raise CancelledOrder(f"Cancelled. {self.bill}" if self.bill else "")

@@ -230,7 +230,12 @@ class RunComfyProvider:
     async def _post(self, request: OutpaintRequest, inline: InlineFile | None) -> Json:
         """Submit once: what is certain becomes an error that says so, all else `SubmissionUnknown`."""
         url = f"{self._base}/models/{MODEL_ID}"
-        body_bytes, content = await asyncio.to_thread(encoded, wire.payload(request), inline)
+        try:
+            body_bytes, content = await asyncio.to_thread(encoded, wire.payload(request), inline)
+        except (OSError, RuntimeError) as exc:
+            raise ProviderUnavailable(
+                "The audio cannot be read for sending just now. Try again later."
+            ) from exc
         headers = self._bearer() | {"Content-Type": "application/json", "Content-Length": str(body_bytes)}
         try:
             async with asyncio.timeout(_POST_SECONDS):
@@ -253,8 +258,11 @@ class RunComfyProvider:
                 lost_answer(f"HTTP {response.status_code}{f': {words}' if words else ''}")
             )
         if isinstance(error, RequestNotFound) or response.status_code in {404, 410}:
-            raise ProviderRejected(
-                f"RunComfy does not offer {MODEL_ID} at {self._base}. Check RUNCOMFY_MODEL_API_BASE."
+            # Without RunComfy's own words it is a gateway's, which may know better in a minute.
+            kind = ProviderRejected if isinstance(error, RequestNotFound) else UnexpectedReply
+            raise kind(
+                f"RunComfy does not offer {MODEL_ID} at {self._base} (HTTP {response.status_code}). Check"
+                " RUNCOMFY_MODEL_API_BASE."
             ) from error
         raise error
 

@@ -61,7 +61,8 @@ def refusal(
         case (404 | 410, _) if not body:
             # A gateway's word, which knows nothing of requests.
             error = ProviderUnavailable(
-                f"There is nothing of RunComfy's{told}. Try again later.", retry_after_seconds
+                f"There is nothing of RunComfy's{told}. Check RUNCOMFY_MODEL_API_BASE, or try again later.",
+                retry_after_seconds,
             )
         case (404 | 410, _) | (_, _Code.NOT_FOUND):
             error = RequestNotFound(f"RunComfy does not know the request, or no longer{told}.")
