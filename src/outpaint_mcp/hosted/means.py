@@ -109,9 +109,8 @@ class Errand:
         if self._said == (status, step, queue_position):
             return
         self._said = (status, step, queue_position)
-        with suppress(
-            StorageFailed, RuntimeError
-        ):  # no reason to give a paid request up: a full disk, no thread
+        # A full disk, or a lack of threads, is no reason to give a paid request up.
+        with suppress(StorageFailed, RuntimeError):
             await asyncio.to_thread(
                 self.means.orders.advance, self.order.request_id, status, step, queue_position=queue_position
             )

@@ -35,8 +35,10 @@ async def carry_out(errand: Errand) -> dict[str, Any]:
     """Carry a request out from wherever it stands, and return its outcome as `Outcome` has it.
 
     Raises:
-        OutpaintError: it failed, and why.
+        Verdict: it failed for good, by what the service has said or made.
+        SubmissionUnknown: the answer to a submission was lost.
         CancelledOrder: somebody wanted it cancelled.
+        OutpaintError: something else is in the way; where money is spent, it may be tried again.
     """
     for step in errand.order.steps:
         if step.state is StepState.SENDING:
