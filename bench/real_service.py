@@ -25,7 +25,7 @@ from outpaint_mcp.database import Database
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.hosted.orders import Orders
 from outpaint_mcp.hosted.plan import plan
-from outpaint_mcp.models import OutpaintRequest
+from outpaint_mcp.models import Commission
 from outpaint_mcp.opening import open_desk
 from outpaint_mcp.piece import compose_piece
 from outpaint_mcp.runcomfy.client import MODEL_ID, RunComfyProvider
@@ -62,7 +62,7 @@ async def _run(settings: Settings, file: Path, chosen: argparse.Namespace) -> in
         print("Nothing was sent; give --yes to pay.", file=sys.stderr)
         return 2
     inputs = {"tags": _TAGS, "lyrics": "[inst]", "extend_after_duration": chosen.after}
-    request = OutpaintRequest.of(audio=chosen.link or str(file), **inputs)
+    request = Commission.of(audio=chosen.link or str(file), **inputs)
     settings = replace(settings, input_dirs=(file.parent,), max_cost_usd=1.01 * estimate)
     async with open_desk(settings) as desk:
         submission = await desk.submit(request)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tests.fakes.runcomfy import Job
 
-    from outpaint_mcp.models import ResultReport
+    from outpaint_mcp.answers import ResultReport
 
 _FLAKY = Flaky(server_error=0.05, too_many=0.05, dropped=0.02, hang=0.01, seed=1)
 _SOURCE_SECONDS, _SAMPLE_RATE = 3, 16_000

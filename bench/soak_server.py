@@ -20,12 +20,13 @@ from outpaint_mcp.hosted.pace import Pace
 from outpaint_mcp.hosted.provider import open_hosted_provider
 from outpaint_mcp.journal import Journal
 from outpaint_mcp.ledger import Ledger
-from outpaint_mcp.models import OutpaintRequest, ResultReport
+from outpaint_mcp.models import Commission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from multiprocessing.connection import Connection
 
+    from outpaint_mcp.answers import ResultReport
     from outpaint_mcp.config import Settings
 
 AT_A_TIME = 40
@@ -121,13 +122,11 @@ async def _open_desk(settings: Settings) -> AsyncIterator[Desk]:
         database.close()
 
 
-def _request(source: Path, seed: int) -> OutpaintRequest:
-    return OutpaintRequest(
-        audio=str(source), tags="drums, bass", extend_after_duration=AFTER_SECONDS, seed=seed
-    )
+def _request(source: Path, seed: int) -> Commission:
+    return Commission(audio=str(source), tags="drums, bass", extend_after_duration=AFTER_SECONDS, seed=seed)
 
 
-async def _see_through(desk: Desk, request: OutpaintRequest) -> ResultReport | None:
+async def _see_through(desk: Desk, request: Commission) -> ResultReport | None:
     """Submit a request and wait for it twice at the same time, as two hosts may."""
     try:
         submission = await desk.submit(request)

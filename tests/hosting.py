@@ -16,13 +16,14 @@ from tests.fakes.runcomfy import TOKEN
 
 from outpaint_mcp.database import Database
 from outpaint_mcp.desk import Desk
+from outpaint_mcp.edition import Edition
 from outpaint_mcp.errors import SourceUnreachable
 from outpaint_mcp.hosted.pace import Pace
 from outpaint_mcp.hosted.provider import HostedProvider, open_hosted_provider
 from outpaint_mcp.journal import Journal
 from outpaint_mcp.ledger import Ledger
 from outpaint_mcp.local.provider import open_local_provider
-from outpaint_mcp.models import OutpaintRequest, ResultReport, Status, StatusReport, Submission
+from outpaint_mcp.models import Commission, Status
 from outpaint_mcp.sources import Doors, fetch
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 
     from tests.fakes.runcomfy import FakeRunComfy, Job
 
+    from outpaint_mcp.answers import RequestSummary, ResultReport, StatusReport, Submission
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.models import RequestSummary
+
+RESTORED, AS_MADE = Edition(), Edition(restore_source=False)
 
 PATIENCE_SECONDS = 60.0
 """Nothing here takes so long, however busy the machine."""
@@ -80,11 +83,11 @@ class House:
     async def submit(self, audio: Path | str, *, caller: str = "", **inputs: Any) -> Submission:  # noqa: ANN401 - inputs
         """Ask for one second more after the source, or for what the inputs say."""
         asked = {"tags": "lofi", "extend_after_duration": 1, "seed": 7} | inputs
-        return await self.desk.submit(OutpaintRequest.of(audio=str(audio), **asked), caller=caller)
+        return await self.desk.submit(Commission.of(audio=str(audio), **asked), caller=caller)
 
-    async def result(self, request_id: str) -> ResultReport:
+    async def result(self, request_id: str, edition: Edition = RESTORED) -> ResultReport:
         """Wait for the end of a request."""
-        report = await self.desk.result(request_id, wait_seconds=PATIENCE_SECONDS)
+        report = await self.desk.result(request_id, wait_seconds=PATIENCE_SECONDS, edition=edition)
         assert report.status.is_final, report.message
         return report
 
@@ -93,6 +96,10 @@ class House:
         report = await self.result((await self.submit(audio, **inputs)).request_id)
         assert report.status is Status.COMPLETED, report.error
         return report
+
+    async def extend_as_made(self, audio: Path | str, **inputs: Any) -> ResultReport:  # noqa: ANN401 - as above
+        """Submit and wait for the service's own file."""
+        return await self.result((await self.extend(audio, **inputs)).request_id, AS_MADE)
 
     async def failed(self, audio: Path | str, **inputs: Any) -> str:  # noqa: ANN401 - as above
         """Submit what fails after it was accepted, and return why."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,10 @@ def music(settings: Settings, make_song: MakeSong, tmp_path: Path) -> Path:
     (folder / "header only.wav").write_bytes(song.read_bytes()[:20])
     (folder / "zeros.ogg").write_bytes(bytes(10_000))
     (folder / "noise.mp3").write_bytes(np.random.default_rng(1).bytes(10_000))
+    (folder / "archive.wav").write_bytes(b"PK\3\4" + bytes(9_999))
+    (folder / "compressed.wav").write_bytes(gzip.compress(song.read_bytes()))
+    (folder / "tag.mp3").write_bytes(b"ID3\4\0\0\x7f\x7f\x7f\x7f" + bytes(9_999))
+    (folder / "claims.wav").write_bytes(b"RIFF\xff\xff\xff\xffWAVEfmt \xff\xff\xff\xff" + bytes(99))
     (folder / "page.wav").write_text("<!doctype html><title>404</title>")
     soundfile.write(folder / "no frames.wav", np.zeros((0, 2)), 44_100)
     (folder / "folder.wav").mkdir()
@@ -84,6 +89,10 @@ BAD_AUDIO: dict[str, tuple[str, str]] = {
     "a picture as MP3": ("picture.mp3", "not audio"),
     "a text as FLAC": ("text.flac", "not audio"),
     "a web page as WAV": ("page.wav", "not audio"),
+    "an archive as WAV": ("archive.wav", "a ZIP archive"),
+    "a compressed WAV": ("compressed.wav", "a gzip archive"),
+    "a tag that claims 256 MB": ("tag.mp3", "audio"),
+    "a header that claims 4 GB": ("claims.wav", "audio"),
     "zeros as OGG": ("zeros.ogg", "not audio"),
     "noise as MP3": ("noise.mp3", "audio"),
     "a header cut off": ("header only.wav", "audio"),

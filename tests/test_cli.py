@@ -78,10 +78,69 @@ def test_the_longer_file_goes_where_it_was_wanted(
 def test_a_format_that_is_not_made_is_refused_before_any_work(
     song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("extend", song, "--output", tmp_path / "mine.mp3") == 2
-    assert "WAV or FLAC" in capsys.readouterr().err
+    assert run("extend", song, "--output", tmp_path / "mine.m4a") == 2
+    assert "AAC is not made" in capsys.readouterr().err
     assert run("list") == 0
     assert capsys.readouterr().err == "No requests yet.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "format_"),
+    [
+        (["--output", "mine.mp3"], "mine.mp3", "MP3"),
+        (["--output", "mine.opus"], "mine.opus", "OGG"),
+        (["--output", "mine", "--format", "flac"], "mine/song, extended 1s after.flac", "FLAC"),
+        (["--output", "mine", "--part", "after"], "mine/song, 1s after.wav", "WAV"),
+    ],
+)
+def test_the_longer_file_has_the_form_that_was_wanted(  # noqa: PLR0913
+    song: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    name: str,
+    format_: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("extend", song, "--after", "1", *arguments) == 0
+    assert capsys.readouterr().out == f"{tmp_path / name}\n"
+    assert soundfile.info(tmp_path / name).format == format_
+
+
+def test_takes_are_printed_one_a_line_and_compared(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("extend", song, "--after", "1", "--takes", "2", "--output", tmp_path / "takes") == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert {Path(line).name for line in lines} == {
+        "song, extended 1s after, take 1.wav",
+        "song, extended 1s after, take 2.wav",
+    }
+    assert "take" in captured.err
+
+
+def test_takes_do_not_go_into_one_file(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("extend", song, "--takes", "2", "--output", tmp_path / "mine.wav") == 2
+    assert "name a folder" in capsys.readouterr().err
+
+
+def test_a_recording_is_told_and_drawn(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "song.png"
+    assert run("analyze", song, "--picture", picture) == 0
+    captured = capsys.readouterr()
+    assert "loudness lufs" in captured.out
+    assert str(picture) in captured.err
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert run("analyze", song, "--picture", picture) == 6
+    assert "nothing is overwritten" in capsys.readouterr().err
+    assert run("analyze", song, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["details"]["seconds"] == 3
 
 
 def test_an_output_that_is_taken_is_not_overwritten(

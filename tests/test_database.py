@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outpaint_mcp.database import Database
+from outpaint_mcp.database import _MIGRATIONS, Database
+from outpaint_mcp.edition import Edition
+from outpaint_mcp.entries import Delivery
 from outpaint_mcp.errors import StorageFailed
+from outpaint_mcp.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,3 +207,65 @@ def test_references_between_rows_are_kept(database: Database) -> None:
             " extend_before_duration, extend_after_duration, parent_request_id, created_at, updated_at)"
             " VALUES ('op_1', 'local', 'in_queue', '', '', '', '', 0, 0, 1, 'op_0', 0, 0)"
         )
+
+
+def test_a_file_of_the_version_before_is_brought_up_to_date_with_all_that_was_delivered(path: Path) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    for script in _MIGRATIONS[:2]:
+        connection.executescript(script)
+    connection.execute("PRAGMA user_version = 2")
+    row = {
+        "provider": "local",
+        "status": "completed",
+        "audio": "a",
+        "title": "t",
+        "tags": "",
+        "lyrics": "",
+        "seed": -1,
+        "extend_before_duration": 1.5,
+        "extend_after_duration": 30,
+        "created_at": 5,
+        "updated_at": 6,
+    }
+    delivered = {
+        "path": "/music/t.flac",
+        "sha256": "ab",
+        "size_bytes": 9,
+        "duration_seconds": 40,
+        "before_seconds": 1.5,
+        "after_seconds": 30,
+        "used_seed": 7,
+        "note": "How.",
+        "url": None,
+        "delivered_at": 8,
+    }
+    for digit, of in (("1", {"note": "Price."}), ("2", {"path": "/music/p.flac"}), ("3", delivered)):
+        values = row | of | {"request_id": "op_" + digit * 20}
+        connection.execute(
+            f"INSERT INTO requests ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+            list(values.values()),
+        )
+    connection.commit()
+    connection.close()
+
+    database = Database(path)
+    journal = Journal(database)
+    new, planned, old = (journal.get("op_" + digit * 20) for digit in "123")
+    assert (new.deliveries, new.planned_paths, new.basis) == ({}, {}, "Price.")
+    assert (planned.deliveries, planned.planned_paths) == ({}, {str(Edition()): "/music/p.flac"})
+    assert old.deliveries == {
+        str(Edition()): Delivery(
+            path="/music/t.flac",
+            sha256="ab",
+            size_bytes=9,
+            duration_seconds=40,
+            before_seconds=1.5,
+            after_seconds=30,
+            seed=7,
+            note="How.",
+            delivered_at=8,
+        )
+    }
+    assert (old.basis, old.takes, old.take_of) == (None, 1, None)
+    database.close()

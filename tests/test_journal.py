@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
 
 from outpaint_mcp.database import Database
+from outpaint_mcp.edition import Edition
+from outpaint_mcp.entries import Delivery, Entry
 from outpaint_mcp.errors import RequestNotFound
-from outpaint_mcp.journal import Delivery, Entry, Journal, is_request_id
-from outpaint_mcp.models import OutpaintRequest, Status
+from outpaint_mcp.journal import Journal, is_request_id
+from outpaint_mcp.models import Commission, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +29,8 @@ DELIVERY = Delivery(
     seed=7,
     note="Well made.",
 )
+
+WHOLE, MP3 = Edition(), Edition(format="mp3")
 
 
 class Clock:
@@ -52,7 +57,7 @@ def add(
     journal: Journal, title: str = "song", *, parent: str | None = None, provider: str = "local"
 ) -> Entry:
     entry, is_new = journal.add(
-        OutpaintRequest.of(audio=f"/music/{title}.wav", tags="lofi", extend_before_duration=1.5, lyrics="la"),
+        Commission.of(audio=f"/music/{title}.wav", tags="lofi", extend_before_duration=1.5, lyrics="la"),
         provider=provider,
         shown_audio=f"/music/{title}.wav",
         title=title,
@@ -76,6 +81,8 @@ def test_a_new_request_is_written_down_as_it_was_made(journal: Journal) -> None:
         extend_before_duration=1.5,
         extend_after_duration=30,
         parent_request_id=None,
+        take_of=None,
+        takes=1,
         expected_duration_seconds=34.5,
         created_at=1_000.0,
         caller="",
@@ -83,8 +90,8 @@ def test_a_new_request_is_written_down_as_it_was_made(journal: Journal) -> None:
         cost_usd=None,
         basis=None,
         error=None,
-        delivery=None,
-        planned_path=None,
+        deliveries={},
+        planned_paths={},
     )
 
 
@@ -140,30 +147,87 @@ def test_a_final_state_stays_what_it_is(journal: Journal, final: Status) -> None
 
 def test_a_plan_is_remembered_until_the_file_is_in_its_place(journal: Journal, tmp_path: Path) -> None:
     request_id = add(journal).request_id
-    journal.plan_delivery(request_id, tmp_path / "first.wav")
-    journal.plan_delivery(request_id, tmp_path / "second.wav")
+    journal.plan_delivery(request_id, WHOLE, tmp_path / "first.wav")
+    journal.plan_delivery(request_id, WHOLE, tmp_path / "second.wav")
     planned = journal.get(request_id)
-    assert (planned.planned_path, planned.delivery) == (str(tmp_path / "second.wav"), None)
-    delivered = journal.deliver(request_id, DELIVERY)
-    assert (delivered.planned_path, delivered.delivery) == (None, DELIVERY)
-    journal.plan_delivery(request_id, tmp_path / "third.wav")
-    assert journal.get(request_id).delivery == DELIVERY
+    assert planned.planned_paths == {str(WHOLE): str(tmp_path / "second.wav")}
+    assert planned.delivery is None
+    delivered = journal.deliver(request_id, WHOLE, DELIVERY)
+    assert delivered == dataclasses.replace(DELIVERY, delivered_at=1_000.0)
+    entry = journal.get(request_id)
+    assert (entry.planned_paths, entry.delivery) == ({}, delivered)
+    journal.plan_delivery(request_id, WHOLE, tmp_path / "third.wav")
+    assert journal.get(request_id) == entry
+
+
+def test_each_edition_of_a_result_is_written_down_apart(journal: Journal, clock: Clock) -> None:
+    request_id = add(journal).request_id
+    whole = journal.deliver(request_id, WHOLE, DELIVERY)
+    clock.time += 5
+    mp3 = journal.deliver(request_id, MP3, dataclasses.replace(DELIVERY, path="/music/song.mp3"))
+    entry = journal.get(request_id)
+    assert entry.deliveries == {str(WHOLE): whole, str(MP3): mp3}
+    assert entry.delivery == whole
+
+
+def test_a_verdict_is_kept_as_it_was(journal: Journal) -> None:
+    verdict = {"faults": [{"kind": "click", "amount": 2.5}], "seams": []}
+    request_id = add(journal).request_id
+    journal.deliver(request_id, WHOLE, dataclasses.replace(DELIVERY, verdict=verdict))
+    delivery = journal.get(request_id).delivery
+    assert delivery is not None
+    assert delivery.verdict == verdict
+
+
+def test_a_result_is_stale_some_time_after_its_latest_delivery(journal: Journal, clock: Clock) -> None:
+    request_id = add(journal).request_id
+    assert not journal.is_stale(journal.get(request_id), 10)
+    journal.deliver(request_id, WHOLE, DELIVERY)
+    clock.time += 8
+    journal.deliver(request_id, MP3, DELIVERY)
+    clock.time += 8
+    assert not journal.is_stale(journal.get(request_id), 10)
+    clock.time += 3
+    assert journal.is_stale(journal.get(request_id), 10)
 
 
 def test_the_newest_come_first_also_within_one_instant(journal: Journal, clock: Clock) -> None:
     first, second = add(journal, "first"), add(journal, "second")
     clock.time += 1
     third = add(journal, "third")
-    assert journal.newest(limit=9) == [third, second, first]
-    assert journal.newest(limit=2) == [third, second]
+    assert list(journal.newest()) == [third, second, first]
 
 
-def test_requests_in_one_state_are_found(journal: Journal) -> None:
-    waiting, failed = add(journal), add(journal)
-    failed = journal.note(failed.request_id, Status.FAILED, "why")
-    assert journal.newest(limit=9, status=Status.FAILED) == [failed]
-    assert journal.newest(limit=9, status=Status.IN_QUEUE) == [waiting]
-    assert journal.newest(limit=9, status=Status.COMPLETED) == []
+def add_takes(journal: Journal, takes: int, *, seed: int = 7) -> list[Entry]:
+    commission = Commission.of(audio="/music/song.wav", tags="", seed=seed, takes=takes)
+    first, _ = journal.add(
+        commission,
+        provider="local",
+        shown_audio="/music/song.wav",
+        title="song",
+        parent_request_id=None,
+        expected_duration_seconds=None,
+        likeness="alike",
+    )
+    return journal.takes(first.request_id)
+
+
+def test_each_take_has_an_id_of_its_own_and_the_first_ones_is_the_requests(journal: Journal) -> None:
+    first, second, third = add_takes(journal, 3)
+    assert (first.take_of, second.take_of, third.take_of) == (None, first.request_id, first.request_id)
+    assert {take.takes for take in (first, second, third)} == {3}
+    assert journal.takes(second.request_id) == [second]
+    assert list(journal.newest()) == [first]
+
+
+def test_takes_that_were_asked_before_are_the_same_request_whichever_of_them_is_left(
+    journal: Journal,
+) -> None:
+    takes = add_takes(journal, 2)
+    journal.note(takes[0].request_id, Status.FAILED, "why")
+    assert [take.request_id for take in add_takes(journal, 2)] == [take.request_id for take in takes]
+    journal.note(takes[1].request_id, Status.CANCELLED)
+    assert add_takes(journal, 2)[0].request_id != takes[0].request_id
 
 
 def test_open_requests_are_those_of_all_providers_that_have_not_ended_oldest_first(

@@ -12,17 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from outpaint_mcp.answers import (
+    AnalysisReport,
+    Cancellation,
+    RequestList,
+    ResultReport,
+    StatusReport,
+    Submission,
+)
 from outpaint_mcp.errors import InvalidRequest
 from outpaint_mcp.models import (
     MAX_LYRICS_CHARACTERS,
     MAX_TAGS_CHARACTERS,
-    Cancellation,
+    Commission,
     OutpaintRequest,
-    RequestList,
-    ResultReport,
     Status,
-    StatusReport,
-    Submission,
 )
 from outpaint_mcp.tools import all_tools
 
@@ -47,8 +51,10 @@ def test_a_field_of_the_request_is_what_was_published(name: str) -> None:
     assert OutpaintRequest.model_json_schema()["properties"][name] == PUBLISHED["properties"][name]
 
 
-def test_the_submit_tool_takes_the_published_fields_and_no_others() -> None:
-    assert list(SUBMIT["properties"]) == FIELDS
+def test_the_submit_tool_takes_the_published_fields_and_behind_them_what_is_done_around_the_model() -> None:
+    ours = ["source_start_seconds", "source_end_seconds", "takes"]
+    assert list(SUBMIT["properties"]) == FIELDS + ours
+    assert list(Commission.model_fields) == FIELDS + ours
     assert SUBMIT["required"] == PUBLISHED["required"]
     assert SUBMIT["additionalProperties"] is False
 
@@ -169,6 +175,46 @@ def test_extending_nothing_is_refused_with_the_way_out() -> None:
         OutpaintRequest.of(**VALID, extend_before_duration=0, extend_after_duration=0)
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "used"), [(0, 0, 120), (83, 0, 37), (0, 83, 83), (20, 83, 63), (0, 120.4, 120)]
+)
+def test_what_is_used_of_a_source_is_what_lies_between_start_and_end(
+    start: float, end: float, used: float
+) -> None:
+    commission = Commission.of(**VALID, source_start_seconds=start, source_end_seconds=end)
+    assert commission.used_seconds(120) == used
+    assert commission.is_cut is (start > 0 or end > 0)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "name"),
+    [(120, 0, "source_start_seconds"), (500, 0, "source_start_seconds"), (0, 121, "source_end_seconds")],
+)
+def test_what_lies_beyond_the_sources_end_is_refused_by_name(start: float, end: float, name: str) -> None:
+    commission = Commission.of(**VALID, source_start_seconds=start, source_end_seconds=end)
+    with pytest.raises(InvalidRequest, match=rf"{name} is .*the source lasts 120\.00 s"):
+        commission.used_seconds(120)
+
+
+@pytest.mark.parametrize(("start", "end"), [(10, 10), (10, 5)])
+def test_a_part_of_nothing_is_refused(start: float, end: float) -> None:
+    with pytest.raises(InvalidRequest, match="source_end_seconds is not after source_start_seconds"):
+        Commission.of(**VALID, source_start_seconds=start, source_end_seconds=end)
+
+
+@pytest.mark.parametrize("takes", [0, 5, True, 1.5])
+def test_a_number_of_takes_that_is_none_is_refused_by_name(takes: object) -> None:
+    with pytest.raises(InvalidRequest, match="takes"):
+        Commission.of(**VALID, takes=takes)
+
+
+def test_takes_have_the_seeds_that_follow_the_one_that_was_given_or_all_of_them_chance() -> None:
+    given = Commission.of(**VALID, seed=2**31 - 2, takes=3)
+    assert [given.take(number).seed for number in (1, 2, 3)] == [2**31 - 2, 2**31 - 1, 0]
+    chance = Commission.of(**VALID, takes=2)
+    assert [chance.take(number).seed for number in (1, 2)] == [-1, -1]
+
+
 def test_a_request_and_an_answer_never_change() -> None:
     request = OutpaintRequest.of(**VALID)
     with pytest.raises(ValidationError, match="frozen"):
@@ -183,9 +229,11 @@ def test_four_of_the_six_states_are_final() -> None:
     assert [status for status in Status if not status.is_final] == ["in_queue", "in_progress"]
 
 
-@pytest.mark.parametrize("model", [Submission, StatusReport, ResultReport, Cancellation, RequestList])
+@pytest.mark.parametrize(
+    "model", [Submission, StatusReport, ResultReport, Cancellation, RequestList, AnalysisReport]
+)
 def test_the_schema_of_an_answer_speaks_of_no_null_and_of_no_union(
-    model: type[Submission | StatusReport | ResultReport | Cancellation | RequestList],
+    model: type[Submission | StatusReport | ResultReport | Cancellation | RequestList | AnalysisReport],
 ) -> None:
     text = json.dumps(model.model_json_schema())
     assert '"null"' not in text

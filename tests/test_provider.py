@@ -17,7 +17,7 @@ from tests.hosting import open_hosted_on
 
 from outpaint_mcp.errors import ProviderUnavailable, RequestNotFound, SourceError
 from outpaint_mcp.local.provider import open_local_provider
-from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+from outpaint_mcp.models import CancelOutcome, Commission, Status
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def submit(  # noqa: PLR0913 - what a request says
     request_id: str | None = None,
 ) -> str:
     request_id = request_id or new_id()
-    request = OutpaintRequest.of(
+    request = Commission.of(
         audio="as resolved",
         tags="lofi",
         extend_before_duration=before,

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from outpaint_mcp.edition import Edition
 from outpaint_mcp.errors import DeliveryFailed, StorageFailed
 from outpaint_mcp.journal import Journal
-from outpaint_mcp.models import OutpaintRequest
+from outpaint_mcp.models import Commission
 from outpaint_mcp.provider import Outcome
 from outpaint_mcp.results import Results
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.database import Database
 
 MADE = b"a longer file"
+WHOLE = Edition()
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def outcome(tmp_path: Path) -> Outcome:
 def add(
     journal: Journal, title: str = "song", before: float = 10, after: float = 20, parent: str | None = None
 ) -> str:
-    request = OutpaintRequest.of(
+    request = Commission.of(
         audio="x.wav", tags="", extend_before_duration=before, extend_after_duration=after
     )
     entry, _ = journal.add(
@@ -67,14 +69,14 @@ def add(
 
 
 def placed(results: Results, request_id: str, outcome: Outcome) -> str:
-    return Path(results.deliver(request_id, outcome).path).name
+    return Path(results.deliver(request_id, WHOLE, outcome).path).name
 
 
 def test_the_longer_file_is_put_into_the_output_folder_and_written_down(
     results: Results, journal: Journal, outcome: Outcome, settings: Settings
 ) -> None:
     request_id = add(journal)
-    delivery = results.deliver(request_id, outcome)
+    delivery = results.deliver(request_id, WHOLE, outcome)
     path = settings.output_dir / "song, extended 10s before and 20s after.flac"
     assert Path(delivery.path) == path
     assert path.read_bytes() == MADE
@@ -115,9 +117,9 @@ def test_delivering_again_finds_the_first_delivery(
     results: Results, journal: Journal, outcome: Outcome, settings: Settings
 ) -> None:
     request_id = add(journal)
-    first = results.deliver(request_id, outcome)
+    first = results.deliver(request_id, WHOLE, outcome)
     outcome.path.unlink()
-    assert results.deliver(request_id, outcome) == first
+    assert results.deliver(request_id, WHOLE, outcome) == first
     assert len(list(settings.output_dir.iterdir())) == 1
 
 
@@ -155,8 +157,8 @@ def test_a_file_that_was_in_place_when_the_server_was_killed_is_found_there(
     settings.output_dir.mkdir()
     there = settings.output_dir / "somewhere.flac"
     there.write_bytes(MADE)
-    journal.plan_delivery(request_id, there)
-    assert results.deliver(request_id, outcome).path == str(there)
+    journal.plan_delivery(request_id, WHOLE, there)
+    assert results.deliver(request_id, WHOLE, outcome).path == str(there)
     assert list(settings.output_dir.iterdir()) == [there]
 
 
@@ -167,7 +169,7 @@ def test_somebody_elses_file_at_the_planned_place_is_not_taken_for_ours(
     settings.output_dir.mkdir()
     there = settings.output_dir / "song, extended 10s before.flac"
     there.write_bytes(b"x" * len(MADE))
-    journal.plan_delivery(request_id, there)
+    journal.plan_delivery(request_id, WHOLE, there)
     assert placed(results, request_id, outcome) == "song, extended 10s before (2).flac"
     assert there.read_bytes() == b"x" * len(MADE)
 
@@ -176,7 +178,7 @@ def test_a_plan_that_came_to_nothing_is_made_anew(
     results: Results, journal: Journal, outcome: Outcome, settings: Settings
 ) -> None:
     request_id = add(journal, after=0)
-    journal.plan_delivery(request_id, settings.output_dir / "never made.flac")
+    journal.plan_delivery(request_id, WHOLE, settings.output_dir / "never made.flac")
     assert placed(results, request_id, outcome) == "song, extended 10s before.flac"
 
 
@@ -199,7 +201,7 @@ def test_without_hard_links_a_whole_copy_is_put_there(  # noqa: PLR0913
         link(source, target)
 
     monkeypatch.setattr(os, "link", refuse)
-    delivery = results.deliver(add(journal), outcome)
+    delivery = results.deliver(add(journal), WHOLE, outcome)
     assert len(asked) == 2
     assert Path(delivery.path).read_bytes() == MADE
     assert list(settings.output_dir.iterdir()) == [Path(delivery.path)]
@@ -217,7 +219,7 @@ def test_a_file_that_appears_in_the_last_moment_is_not_overwritten(
         link(source, target)
 
     monkeypatch.setattr(os, "link", be_second)
-    delivered = Path(results.deliver(add(journal, after=0), outcome).path)
+    delivered = Path(results.deliver(add(journal, after=0), WHOLE, outcome).path)
     assert delivered.name == "song, extended 10s before (2).flac"
     assert (delivered.parent / "song, extended 10s before.flac").read_text() == "the person's own"
 
@@ -233,10 +235,10 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_result_waits(
         patch.setattr(os, "link", be_full)
         patch.setattr(os, "fsync", be_full)
         with pytest.raises(DeliveryFailed, match=r"No space left.*Make room"):
-            results.deliver(request_id, outcome)
+            results.deliver(request_id, WHOLE, outcome)
     assert list(settings.output_dir.iterdir()) == []
     assert journal.get(request_id).delivery is None
-    assert Path(results.deliver(request_id, outcome).path).read_bytes() == MADE
+    assert Path(results.deliver(request_id, WHOLE, outcome).path).read_bytes() == MADE
 
 
 @pytest.mark.parametrize("place", ["file", "below a file"])
@@ -247,7 +249,7 @@ def test_an_output_folder_that_is_none_is_refused_with_the_way_out(
     folder = tmp_path / "file" if place == "file" else tmp_path / "file" / "folder"
     results = Results(journal, folder, settings.data_dir / "locks")
     with pytest.raises(DeliveryFailed, match="OUTPAINT_OUTPUT_DIR"):
-        results.deliver(add(journal), outcome)
+        results.deliver(add(journal), WHOLE, outcome)
     assert outcome.path.exists()
 
 
@@ -257,13 +259,13 @@ def test_a_data_folder_that_cannot_be_written_to_is_told(
     (tmp_path / "file").touch()
     results = Results(journal, settings.output_dir, tmp_path / "file" / "locks")
     with pytest.raises(StorageFailed, match="nothing is lost"):
-        results.deliver(add(journal), outcome)
+        results.deliver(add(journal), WHOLE, outcome)
 
 
 def test_a_target_is_used_with_the_formats_own_suffix(
     results: Results, journal: Journal, outcome: Outcome, tmp_path: Path
 ) -> None:
-    delivery = results.deliver(add(journal), outcome, tmp_path / "new folder" / "my name.mp3")
+    delivery = results.deliver(add(journal), WHOLE, outcome, tmp_path / "new folder" / "my name.mp3")
     assert Path(delivery.path) == tmp_path / "new folder" / "my name.flac"
 
 
@@ -273,13 +275,13 @@ def test_a_target_that_is_taken_is_refused_and_another_may_be_given(
     request_id = add(journal)
     (tmp_path / "taken.flac").write_text("the person's own")
     with pytest.raises(DeliveryFailed, match=r"taken.*nothing is overwritten"):
-        results.deliver(request_id, outcome, tmp_path / "taken.wav")
+        results.deliver(request_id, WHOLE, outcome, tmp_path / "taken.wav")
     assert (tmp_path / "taken.flac").read_text() == "the person's own"
-    assert Path(results.deliver(request_id, outcome, tmp_path / "free.wav").path).read_bytes() == MADE
+    assert Path(results.deliver(request_id, WHOLE, outcome, tmp_path / "free.wav").path).read_bytes() == MADE
 
 
 def test_a_delivered_file_that_is_gone_is_told(results: Results, journal: Journal, outcome: Outcome) -> None:
-    delivery = results.deliver(add(journal), outcome)
+    delivery = results.deliver(add(journal), WHOLE, outcome)
     results.find(delivery, is_paid=False)
     Path(delivery.path).unlink()
     with pytest.raises(DeliveryFailed, match=r"moved or deleted since\. Submit again with seed 7"):
@@ -292,7 +294,7 @@ def test_a_delivered_file_is_put_at_another_place_too_but_over_nothing(
     results: Results, journal: Journal, outcome: Outcome, tmp_path: Path
 ) -> None:
     request_id = add(journal)
-    delivery = results.deliver(request_id, outcome)
+    delivery = results.deliver(request_id, WHOLE, outcome)
     copied = results.copy(request_id, delivery, tmp_path / "again.mp3")
     assert Path(copied.path) == tmp_path / f"again{outcome.path.suffix}"
     assert Path(copied.path).read_bytes() == Path(delivery.path).read_bytes() == MADE

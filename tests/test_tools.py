@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-NAMES = ["submit_outpaint", "get_outpaint_status", "get_outpaint_result", "cancel_outpaint", "list_outpaints"]
+NAMES = [
+    "submit_outpaint",
+    "get_outpaint_status",
+    "get_outpaint_result",
+    "cancel_outpaint",
+    "list_outpaints",
+    "analyze_audio",
+]
 NOWHERE = "https://nothing.invalid/song.mp3"
 
 
@@ -336,7 +343,9 @@ async def test_every_tool_has_a_title_a_prompt_and_honest_hints(settings: Settin
         assert tool.title == hints.title
         assert tool.description
         assert isinstance(hints.open_world_hint, bool)
-        assert hints.read_only_hint is (tool.name in {"get_outpaint_status", "list_outpaints"})
+        assert hints.read_only_hint is (
+            tool.name in {"get_outpaint_status", "list_outpaints", "analyze_audio"}
+        )
         if not hints.read_only_hint:
             assert isinstance(hints.idempotent_hint, bool)
             assert hints.destructive_hint is (tool.name == "cancel_outpaint")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outpaint_mcp.errors import ProviderUnavailable
-from outpaint_mcp.journal import Entry, Journal
+from outpaint_mcp.journal import Journal
 from outpaint_mcp.local.provider import LocalProvider, open_local_provider
-from outpaint_mcp.models import OutpaintRequest, Status
+from outpaint_mcp.models import Commission, Status
 from outpaint_mcp.provider import ProviderStatus
 from outpaint_mcp.reports import in_words
 from outpaint_mcp.sources import LocalFile
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.database import Database
+    from outpaint_mcp.entries import Entry
 
 pytestmark = pytest.mark.anyio
 
-_REQUEST = OutpaintRequest.of(audio="song.wav", tags="")
+_REQUEST = Commission.of(audio="song.wav", tags="")
 
 
 class Clock:

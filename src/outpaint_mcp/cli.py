@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import dataclasses
 import gc
 import json
 import os
 import socket
 import sys
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 from outpaint_mcp import __version__, errors
 from outpaint_mcp.config import Settings
+from outpaint_mcp.edition import Format, Part
 from outpaint_mcp.wording import for_a_person
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from outpaint_mcp.desk import Desk
-    from outpaint_mcp.models import RequestList
-    from outpaint_mcp.terminal import Begin
 
 # argparse itself exits with 2 for a command line it cannot read.
 _EXIT_CODES: dict[type[errors.OutpaintError], int] = {
@@ -79,29 +73,44 @@ def _parser() -> argparse.ArgumentParser:
     extend.add_argument(
         "--after", type=float, default=30, metavar="SECONDS", help="music after (%(default)s)"
     )
+    extend.add_argument(
+        "--from", dest="start", type=float, default=0, metavar="SECONDS", help="use the source from here on"
+    )
+    extend.add_argument(
+        "--to", dest="end", type=float, default=0, metavar="SECONDS", help="use it up to here (its end)"
+    )
+    extend.add_argument("--takes", type=int, default=1, help="make so many takes, 1 to 4 (%(default)s)")
     extend.add_argument("--tags", default="", help="genre, mood, instruments; for hosted models")
     extend.add_argument("--lyrics", default="", help="for hosted models")
     extend.add_argument(
         "--seed", type=int, default=-1, help="the same seed gives the same take (%(default)s: any)"
     )
     _add_delivery(extend)
-    extend.set_defaults(run=_extend)
+    extend.set_defaults(run=_command, command="extend")
 
     get = commands.add_parser("get", help="wait for an earlier request and deliver its longer file")
     get.add_argument("request_id", metavar="ID", help="as extend, list or an assistant gave it")
     _add_delivery(get)
-    get.set_defaults(run=_get)
+    get.set_defaults(run=_command, command="get")
+
+    analyze = commands.add_parser("analyze", help="say what a recording is, and draw it")
+    analyze.add_argument("source", metavar="FILE", help="a file, an https link, or an earlier request id")
+    analyze.add_argument(
+        "--picture", type=Path, metavar="PNG", help="draw waveform, spectrogram and sections there"
+    )
+    analyze.add_argument("--json", action="store_true", help="print all that was measured as JSON")
+    analyze.set_defaults(run=_command, command="analyze")
 
     list_ = commands.add_parser("list", help="list the requests, newest first")
     list_.add_argument("--limit", type=int, default=20, help="at most so many (%(default)s)")
     list_.add_argument("--json", action="store_true", help="print the list as JSON")
-    list_.set_defaults(run=_list)
+    list_.set_defaults(run=_command, command="list")
 
     demo = commands.add_parser("demo", help="watch an MCP client drive this server and extend a short piece")
     demo.add_argument(
         "--output", type=Path, metavar="FOLDER", help="folder for the piece and the longer file"
     )
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=_command, command="demo")
     return parser
 
 
@@ -110,9 +119,28 @@ def _add_delivery(command: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="PLACE",
-        help="folder or file name for the longer file; it is WAV or FLAC, as the source warrants",
+        help="folder or file name for the longer file; .mp3, .ogg or .opus choose that format",
+    )
+    command.add_argument(
+        "--format",
+        choices=get_args(Format),
+        help="of the longer file (source: lossless, as deep as the source)",
+    )
+    command.add_argument(
+        "--part", choices=get_args(Part), default="whole", help="only what was added on one side"
+    )
+    command.add_argument(
+        "--no-restore",
+        action="store_true",
+        help="the provider's own file, its rendering of the source included",
     )
     command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _command(parsed: argparse.Namespace, settings: Settings) -> int:
+    from outpaint_mcp.commands import COMMANDS  # noqa: PLC0415 - loads pydantic
+
+    return 0 if COMMANDS[parsed.command](parsed, settings) else _CANCELLED_EXIT_CODE
 
 
 def _serve(parsed: argparse.Namespace, settings: Settings) -> int:
@@ -155,130 +183,3 @@ def _check_address(host: str, port: int) -> None:
         raise errors.ConfigError(
             f"Port {port} cannot be listened on ({exc}). Choose another --port."
         ) from exc
-
-
-def _extend(parsed: argparse.Namespace, settings: Settings) -> int:
-    from outpaint_mcp.journal import is_request_id  # noqa: PLC0415 - loads pydantic
-    from outpaint_mcp.models import OutpaintRequest  # noqa: PLC0415
-    from outpaint_mcp.reports import WHAT_NEXT  # noqa: PLC0415
-    from outpaint_mcp.sources.paths import path_of_file_url  # noqa: PLC0415
-
-    request = OutpaintRequest.of(
-        audio=parsed.source,
-        tags=parsed.tags,
-        extend_before_duration=parsed.before,
-        extend_after_duration=parsed.after,
-        lyrics=parsed.lyrics,
-        seed=parsed.seed,
-    )
-    audio = parsed.source
-    if audio.startswith("file:"):
-        audio = path_of_file_url(audio)
-    if "://" not in audio and not audio.startswith("data:") and not is_request_id(audio):
-        # Who names a file at a terminal may read it.
-        path = Path(audio).expanduser().absolute()
-        if not path.exists():
-            raise errors.SourceUnreachable(f"There is no file {path}.")
-        audio = str(path)
-        settings = dataclasses.replace(settings, input_dirs=(*settings.input_dirs, path.parent))
-        request = request.model_copy(update={"audio": audio})
-
-    async def submit(desk: Desk) -> tuple[str, bool]:
-        submission = await desk.submit(request)
-        if not parsed.json and submission.status != "unknown":  # that is told as the error that it is
-            print(submission.message.removesuffix(WHAT_NEXT).rstrip(), file=sys.stderr)
-        return submission.request_id, not submission.is_repeat
-
-    return _deliver(parsed, settings, submit)
-
-
-def _get(parsed: argparse.Namespace, settings: Settings) -> int:
-    async def given(_desk: Desk) -> tuple[str, bool]:
-        return str(parsed.request_id), False
-
-    return _deliver(parsed, settings, given)
-
-
-def _deliver(parsed: argparse.Namespace, settings: Settings, begin: Begin) -> int:
-    """Wait for a request and print where its longer file is."""
-    from outpaint_mcp.terminal import wait  # noqa: PLC0415 - loads pydantic
-
-    settings, target = _place(parsed.output, settings)
-    report = asyncio.run(wait(settings, begin, target))
-    if report.status == "unknown":
-        raise errors.SubmissionUnknown(report.error or report.message)
-    if report.status == "failed":
-        raise errors.GenerationFailed(report.error or report.message)
-    if report.status == "cancelled":
-        print(f"outpaint-mcp: {report.error or report.message}", file=sys.stderr)
-    if parsed.json:
-        print(report.model_dump_json(exclude_none=True, indent=2))
-    elif report.path is not None:
-        print(report.path)
-        print(report.message, file=sys.stderr)
-    return 0 if report.path is not None else _CANCELLED_EXIT_CODE
-
-
-def _place(output: Path | None, settings: Settings) -> tuple[Settings, Path | None]:
-    """Find out what `--output` means, before any work is done for a place that cannot be used.
-
-    Raises:
-        InvalidRequest: a format that is not made.
-        DeliveryFailed: something lies there, or nothing can be written there.
-    """
-    if output is None:
-        return settings, None
-    output = output.expanduser().absolute()
-    is_folder = output.is_dir() or not output.suffix
-    lossy = {".mp3", ".ogg", ".opus", ".m4a", ".aac"}
-    if settings.provider == "local" and output.suffix.lower() in lossy and not is_folder:
-        raise errors.InvalidRequest(
-            f"{output.name}: longer files are WAV or FLAC, so that nothing of the source is lost. Name it .flac, or"
-            " name a folder."
-        )
-    if not is_folder:
-        for taken in (output, *map(output.with_suffix, (".wav", ".flac", ".mp3", ".ogg"))):
-            if taken.exists():
-                raise errors.DeliveryFailed(f"{taken} is there already, and nothing is overwritten.")
-    folder = output if is_folder else output.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise errors.DeliveryFailed(f"{folder} cannot be made: {exc.strerror or exc}.") from exc
-    if not os.access(folder, os.W_OK):
-        raise errors.DeliveryFailed(f"{folder} cannot be written to.")
-    return (dataclasses.replace(settings, output_dir=folder), folder) if is_folder else (settings, output)
-
-
-def _list(parsed: argparse.Namespace, settings: Settings) -> int:
-    from outpaint_mcp.opening import open_desk  # noqa: PLC0415 - loads pydantic
-
-    async def listed() -> RequestList:
-        async with open_desk(settings, runs=False) as desk:
-            return await desk.list(limit=parsed.limit)
-
-    found = asyncio.run(listed())
-    if parsed.json:
-        print(found.model_dump_json(exclude_none=True, indent=2))
-        return 0
-    if not found.requests:
-        print("No requests yet.", file=sys.stderr)
-    if found.spent_usd or found.open_estimate_usd:
-        unknown = f", and up to ${found.open_estimate_usd:.4f} whose cost is not known"
-        print(f"Spent: ${found.spent_usd:.4f}{unknown if found.open_estimate_usd else ''}.", file=sys.stderr)
-    for each in found.requests:
-        made = datetime.fromisoformat(each.created_at).astimezone()
-        added = f"{each.extend_before_duration:g}+{each.extend_after_duration:g} s"
-        where = each.path or each.error or each.title
-        if each.status == "completed" and each.path is None:
-            where = f"{each.title}: outpaint-mcp get {each.request_id}"
-        print(f"{made:%Y-%m-%d %H:%M}  {each.request_id}  {each.status:<11}  {added:>10}  {where}")
-    return 0
-
-
-def _demo(parsed: argparse.Namespace, settings: Settings) -> int:
-    from outpaint_mcp.demo import run_demo  # noqa: PLC0415 - loads the SDK
-
-    settings, _ = _place(parsed.output or settings.output_dir, settings)
-    asyncio.run(run_demo(settings.output_dir))
-    return 0

@@ -107,6 +107,47 @@ _MIGRATIONS = (
         PRIMARY KEY (request_id, number)
     ) STRICT;
     """,
+    """
+    ALTER TABLE requests ADD COLUMN takes INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE requests ADD COLUMN take_of TEXT REFERENCES requests (request_id);
+    CREATE INDEX requests_by_family ON requests (take_of);
+
+    ALTER TABLE jobs ADD COLUMN start_seconds REAL NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN end_seconds REAL NOT NULL DEFAULT 0;
+    ALTER TABLE orders ADD COLUMN start_seconds REAL NOT NULL DEFAULT 0;
+    ALTER TABLE orders ADD COLUMN end_seconds REAL NOT NULL DEFAULT 0;
+
+    CREATE TABLE deliveries (
+        request_id TEXT NOT NULL REFERENCES requests (request_id),
+        edition TEXT NOT NULL,
+        path TEXT NOT NULL,
+        sha256 TEXT,
+        size_bytes INTEGER,
+        duration_seconds REAL,
+        before_seconds REAL,
+        after_seconds REAL,
+        seed INTEGER,
+        note TEXT,
+        url TEXT,
+        verdict TEXT,
+        delivered_at REAL,
+        PRIMARY KEY (request_id, edition)
+    ) STRICT;
+    INSERT INTO deliveries (request_id, edition, path, sha256, size_bytes, duration_seconds, before_seconds,
+        after_seconds, seed, note, url, delivered_at)
+        SELECT request_id, 'whole, source', path, sha256, size_bytes, duration_seconds, before_seconds,
+            after_seconds, used_seed, note, url, delivered_at FROM requests WHERE path IS NOT NULL;
+    UPDATE requests SET note = NULL WHERE delivered_at IS NOT NULL;
+    ALTER TABLE requests DROP COLUMN path;
+    ALTER TABLE requests DROP COLUMN sha256;
+    ALTER TABLE requests DROP COLUMN size_bytes;
+    ALTER TABLE requests DROP COLUMN duration_seconds;
+    ALTER TABLE requests DROP COLUMN before_seconds;
+    ALTER TABLE requests DROP COLUMN after_seconds;
+    ALTER TABLE requests DROP COLUMN used_seed;
+    ALTER TABLE requests DROP COLUMN url;
+    ALTER TABLE requests DROP COLUMN delivered_at;
+    """,
 )
 
 

@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import itertools
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outpaint_mcp import reports, sources
-from outpaint_mcp.errors import InvalidRequest, OutpaintError, RequestNotFound
-from outpaint_mcp.journal import Delivery, Entry, Journal, is_request_id
-from outpaint_mcp.models import (
+from outpaint_mcp import analyses, comparison, reports, sources
+from outpaint_mcp.answers import (
+    AnalysisReport,
     Cancellation,
-    CancelOutcome,
-    OutpaintRequest,
     RequestList,
     ResultReport,
-    Status,
     StatusReport,
     Submission,
 )
+from outpaint_mcp.edition import Edition
+from outpaint_mcp.editions import KEPT_DAYS, Editions
+from outpaint_mcp.errors import InvalidRequest, RequestNotFound
+from outpaint_mcp.intake import Intake, Named
+from outpaint_mcp.journal import Journal, is_request_id
+from outpaint_mcp.models import CancelOutcome, Commission, Status
+from outpaint_mcp.provider import ProviderStatus
 from outpaint_mcp.results import Results
-from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
+from outpaint_mcp.takes import as_one, seen_as_one
 from outpaint_mcp.watch import Watch
+from outpaint_mcp.workers.listening import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.entries import Delivery, Entry
     from outpaint_mcp.ledger import Ledger
     from outpaint_mcp.provider import Provider
     from outpaint_mcp.watch import OnUpdate
 
 _MOST_LISTED = 1_000_000
+_WHOLE = Edition()
+_DAY_SECONDS = 86_400.0
+
+# Agents' frameworks give up on a call after five seconds at the earliest; coding four minutes as MP3 takes ten.
+_DELIVERY_SECONDS = 3.5
+_NEWS_SECONDS = 1.0
 
 
 class Desk:
@@ -55,33 +67,68 @@ class Desk:
         self._ledger = ledger
         self._providers = providers
         self._results = Results(journal, settings.output_dir, settings.data_dir / "locks")
+        self._editions = Editions(self._results, providers, settings.data_dir / "editions")
         self._watch = Watch(journal, providers)
-        self._deliveries: dict[str, asyncio.Task[Delivery]] = {}
+        self._intake = Intake(journal, self._watch, providers, settings.provider)
+        self._listener = Listener()
 
     async def tidy(self) -> None:
-        """Throw away what a killed server could not: files the provider keeps of requests that are over."""
+        """Throw away files that the providers keep of requests that are over, or were delivered long ago."""
         await asyncio.to_thread(self._results.tidy)
         for provider in self._providers.values():
             for request_id in await provider.kept():
                 with suppress(RequestNotFound):
                     entry = await self._watch.look(request_id)
                     ended = entry.status.is_final and entry.status is not Status.COMPLETED
-                    if ended or entry.delivery is not None:
+                    if ended or self._journal.is_stale(entry, KEPT_DAYS * _DAY_SECONDS):
                         await provider.discard(request_id)
 
-    async def submit(self, request: OutpaintRequest, *, caller: str = "") -> Submission:
-        """Take a request in: look at its source, write it down, hand it to the provider.
-
-        The same request by the same caller within ten minutes is the first one over again.
+    async def analyze(
+        self, audio: str, *, details: bool = False, picture: bool = False, on_update: OnUpdate | None = None
+    ) -> tuple[AnalysisReport, bytes | None]:
+        """Listen to a recording, or to the longer file of an earlier request.
 
         Args:
-            request: what is asked.
-            caller: who asks, where several people share the server.
+            audio: as `submit` takes it.
+            details: whether to tell all that was measured.
+            picture: whether to draw it, too, as PNG.
+            on_update: told how far it is.
 
         Raises:
-            InvalidRequest, SourceError, ProviderError: nothing was started, and nothing is paid.
+            InvalidRequest, SourceError: it cannot be listened to.
         """
-        audio = request.audio.strip()
+        named = await self._named(audio)
+        delivery = named.parent.delivery if named.parent else None
+        seams = analyses.seams_seconds(delivery) if delivery else ()
+        news: list[ProviderStatus] = []
+        listening = asyncio.create_task(
+            self._listener.hear(
+                named.source,
+                picture=picture,
+                seams_seconds=seams,
+                on_progress=lambda share, step: news.append(
+                    ProviderStatus(status=Status.IN_PROGRESS, progress=share, step=step)
+                ),
+            )
+        )
+        try:
+            while not listening.done():
+                await asyncio.wait({listening}, timeout=_NEWS_SECONDS)
+                if news and on_update is not None:
+                    await on_update(news[-1])
+            heard, drawn = listening.result()
+        finally:
+            listening.cancel()
+            await asyncio.wait({listening})
+        return analyses.report(heard, title=sources.title_of(named.shown), details=details), drawn
+
+    async def submit(self, commission: Commission, *, caller: str = "") -> Submission:
+        """Take a request in; see `Intake.submit`."""
+        return await self._intake.submit(commission, await self._named(commission.audio), caller=caller)
+
+    async def _named(self, audio: str) -> Named:
+        """Find what an `audio` argument names."""
+        audio = audio.strip()
         parent: Entry | None = None
         folders = self._settings.input_dirs
         if is_request_id(audio):
@@ -89,58 +136,24 @@ class Desk:
             audio = delivery.path
             folders = (Path(audio).parent,)  # ours to read, wherever it was put at the time
         source = await asyncio.to_thread(sources.resolve_source, audio, input_dirs=folders)
-        provider = self._providers[self._settings.provider]
-        source_seconds = await provider.source_seconds(source)
-        likeness = await asyncio.to_thread(_likeness, request, source, provider.name, caller)
-
-        def add() -> tuple[Entry, bool]:
-            return self._journal.add(
-                request,
-                provider=provider.name,
-                shown_audio=sources.redact(audio),
-                title=parent.title if parent else sources.title_of(audio),
-                parent_request_id=parent.request_id if parent else None,
-                expected_duration_seconds=None
-                if source_seconds is None
-                else source_seconds + request.extend_before_duration + request.extend_after_duration,
-                likeness=likeness,
-                caller=caller,
-            )
-
-        entry, is_new = await asyncio.to_thread(add)
-        if not is_new:
-            entry = await self._watch.look(entry.request_id)
-            if entry.status in {Status.FAILED, Status.CANCELLED}:
-                entry, is_new = await asyncio.to_thread(add)  # it had ended, and nobody had looked
-        if not is_new:
-            return reports.taken_on_before(entry, self._journal.age_seconds(entry))
-        return await self._hand_over(entry, request, source)
-
-    async def _hand_over(self, entry: Entry, request: OutpaintRequest, source: Source) -> Submission:
-        """Give a request that is written down to its provider."""
-        try:
-            receipt = await self._providers[entry.provider].submit(entry.request_id, request, source)
-        except OutpaintError as exc:
-            await asyncio.to_thread(
-                self._journal.note, entry.request_id, Status.FAILED, str(exc), cost_usd=0.0
-            )
-            raise
-        entry = await asyncio.to_thread(self._journal.get, entry.request_id)
-        if receipt.status is not entry.status:
-            entry = await self._watch.look(entry.request_id)
-        if receipt.failure is not None:
-            raise receipt.failure
-        return reports.taken_on(entry, receipt)
+        return Named(source, audio, parent)
 
     async def _earlier(self, request_id: str) -> tuple[Entry, Delivery]:
-        """Find an earlier request whose longer file is the new source, delivering it if need be."""
-        entry = await self._watch.look(request_id)
-        if entry.status is not Status.COMPLETED:
+        """Find an earlier request whose longer file is the new source, delivering it if need be.
+
+        Of several takes it is the best.
+        """
+        takes = await self._watch.look_at_all(request_id)
+        whole = as_one(takes)
+        if whole.status is not Status.COMPLETED:
             raise InvalidRequest(
-                f"Request {request_id} is {entry.status}, so it has no result to extend."
-                f" {'Give another source.' if entry.status.is_final else 'Wait until it is completed.'}"
+                f"Request {request_id} is {whole.status}, so it has no result to extend."
+                f" {'Give another source.' if whole.status.is_final else 'Wait until it is completed.'}"
             )
-        return entry, await self._deliver(entry)
+        made = [take for take in takes if take.status is Status.COMPLETED]
+        deliveries = [await asyncio.shield(await self._editions.begin(take, Edition())) for take in made]
+        best = comparison.best_first(deliveries)[0]
+        return made[deliveries.index(best)], best
 
     async def status(
         self, request_id: str, *, wait_seconds: float = 0, on_update: OnUpdate | None = None
@@ -150,14 +163,15 @@ class Desk:
         Raises:
             RequestNotFound: no such request was ever made.
         """
-        entry = await self._watch.follow(request_id, wait_seconds, on_update)
-        return reports.standing(entry, self._watch.seen(request_id))
+        takes = await self._follow(request_id, wait_seconds, on_update)
+        return reports.standing(as_one(takes), self._seen(takes))
 
     async def result(
         self,
         request_id: str,
         *,
         wait_seconds: float = 0,
+        edition: Edition = _WHOLE,
         on_update: OnUpdate | None = None,
         target: Path | None = None,
     ) -> ResultReport:
@@ -166,33 +180,70 @@ class Desk:
         Args:
             request_id: as `submit` gave it.
             wait_seconds: how long to wait for the request to end.
+            edition: in which form to deliver it.
             on_update: told where it stands while waiting.
             target: where to put the file, its suffix left to the format, or an existing folder to put it
                 into; the output folder where there is none.
 
         Raises:
             RequestNotFound: no such request was ever made.
+            InvalidRequest: there is no such edition of it.
             DeliveryFailed: the file cannot be put into the output folder, or has been taken away.
         """
-        entry = await self._watch.follow(request_id, wait_seconds, on_update)
-        if entry.status is not Status.COMPLETED:
-            return reports.not_delivered(entry, self._watch.seen(request_id))
-        delivery = await self._deliver(entry, target)
-        if target is not None:  # it may have been delivered before, and elsewhere
-            delivery = await asyncio.to_thread(self._results.copy, request_id, delivery, target)
-        return reports.delivered(entry, delivery)
+        until = time.monotonic() + max(wait_seconds, _DELIVERY_SECONDS)
+        takes = await self._follow(request_id, wait_seconds, on_update)
+        whole = as_one(takes)
+        if whole.status is not Status.COMPLETED:
+            return reports.not_delivered(whole, self._seen(takes))
+        made = [take for take in takes if take.status is Status.COMPLETED]
+        tasks = [await self._editions.begin(take, edition, target) for take in made]
+        await asyncio.wait(tasks, timeout=max(0.0, until - time.monotonic()))
+        if not all(task.done() for task in tasks):
+            return reports.being_written(whole, edition)
+        deliveries = [task.result() for task in tasks]
+        if target is not None:  # they may have been delivered before, and elsewhere
+            deliveries = [
+                await asyncio.to_thread(self._results.copy, take.request_id, delivery, target)
+                for take, delivery in zip(made, deliveries, strict=True)
+            ]
+        by_take = {take.request_id: delivery for take, delivery in zip(made, deliveries, strict=True)}
+        return reports.delivered(whole, takes, by_take, edition)
+
+    async def _follow(self, request_id: str, wait_seconds: float, on_update: OnUpdate | None) -> list[Entry]:
+        """Look at all takes of a request until they have ended or the wait is over."""
+        until = time.monotonic() + wait_seconds
+        takes = await self._watch.look_at_all(request_id)
+
+        async def tell(_seen: ProviderStatus) -> None:
+            seen = self._seen(takes)
+            if on_update is not None and seen is not None:
+                await on_update(seen)
+
+        for place, take in enumerate(takes):
+            left = max(0.0, until - time.monotonic())
+            takes[place] = await self._watch.follow(take.request_id, left, tell)
+        return takes
+
+    def _seen(self, takes: Sequence[Entry]) -> ProviderStatus | None:
+        return seen_as_one(takes, [self._watch.seen(take.request_id) for take in takes])
 
     async def cancel(self, request_id: str) -> Cancellation:
-        """Stop a request that has not ended.
+        """Stop a request that has not ended, with all its takes.
 
         Raises:
             RequestNotFound: no such request was ever made.
         """
-        entry = await self._watch.look(request_id)
-        outcome = CancelOutcome.NOT_CANCELLABLE
-        if not entry.status.is_final:
-            outcome = await self._providers[entry.provider].cancel(request_id)
-            entry = await self._watch.look(request_id)
+        takes = await self._watch.look_at_all(request_id)
+        outcomes = await asyncio.gather(
+            *(
+                self._providers[take.provider].cancel(take.request_id)
+                for take in takes
+                if not take.status.is_final
+            )
+        )
+        entry = as_one(await self._watch.look_at_all(request_id))
+        is_cancelled = CancelOutcome.CANCELLED in outcomes
+        outcome = CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
         return reports.cancellation(entry, outcome)
 
     async def list(self, *, limit: int = 20, status: Status | None = None) -> RequestList:
@@ -205,7 +256,7 @@ class Desk:
             raise InvalidRequest(f"limit is {limit}; give 1 to {_MOST_LISTED}.")
         for entry in await asyncio.to_thread(self._journal.open_requests):
             await self._watch.look(entry.request_id)
-        entries = await asyncio.to_thread(self._journal.newest, limit=limit, status=status)
+        entries = await asyncio.to_thread(self._listed, limit, status)
         spent, open_estimate = await asyncio.to_thread(self._ledger.spent_usd)
         return RequestList(
             requests=[reports.summary(entry) for entry in entries],
@@ -213,41 +264,9 @@ class Desk:
             open_estimate_usd=round(open_estimate, 6),
         )
 
-    async def _deliver(self, entry: Entry, target: Path | None = None) -> Delivery:
-        """Put a completed request's file into the output folder, once, and find it there ever after."""
-        delivery = entry.delivery
-        if delivery is None:
-            # Shared by all who ask for this request; one who leaves must not end it.
-            delivery = await asyncio.shield(self._delivering(entry, target))
-        await asyncio.to_thread(self._results.find, delivery, is_paid=entry.estimated_cost_usd is not None)
-        return delivery
-
-    def _delivering(self, entry: Entry, target: Path | None) -> asyncio.Task[Delivery]:
-        task = self._deliveries.get(entry.request_id)
-        if task is None:
-            task = self._deliveries[entry.request_id] = asyncio.create_task(self._deliver_now(entry, target))
-            task.add_done_callback(lambda _: self._deliveries.pop(entry.request_id))
-        return task
-
-    async def _deliver_now(self, entry: Entry, target: Path | None) -> Delivery:
-        provider = self._providers[entry.provider]
-        outcome = await provider.result(entry.request_id)
-        delivery = await asyncio.to_thread(self._results.deliver, entry.request_id, outcome, target)
-        await provider.discard(entry.request_id)
-        return delivery
-
-
-def _likeness(request: OutpaintRequest, source: Source, provider: str, caller: str) -> str:
-    """A digest that is the same for the same request on the same audio, and tells nothing of it."""
-    heard: object = None
-    match source:
-        case LocalFile(path=path):
-            with suppress(OSError):  # taken away this moment: whoever opens it next says so
-                seen = path.stat()
-                heard = (str(path), seen.st_size, seen.st_mtime_ns)
-        case RemoteUrl(url=url):
-            heard = url
-        case InlineAudio(content=content):
-            heard = hashlib.sha256(content).hexdigest()
-    asked = request.model_dump_json(exclude={"audio"})
-    return hashlib.sha256(repr((provider, caller, heard, asked)).encode()).hexdigest()
+    def _listed(self, limit: int, status: Status | None) -> Sequence[Entry]:
+        newest = self._journal.newest()
+        wholes = (
+            as_one(self._journal.takes(each.request_id) if each.takes > 1 else [each]) for each in newest
+        )
+        return [*itertools.islice((each for each in wholes if status in {None, each.status}), limit)]

@@ -25,10 +25,10 @@ class Ledger:
     def reserve(
         self, request_id: str, estimated_cost_usd: float, *, basis: str, most_usd: float | None
     ) -> None:
-        """Write down what a request costs at most, before anything of it is sent.
+        """Write down what a take costs at most, before anything of it is sent.
 
         Args:
-            request_id: of the request.
+            request_id: of the take; the limit is held against all takes of its request.
             estimated_cost_usd: in US dollars.
             basis: how that was computed, and how the request is carried out, in sentences.
             most_usd: what one request may cost and, where several people share a server, what all
@@ -38,22 +38,27 @@ class Ledger:
             OverBudget: it is more than that.
         """
         with self._database.write() as connection:
-            (spent,) = connection.execute(
-                "SELECT coalesce(sum(coalesce(cost_usd, estimated_cost_usd)), 0) FROM requests"
-                " WHERE caller = (SELECT caller FROM requests WHERE request_id = ? AND caller != '')"
-                " AND request_id != ? AND created_at > ?",
-                (request_id, request_id, self._now() - _DAY_SECONDS),
-            ).fetchone()
-            if most_usd is not None and spent + estimated_cost_usd > most_usd:
+            family, takes, spent = connection.execute(
+                "SELECT coalesce(own.take_of, own.request_id), own.takes,"
+                " (SELECT coalesce(sum(coalesce(cost_usd, estimated_cost_usd)), 0) FROM requests"
+                " WHERE caller = own.caller AND caller != '' AND created_at > ?"
+                " AND coalesce(take_of, request_id) != coalesce(own.take_of, own.request_id))"
+                " FROM requests AS own WHERE request_id = ?",
+                (self._now() - _DAY_SECONDS, request_id),
+            ).fetchone() or (request_id, 1, 0.0)
+            whole = takes * estimated_cost_usd  # the takes differ in nothing but their seeds
+            if most_usd is not None and spent + whole > most_usd:
+                each = f" ({takes} takes)" if takes > 1 else ""
                 before = f", after ${spent:.4f} in the last 24 hours," if spent else ""
+                fewer = "fewer takes or " if takes > 1 else ""
                 raise OverBudget(
-                    f"This request would cost up to ${estimated_cost_usd:.4f}, which{before} is over the limit of"
-                    f" ${most_usd:g} that the operator has set (OUTPAINT_MAX_COST_USD). Nothing was sent. Ask for a"
-                    " shorter extension, or have the limit raised."
+                    f"This request would cost up to ${whole:.4f}{each}, which{before} is over the limit of"
+                    f" ${most_usd:g} that the operator has set (OUTPAINT_MAX_COST_USD). Nothing was sent. Ask for"
+                    f" {fewer}a shorter extension, or have the limit raised."
                 )
             connection.execute(
-                "UPDATE requests SET estimated_cost_usd = ?, note = ? WHERE request_id = ?",
-                (estimated_cost_usd, basis, request_id),
+                "UPDATE requests SET estimated_cost_usd = ?, note = ? WHERE coalesce(take_of, request_id) = ?",
+                (estimated_cost_usd, basis, family),
             )
 
     def spent_usd(self) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What goes in and what comes out, as frozen models; the tools' schemas are generated from these."""
+"""What is asked, as frozen models; the tools' schemas are generated from these."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
 
 from outpaint_mcp.errors import InvalidRequest
 
 MAX_TAGS_CHARACTERS = 2_000
 MAX_LYRICS_CHARACTERS = 20_000
+MAX_TAKES = 4
+# Headers and people are inexact; who is further off believes that the source is another one.
+CUT_TOLERANCE_SECONDS = 0.5
 
 
 def _refuse_bool(value: object) -> object:
@@ -99,6 +101,23 @@ Seed = Annotated[
     ),
     NO_BOOL,
 ]
+SourceStartSeconds = Annotated[
+    float, Field(ge=0, allow_inf_nan=False, description="Use the source from this second on."), NO_BOOL
+]
+SourceEndSeconds = Annotated[
+    float,
+    Field(
+        ge=0,
+        allow_inf_nan=False,
+        description='Use it up to this second ("carry on from 1:23" is 83); 0: its end.',
+    ),
+    NO_BOOL,
+]
+Takes = Annotated[
+    int,
+    Field(ge=1, le=MAX_TAKES, description="So many takes with seeds of their own, each paid for."),
+    NO_BOOL,
+]
 
 
 class OutpaintRequest(BaseModel):
@@ -148,6 +167,48 @@ class OutpaintRequest(BaseModel):
             ) from None
 
 
+class Commission(OutpaintRequest):
+    """All that can be asked of us: the model's inputs, the part of the source that is extended, and how many takes."""
+
+    source_start_seconds: SourceStartSeconds = 0
+    source_end_seconds: SourceEndSeconds = 0
+    takes: Takes = 1
+
+    @model_validator(mode="after")
+    def _leaves_some_source(self) -> Self:
+        if 0 < self.source_end_seconds <= self.source_start_seconds:
+            raise ValueError(
+                "source_end_seconds is not after source_start_seconds; nothing of the source would be left"
+            )
+        return self
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether only a part of the source is extended."""
+        return self.source_start_seconds > 0 or self.source_end_seconds > 0
+
+    def used_seconds(self, source_seconds: float) -> float:
+        """Return how much of a source of this length is extended.
+
+        Raises:
+            InvalidRequest: it is not as long as that.
+        """
+        if self.source_start_seconds >= source_seconds:
+            raise InvalidRequest(
+                f"source_start_seconds is {self.source_start_seconds:g}, but the source lasts {source_seconds:.2f} s."
+            )
+        if self.source_end_seconds > source_seconds + CUT_TOLERANCE_SECONDS:
+            raise InvalidRequest(
+                f"source_end_seconds is {self.source_end_seconds:g}, but the source lasts {source_seconds:.2f} s."
+            )
+        return min(self.source_end_seconds or source_seconds, source_seconds) - self.source_start_seconds
+
+    def take(self, number: int) -> Self:
+        """Return what is asked for one take, 1 being the first: the seeds that follow, where one was given."""
+        seed = self.seed if self.seed < 0 else (self.seed + number - 1) % 2**31
+        return self.model_copy(update={"seed": seed, "takes": 1})
+
+
 class Status(StrEnum):
     """Where a request stands."""
 
@@ -175,105 +236,3 @@ class CancelOutcome(StrEnum):
 
     CANCELLED = "cancelled"
     NOT_CANCELLABLE = "not_cancellable"
-
-
-def _without_default(schema: dict[str, Any]) -> None:
-    schema.pop("default", None)
-
-
-def _absent(description: str) -> Any:  # noqa: ANN401 - pydantic's own Field returns Any
-    """Describe a value that is left out of the answer where there is none."""
-    return Field(default=None, description=description, json_schema_extra=_without_default)
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, json_schema_extra=lambda schema: schema.pop("description", None))
-
-
-class Submission(_Answer):
-    """The receipt that submit gives."""
-
-    request_id: str
-    provider: str
-    status: Status
-    expected_duration_seconds: float | SkipJsonSchema[None] = _absent(
-        "Length of the longer file; absent while the source's own length is unknown."
-    )
-    estimated_cost_usd: float | SkipJsonSchema[None] = _absent(
-        "What it costs at most; the message says how so."
-    )
-    is_repeat: bool | SkipJsonSchema[None] = _absent(
-        "True where the same was asked before and nothing was started."
-    )
-    message: str
-
-
-class StatusReport(_Answer):
-    """Where a request stands and what to do next."""
-
-    request_id: str
-    provider: str
-    status: Status
-    queue_position: int | SkipJsonSchema[None] = _absent("1 is next; only while in_queue.")
-    progress: float | SkipJsonSchema[None] = _absent("Share done, 0 to 1.")
-    estimated_cost_usd: float | SkipJsonSchema[None] = _absent("What it costs at most.")
-    cost_usd: float | SkipJsonSchema[None] = _absent("What the provider says that it cost.")
-    error: str | SkipJsonSchema[None] = _absent("Why it failed.")
-    message: str
-
-
-class ResultReport(_Answer):
-    """The longer file, or where the request stands instead."""
-
-    request_id: str
-    provider: str
-    status: Status
-    path: str | SkipJsonSchema[None] = _absent("Absolute path of the longer file on the server's machine.")
-    url: str | SkipJsonSchema[None] = _absent(
-        "Where a hosted provider keeps it for now; else the file's URL."
-    )
-    duration_seconds: float | SkipJsonSchema[None] = _absent("Length of the longer file.")
-    before_seconds: float | SkipJsonSchema[None] = _absent("Music added before; the source starts here.")
-    after_seconds: float | SkipJsonSchema[None] = _absent("Music added after.")
-    seed: int | SkipJsonSchema[None] = _absent("The seed that was used; give it again for the same take.")
-    size_bytes: int | SkipJsonSchema[None] = _absent("Size of the longer file.")
-    sha256: str | SkipJsonSchema[None] = _absent("SHA-256 of the longer file.")
-    cost_usd: float | SkipJsonSchema[None] = _absent("What the provider says that it cost.")
-    error: str | SkipJsonSchema[None] = _absent("Why it failed.")
-    message: str
-
-
-class Cancellation(_Answer):
-    """What became of the wish to cancel, and where the request stands now."""
-
-    request_id: str
-    outcome: CancelOutcome
-    status: Status
-    message: str
-
-
-class RequestSummary(_Answer):
-    """One line of the list of requests."""
-
-    request_id: str
-    provider: str
-    status: Status
-    title: str
-    extend_before_duration: float
-    extend_after_duration: float
-    created_at: str = Field(description="UTC, ISO 8601.")
-    parent_request_id: str | SkipJsonSchema[None] = _absent("The request whose result was the source.")
-    path: str | SkipJsonSchema[None] = _absent("Where the longer file was put.")
-    estimated_cost_usd: float | SkipJsonSchema[None] = _absent(
-        "What it costs at most, while the cost is unknown."
-    )
-    cost_usd: float | SkipJsonSchema[None] = _absent("What the provider says that it cost.")
-    error: str | SkipJsonSchema[None] = _absent("Why it failed.")
-
-
-class RequestList(_Answer):
-    """Requests, newest first, and what was spent on all there ever were."""
-
-    requests: list[RequestSummary]
-    spent_usd: float = Field(description="Sum of all known costs, of requests not listed too.")
-    open_estimate_usd: float = Field(description="At most so much more for requests whose cost is not known.")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from outpaint_mcp.errors import OutpaintError
-    from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+    from outpaint_mcp.models import CancelOutcome, Commission, Status
     from outpaint_mcp.sources import Source
 
 
@@ -42,6 +43,8 @@ class Outcome:
         seed: the seed that was used.
         note: one sentence on how it was made.
         url: where a hosted provider keeps the very same file; it can be signed, and is shown nowhere else.
+        verdict: how it came out, as `audio.verdict` measures it, in JSON; None where nobody has listened.
+        as_made: the provider's own file, where it is another one: the person's samples were put back into this.
     """
 
     path: Path
@@ -53,6 +56,16 @@ class Outcome:
     seed: int
     note: str
     url: str | None = None
+    verdict: dict[str, Any] | None = None
+    as_made: Outcome | None = None
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Outcome:
+        """Read what a worker has told, and the database has kept."""
+        as_made = told.get("as_made")
+        return cls(
+            **{**told, "path": Path(told["path"]), "as_made": None if as_made is None else cls.of(as_made)}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +103,8 @@ class Provider(Protocol):
             SourceError: the provider could never use it.
         """
 
-    async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> Receipt:
-        """Take a request on; it outlives this call and this process.
+    async def submit(self, request_id: str, commission: Commission, source: Source) -> Receipt:
+        """Take one take on; it outlives this call and this process.
 
         Raises:
             ProviderUnavailable: the provider cannot work now, or the request has been given up.
@@ -128,4 +141,4 @@ class Provider(Protocol):
         """Return the requests of which this provider keeps files."""
 
     async def discard(self, request_id: str) -> None:
-        """Forget what was made of a request, since it has been delivered."""
+        """Forget what was made of a request: it was delivered long ago, or nobody wants it."""

@@ -7,19 +7,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.models import (
+from outpaint_mcp import comparison
+from outpaint_mcp.answers import (
     Cancellation,
-    CancelOutcome,
     RequestSummary,
     ResultReport,
-    Status,
     StatusReport,
     Submission,
+    TakeReport,
 )
+from outpaint_mcp.models import CancelOutcome, Status
 
 if TYPE_CHECKING:
-    from outpaint_mcp.journal import Delivery, Entry
-    from outpaint_mcp.provider import ProviderStatus, Receipt
+    from collections.abc import Mapping, Sequence
+
+    from outpaint_mcp.edition import Edition
+    from outpaint_mcp.entries import Delivery, Entry
+    from outpaint_mcp.provider import ProviderStatus
 
 WHAT_NEXT = "Call get_outpaint_result with wait_seconds=45 (or 3, where your host cuts calls short)."
 
@@ -34,20 +38,35 @@ def in_words(seen: ProviderStatus) -> str:
     return f"In progress ({seen.step}){share}" if seen.step else f"In progress{share}"
 
 
-def taken_on(entry: Entry, receipt: Receipt) -> Submission:
-    """Say what was taken on, what it costs, and what to do next."""
+def taken_on(entry: Entry, *, waits_for: str = "", refused: Sequence[BaseException] = ()) -> Submission:
+    """Say what was taken on, what it costs, and what to do next.
+
+    Args:
+        entry: the request, with all its takes.
+        waits_for: what has still to happen before the provider has really taken it on.
+        refused: why some of its takes were not taken on.
+    """
     if entry.status is Status.UNKNOWN:
         return _submission(entry, entry.error or "")
     length = entry.expected_duration_seconds
     told = (
-        f"Written down; {entry.provider} has not taken it on yet ({receipt.waits_for}), get_outpaint_status tells."
-        if receipt.waits_for
+        f"Written down; {entry.provider} has not taken it on yet ({waits_for}), get_outpaint_status tells."
+        if waits_for
         else "Accepted.",
+        f"{entry.takes} takes." if entry.takes > 1 else "",
+        f"{len(refused)} of them were not taken on: {refused[0]}" if refused else "",
         "" if length is None else f"The longer file will last {length:.0f} s.",
-        entry.basis or ("What it costs is told there, too." if receipt.waits_for else ""),
+        _basis(entry) or ("What it costs is told there, too." if waits_for else ""),
         WHAT_NEXT,
     )
     return _submission(entry, " ".join(filter(None, told)))
+
+
+def _basis(entry: Entry) -> str:
+    """How the estimate was computed, for each take."""
+    if not entry.basis:
+        return ""
+    return f"For each of {entry.takes} takes: {entry.basis}" if entry.takes > 1 else entry.basis
 
 
 def taken_on_before(entry: Entry, age_seconds: float) -> Submission:
@@ -98,8 +117,35 @@ def not_delivered(entry: Entry, seen: ProviderStatus | None) -> ResultReport:
     )
 
 
-def delivered(entry: Entry, delivery: Delivery) -> ResultReport:
-    """Say where the longer file is and how it came out."""
+def being_written(entry: Entry, edition: Edition) -> ResultReport:
+    """Say that it is made, and the file that was asked for nearly so."""
+    return ResultReport(
+        request_id=entry.request_id,
+        provider=entry.provider,
+        status=entry.status,
+        cost_usd=_dollars(entry.cost_usd),
+        message=f"Completed; the file ({edition}) is being written. {WHAT_NEXT}",
+    )
+
+
+def delivered(
+    entry: Entry, takes: Sequence[Entry], deliveries: Mapping[str, Delivery], edition: Edition
+) -> ResultReport:
+    """Say where the longer file is and how it came out; of several takes, the best one's.
+
+    Args:
+        entry: the request.
+        takes: all of its takes.
+        deliveries: by the ids of those that were made.
+        edition: what was asked for.
+    """
+    best_first = comparison.best_first(list(deliveries.values()))
+    delivery = best_first[0]
+    message = (
+        comparison.compared([deliveries.get(take.request_id) for take in takes]) if len(takes) > 1 else "",
+        delivery.note,
+        _about(edition),
+    )
     return ResultReport(
         request_id=entry.request_id,
         provider=entry.provider,
@@ -113,7 +159,51 @@ def delivered(entry: Entry, delivery: Delivery) -> ResultReport:
         size_bytes=delivery.size_bytes,
         sha256=delivery.sha256,
         cost_usd=_dollars(entry.cost_usd),
-        message=delivery.note,
+        verdict=comparison.in_words(delivery),
+        measured=comparison.figures(delivery),
+        takes=_takes(takes, deliveries, best_first) if len(takes) > 1 else None,
+        message=" ".join(filter(None, message)),
+    )
+
+
+def _takes(
+    takes: Sequence[Entry], deliveries: Mapping[str, Delivery], best_first: Sequence[Delivery]
+) -> list[TakeReport]:
+    """One line for each take, the best first, those without a file last."""
+
+    def place(take: Entry) -> int:
+        delivery = deliveries.get(take.request_id)
+        return len(takes) if delivery is None else best_first.index(delivery)
+
+    told = []
+    for take in sorted(takes, key=place):
+        delivery = deliveries.get(take.request_id)
+        told.append(
+            TakeReport(
+                request_id=take.request_id,
+                status=take.status,
+                seed=delivery.seed if delivery else None,
+                path=delivery.path if delivery else None,
+                verdict=comparison.in_words(delivery) if delivery else None,
+                error=take.error,
+            )
+        )
+    return told
+
+
+def _about(edition: Edition) -> str:
+    """What is to be said of an edition that is not simply the longer file."""
+    lossy = {"mp3": "MP3", "ogg": "OGG", "opus": "Opus"}.get(edition.format)
+    return " ".join(
+        filter(
+            None,
+            (
+                f"This file has only the music added {edition.part}; the verdict is on the whole."
+                if edition.part != "whole"
+                else "",
+                f"{lossy} is lossy: the verdict is on the music before it was coded." if lossy else "",
+            ),
+        )
     )
 
 
@@ -145,6 +235,7 @@ def summary(entry: Entry) -> RequestSummary:
         extend_after_duration=entry.extend_after_duration,
         created_at=datetime.fromtimestamp(entry.created_at, UTC).isoformat(timespec="seconds"),
         parent_request_id=entry.parent_request_id,
+        takes=entry.takes if entry.takes > 1 else None,
         path=entry.delivery.path if entry.delivery else None,
         estimated_cost_usd=_estimate(entry),
         cost_usd=_dollars(entry.cost_usd),
@@ -157,7 +248,7 @@ def _advice(entry: Entry, seen: ProviderStatus | None) -> str:
     match entry.status:
         case Status.IN_QUEUE | Status.IN_PROGRESS:
             where = in_words(seen) if seen else "Waiting"
-            return " ".join(filter(None, (f"{where}.", entry.basis, WHAT_NEXT)))
+            return " ".join(filter(None, (f"{where}.", _basis(entry), WHAT_NEXT)))
         case Status.COMPLETED:
             return "Completed. Call get_outpaint_result for the file."
         case Status.CANCELLED:

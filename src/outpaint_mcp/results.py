@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from outpaint_mcp.entries import Delivery
 from outpaint_mcp.errors import DeliveryFailed, RequestNotFound, StorageFailed
-from outpaint_mcp.journal import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from outpaint_mcp.journal import Entry, Journal
+    from outpaint_mcp.edition import Edition
+    from outpaint_mcp.entries import Entry
+    from outpaint_mcp.journal import Journal
     from outpaint_mcp.provider import Outcome
 
 
@@ -38,8 +40,10 @@ class Results:
         self._output_dir = output_dir
         self._locks = locks
 
-    def deliver(self, request_id: str, outcome: Outcome, target: Path | None = None) -> Delivery:
-        """Put a file in its place and write down where; the second call finds the first one's.
+    def deliver(
+        self, request_id: str, edition: Edition, outcome: Outcome, target: Path | None = None
+    ) -> Delivery:
+        """Put an edition in its place and write down where; the second call finds the first one's.
 
         Raises:
             DeliveryFailed: the folder cannot be written to, or something lies at `target`.
@@ -47,10 +51,10 @@ class Results:
         """
         with self._alone_with(request_id):
             entry = self._journal.get(request_id)
-            if entry.delivery is not None:
-                return entry.delivery
+            if (delivered := entry.deliveries.get(str(edition))) is not None:
+                return delivered
             delivery = Delivery(
-                path=str(self._place(entry, outcome, target)),
+                path=str(self._place(entry, edition, outcome, target)),
                 sha256=outcome.sha256,
                 size_bytes=outcome.size_bytes,
                 duration_seconds=outcome.duration_seconds,
@@ -59,9 +63,9 @@ class Results:
                 seed=outcome.seed,
                 note=outcome.note,
                 url=outcome.url,
+                verdict=outcome.verdict,
             )
-            self._journal.deliver(request_id, delivery)
-            return delivery
+            return self._journal.deliver(request_id, edition, delivery)
 
     @contextmanager
     def _alone_with(self, request_id: str) -> Iterator[None]:
@@ -91,7 +95,7 @@ class Results:
         """Throw away the locks of deliveries whose server was killed before it could."""
         for lock in self._locks.glob("*.lock"):
             with suppress(RequestNotFound, OSError):
-                if self._journal.get(lock.stem).delivery is not None:
+                if not self._journal.get(lock.stem).planned_paths:
                     lock.unlink()
 
     def find(self, delivery: Delivery, *, is_paid: bool) -> None:
@@ -134,20 +138,20 @@ class Results:
             ) from exc
         return dataclasses.replace(delivery, path=str(place))
 
-    def _place(self, entry: Entry, outcome: Outcome, target: Path | None) -> Path:
+    def _place(self, entry: Entry, edition: Edition, outcome: Outcome, target: Path | None) -> Path:
         """Put the file into the folder, or find it there if a server was killed right after it did."""
-        if entry.planned_path is not None:
-            planned = Path(entry.planned_path)
+        if str(edition) in entry.planned_paths:
+            planned = Path(entry.planned_paths[str(edition)])
             with suppress(OSError):
                 _part_of(planned, entry.request_id).unlink()
                 if not planned.stat().st_size:  # its name was claimed, but the file not yet brought
                     planned.unlink()
             if _is_same_file(planned, size_bytes=outcome.size_bytes, sha256=outcome.sha256):
                 return planned
-        for path in self._places(entry, outcome, target):
+        for path in self._places(entry, edition, outcome, target):
             if os.path.lexists(path):  # unlike pathlib's, never raises
                 continue
-            self._journal.plan_delivery(entry.request_id, path)
+            self._journal.plan_delivery(entry.request_id, edition, path)
             with suppress(FileExistsError):
                 _put(outcome.path, path, _part_of(path, entry.request_id))
                 return path
@@ -156,17 +160,30 @@ class Results:
             f" waits: outpaint-mcp get {entry.request_id} --output ANOTHER_NAME."
         )
 
-    def _places(self, entry: Entry, outcome: Outcome, target: Path | None) -> Iterator[Path]:
+    def _places(
+        self, entry: Entry, edition: Edition, outcome: Outcome, target: Path | None
+    ) -> Iterator[Path]:
         """Propose places for a file, in the order in which a person would look for it."""
         suffix = outcome.path.suffix
         if target is not None and not target.is_dir():
             yield _at(target, suffix)
             return
         folder = target or self._output_dir
-        name = _name_of_result(entry.title, *self._total_added(entry))
+        name = self._name(entry, edition)
         yield folder / f"{name}{suffix}"
         for number in itertools.count(2):
             yield folder / f"{name} ({number}){suffix}"
+
+    def _name(self, entry: Entry, edition: Edition) -> str:
+        """Name a file after its source and what was added, without a suffix."""
+        if edition.part == "whole":
+            name = f"{entry.title}, extended {_added(*self._total_added(entry))}"
+        else:
+            name = f"{entry.title}, {getattr(entry, f'extend_{edition.part}_duration'):.4g}s {edition.part}"
+        if entry.takes > 1:
+            takes = self._journal.takes(entry.take_of or entry.request_id)
+            name += f", take {[take.request_id for take in takes].index(entry.request_id) + 1}"
+        return name if edition.restore_source else f"{name}, as made"
 
     def _total_added(self, entry: Entry) -> tuple[float, float]:
         """Return the seconds added on each side since the first source of a chain."""
@@ -184,14 +201,9 @@ def _at(target: Path, suffix: str) -> Path:
     return target.with_suffix(suffix) if is_audio else target.with_name(target.name + suffix)
 
 
-def _name_of_result(title: str, before_seconds: float, after_seconds: float) -> str:
-    """Name the longer file after its source and what was added, without a suffix."""
-    added = [
-        f"{seconds:.4g}s {side}"
-        for seconds, side in ((before_seconds, "before"), (after_seconds, "after"))
-        if seconds
-    ]
-    return f"{title}, extended {' and '.join(added)}"
+def _added(before_seconds: float, after_seconds: float) -> str:
+    sides = ((before_seconds, "before"), (after_seconds, "after"))
+    return " and ".join(f"{seconds:.4g}s {side}" for seconds, side in sides if seconds)
 
 
 def _part_of(target: Path, request_id: str) -> Path:

@@ -14,26 +14,28 @@ from mcp.server import MCPServer
 from outpaint_mcp import __version__
 from outpaint_mcp.errors import StorageFailed
 from outpaint_mcp.opening import DeskOnDemand
-from outpaint_mcp.tools import Lifespan, all_tools
+from outpaint_mcp.tools import all_tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.replies import Lifespan
 
 # Hosts show all instructions of all servers to the agent: 1,500 bytes are ours in all.
 _MAX_FOLDERS_BYTES = 300
 
 _INSTRUCTIONS = """\
-Makes recordings longer: music before, after, or both.
+Makes recordings longer: music before, after, or both; and hears them.
 1. submit_outpaint(audio, tags, extend_before_duration, extend_after_duration) -> request_id. An intro is
    extend_before_duration; "let it run out" is extend_after_duration (default 30, set 0 for none). At most 240 s each;
-   for more, or to build in steps, pass the request_id of the last outpaint as audio.
+   for more, or to build in steps, pass the last request_id as audio. "Carry on from 1:23" is source_end_seconds=83.
 2. get_outpaint_result(request_id, wait_seconds=45), again until status is completed, failed, cancelled or unknown. Then
-   tell the person the path. Never submit again because a wait ended: the request goes on by itself.
+   tell the person the path and what the verdict says. Never submit again because a wait ended.
+analyze_audio measures tempo, key, loudness, sections, and tags to give.
 Sources: a path in {folders}; an https link to the file itself; a data: URI; an earlier request_id. Files attached
-to the chat are not visible here: ask for a path or a link. For another take give another seed.
+to the chat are not visible here: ask for a path or a link. To choose from several, takes=2..4.
 {provider}"""
 
 _PROVIDERS = {
@@ -41,8 +43,8 @@ _PROVIDERS = {
 Provider: local. Free. It carries the track's own beats on; it is not a generative model, and tags and lyrics do not
 steer it. Say so when the person asks for a new style, new words or new instruments.""",
     "runcomfy": """\
-Provider: runcomfy, a paid generative model. Give tags that describe the track as it is, with tempo and key, or it turns
-into another; lyrics "[inst]" for no voice. Tell the person the estimated cost, and the cost.""",
+Provider: runcomfy, a paid generative model. Give tags that describe the track as it is, those of analyze_audio among
+them, or it turns into another; lyrics "[inst]" for no voice. Tell the person the estimated cost, and the cost.""",
 }
 
 

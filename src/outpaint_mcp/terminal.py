@@ -16,8 +16,9 @@ from outpaint_mcp.wording import for_a_person
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from outpaint_mcp.answers import ResultReport
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.models import ResultReport
+    from outpaint_mcp.edition import Edition
     from outpaint_mcp.provider import ProviderStatus
 
 
@@ -25,12 +26,13 @@ Begin = Callable[[Desk], Awaitable[tuple[str, bool]]]
 """Returns a request's id, and whether it was begun just now."""
 
 
-async def wait(settings: Settings, begin: Begin, target: Path | None) -> ResultReport:
+async def wait(settings: Settings, begin: Begin, edition: Edition, target: Path | None) -> ResultReport:
     """Wait for a request and have it delivered; raises as the desk does.
 
     Args:
         settings: where things are.
         begin: makes or names the request.
+        edition: in which form the longer file is wanted.
         target: where to put the longer file; None for the output folder.
     """
     async with open_desk(settings) as desk:
@@ -38,7 +40,9 @@ async def wait(settings: Settings, begin: Begin, target: Path | None) -> ResultR
         bar = Bar(shown=sys.stderr.isatty())
         try:
             request_id, _ = await asyncio.shield(beginning)
-            return await desk.result(request_id, wait_seconds=float("inf"), on_update=bar.show, target=target)
+            return await desk.result(
+                request_id, wait_seconds=float("inf"), edition=edition, on_update=bar.show, target=target
+            )
         except asyncio.CancelledError:
             bar.close()
             await asyncio.wait({beginning})  # seconds at most; what it began must not be left without a word

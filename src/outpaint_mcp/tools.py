@@ -2,60 +2,49 @@
 
 from __future__ import annotations
 
-import functools
-import json
-import mimetypes
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent, ToolAnnotations
-from pydantic import BaseModel, Field
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import Field
 
-from outpaint_mcp.errors import OutpaintError
+from outpaint_mcp.answers import (
+    AnalysisReport,
+    Cancellation,
+    RequestList,
+    ResultReport,
+    StatusReport,
+    Submission,
+)
+from outpaint_mcp.edition import Edition, Format, Part
 from outpaint_mcp.models import (
     NO_BOOL,
     Audio,
-    Cancellation,
+    Commission,
     ExtendAfterDuration,
     ExtendBeforeDuration,
     Lyrics,
-    OutpaintRequest,
-    RequestList,
-    ResultReport,
     Seed,
+    SourceEndSeconds,
+    SourceStartSeconds,
     Status,
-    StatusReport,
-    Submission,
     Tags,
+    Takes,
 )
-from outpaint_mcp.opening import DeskOnDemand
-from outpaint_mcp.reports import in_words
+from outpaint_mcp.replies import Lifespan, answer, caller, image, links, reporter
+from outpaint_mcp.toolmaking import tool
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Container
-
-    from outpaint_mcp.provider import ProviderStatus
-    from outpaint_mcp.watch import OnUpdate
+    from mcp.server.mcpserver.tools import Tool
 
 # Hosts give up on a call after 60 seconds at the earliest that still let a tool wait.
 MAX_WAIT_SECONDS = 45.0
-# Some hosts give up on a call from which they hear nothing.
-_SIGN_OF_LIFE_SECONDS = 5.0
-
-Lifespan = DeskOnDemand
-"""What the server's tools work with."""
-
 AnyAudio = Annotated[
     Audio,
     Field(
         description="Source audio to extend. Provide an HTTPS URL to an MP3, WAV, or FLAC file (up to 60 minutes)."
-        " Here also: a path or file:// URL inside the allowed folders, a data: URI, or the request_id of an"
-        " earlier outpaint, whose longer file is then extended."
+        " Here also: a path or file:// URL in the allowed folders, a data: URI, or an earlier request_id, whose longer"
+        " file is then extended."
     ),
 ]
 RequestId = Annotated[str, Field(description="The id that submit_outpaint gave.")]
@@ -65,13 +54,13 @@ WaitSeconds = Annotated[
         ge=0,
         le=MAX_WAIT_SECONDS,
         allow_inf_nan=False,
-        description="Wait up to so many seconds for the request to end; 0 answers at once.",
+        description="Wait up to so long for the request to end.",
     ),
     NO_BOOL,
 ]
 
 
-async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by field
+async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by field, and ours
     ctx: Context[Lifespan, Any],
     audio: AnyAudio,
     tags: Tags,
@@ -79,52 +68,69 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
     extend_after_duration: ExtendAfterDuration = 30,
     lyrics: Lyrics = "",
     seed: Seed = -1,
+    source_start_seconds: SourceStartSeconds = 0,
+    source_end_seconds: SourceEndSeconds = 0,
+    takes: Takes = 1,
 ) -> Annotated[CallToolResult, Submission]:
     """Make a recording longer: new music before it, after it, or both. Answers within seconds with a request_id;
     then call get_outpaint_result with it and wait_seconds=45, again until it is completed.
     Provider runcomfy (where a token is set): a generative model that tags and lyrics steer; costs money, as the
-    answer estimates, so never submit again because a call timed out. Provider local (otherwise): free, carries
-    the track's own material on, tags and lyrics do not steer it. The same request within ten minutes is answered
-    with the first one's request_id; for another take give another seed."""
-    request = OutpaintRequest.of(
+    answer estimates. Provider local (otherwise): free, carries the track's own material on, tags and lyrics do not
+    steer it. The same request within ten minutes is the first one again; for another take give another seed."""
+    commission = Commission.of(
         audio=audio,
         tags=tags,
         extend_before_duration=extend_before_duration,
         extend_after_duration=extend_after_duration,
         lyrics=lyrics,
         seed=seed,
+        source_start_seconds=source_start_seconds,
+        source_end_seconds=source_end_seconds,
+        takes=takes,
     )
     desk = await ctx.request_context.lifespan_context()
-    return _answer(await desk.submit(request, caller=_caller(ctx)))
+    return answer(await desk.submit(commission, caller=caller(ctx)))
 
 
 async def get_outpaint_status(
     ctx: Context[Lifespan, Any], request_id: RequestId, wait_seconds: WaitSeconds = 0
 ) -> Annotated[CallToolResult, StatusReport]:
-    """Say where a request stands: in_queue, in_progress, completed, failed, cancelled, or unknown (sent, but the
-    answer was lost; never sent again by itself). Works for requests made days ago or by another process. To get
-    the file, call get_outpaint_result instead; it waits as well."""
+    """Say where a request stands; unknown: sent, but the answer was lost, and never sent again by itself. Works for
+    requests made days ago or by another process. For the file call get_outpaint_result, which waits as well."""
     desk = await ctx.request_context.lifespan_context()
-    return _answer(await desk.status(request_id, wait_seconds=wait_seconds, on_update=_reporter(ctx)))
+    return answer(await desk.status(request_id, wait_seconds=wait_seconds, on_update=reporter(ctx)))
 
 
-async def get_outpaint_result(
-    ctx: Context[Lifespan, Any], request_id: RequestId, wait_seconds: WaitSeconds = 0
+async def get_outpaint_result(  # noqa: PLR0913 - what can be asked of a result
+    ctx: Context[Lifespan, Any],
+    request_id: RequestId,
+    wait_seconds: WaitSeconds = 0,
+    part: Annotated[Part, Field(description="before or after: only the new part on that side.")] = "whole",
+    format: Annotated[Format, Field(description="source: lossless, as deep as the source.")] = "source",  # noqa: A002 - as people say
+    restore_source: Annotated[  # noqa: FBT002 - named by the agent
+        bool, Field(description="false: the provider's own file, its rendering of the source included.")
+    ] = True,
 ) -> Annotated[CallToolResult, ResultReport]:
-    """Deliver the longer file into the output folder and say where it is (path, url, durations, sha256). While the
-    request has not ended, says where it stands: call again. Tell the person the path."""
+    """Deliver the longer file into the output folder; say where it is, how it came out (verdict: measured seams,
+    levels, lengths, whether the source survived) and which take to keep. While the request has not ended, says where
+    it stands: call again. Tell the person the path and the verdict."""
     desk = await ctx.request_context.lifespan_context()
-    report = await desk.result(request_id, wait_seconds=wait_seconds, on_update=_reporter(ctx))
-    return _answer(report, *_links(report))
+    report = await desk.result(
+        request_id,
+        wait_seconds=wait_seconds,
+        edition=Edition(part=part, format=format, restore_source=restore_source),
+        on_update=reporter(ctx),
+    )
+    return answer(report, *links(report))
 
 
 async def cancel_outpaint(
     ctx: Context[Lifespan, Any], request_id: RequestId
 ) -> Annotated[CallToolResult, Cancellation]:
-    """Stop a request that has not ended; what was made of it so far is thrown away. A request that has ended, or
-    whose last step a hosted model is carrying out, stays as it is (outcome not_cancellable)."""
+    """Stop a request that has not ended, all its takes; what was made so far is thrown away. One that has ended, or
+    whose last step a hosted model is carrying out, stays as it is (not_cancellable)."""
     desk = await ctx.request_context.lifespan_context()
-    return _answer(await desk.cancel(request_id))
+    return answer(await desk.cancel(request_id))
 
 
 async def list_outpaints(
@@ -138,13 +144,26 @@ async def list_outpaints(
     """List requests, newest first, with their states, files and costs, and what was spent in all: use it to find
     a lost request_id."""
     desk = await ctx.request_context.lifespan_context()
-    return _answer(await desk.list(limit=limit, status=None if status == "any" else Status(status)))
+    return answer(await desk.list(limit=limit, status=None if status == "any" else Status(status)))
+
+
+async def analyze_audio(
+    ctx: Context[Lifespan, Any],
+    audio: Annotated[str, Field(description="As submit_outpaint takes it.")],
+    details: Annotated[bool, Field(description="All that was measured.")] = False,  # noqa: FBT002 - named by the agent
+    picture: Annotated[bool, Field(description="Waveform and spectrogram as an image, too.")] = False,  # noqa: FBT002 - as above
+) -> Annotated[CallToolResult, AnalysisReport]:
+    """Listen to a recording, or to a result by its request_id: length, loudness, tempo, key, how it begins and ends,
+    sections, and tags measured from it for submit_outpaint. Free; call it before submitting where tags matter."""
+    desk = await ctx.request_context.lifespan_context()
+    report, drawn = await desk.analyze(audio, details=details, picture=picture, on_update=reporter(ctx))
+    return answer(report, *image(drawn))
 
 
 def all_tools() -> list[Tool]:
     """Build the tools as the server registers them."""
     return [
-        _tool(
+        tool(
             submit_outpaint,
             ToolAnnotations(
                 title="Extend a recording",
@@ -154,11 +173,11 @@ def all_tools() -> list[Tool]:
                 open_world_hint=True,
             ),
         ),
-        _tool(
+        tool(
             get_outpaint_status,
             ToolAnnotations(title="Status of an outpaint", read_only_hint=True, open_world_hint=False),
         ),
-        _tool(
+        tool(
             get_outpaint_result,
             ToolAnnotations(
                 title="Result of an outpaint",
@@ -168,7 +187,7 @@ def all_tools() -> list[Tool]:
                 open_world_hint=False,
             ),
         ),
-        _tool(
+        tool(
             cancel_outpaint,
             ToolAnnotations(
                 title="Cancel an outpaint",
@@ -178,107 +197,11 @@ def all_tools() -> list[Tool]:
                 open_world_hint=False,
             ),
         ),
-        _tool(
+        tool(
             list_outpaints,
             ToolAnnotations(title="List outpaints", read_only_hint=True, open_world_hint=False),
         ),
+        tool(
+            analyze_audio, ToolAnnotations(title="Analyze audio", read_only_hint=True, open_world_hint=True)
+        ),
     ]
-
-
-def _tool(function: Callable[..., Awaitable[CallToolResult]], annotations: ToolAnnotations) -> Tool:
-    tool = Tool.from_function(_told(function), title=annotations.title, annotations=annotations)
-    tool.description = " ".join(tool.description.split())
-    arguments = tool.fn_metadata.arg_model
-    # The SDK drops unknown arguments silently: a mistyped duration would be carried out with the default.
-    # The title stands in every argument error, where the agent looks for what it should have written.
-    names = ", ".join(arguments.model_fields)
-    arguments.model_config |= {
-        "extra": "forbid",
-        "hide_input_in_errors": True,
-        "title": f"{tool.name}, which takes {names}",
-    }
-    arguments.model_rebuild(force=True)
-    tool.parameters = _terse(arguments.model_json_schema(), keep=OutpaintRequest.model_fields)
-    tool.fn_metadata.output_schema = _terse(tool.fn_metadata.output_schema or {})
-    return tool
-
-
-def _terse(schema: dict[str, Any], *, keep: Container[str] = ()) -> dict[str, Any]:
-    """Leave out titles that only repeat a name and references to one line: every agent carries this along."""
-    definitions = schema.pop("$defs", {})
-
-    def told(part: Any, name: str = "") -> Any:  # noqa: ANN401 - JSON
-        if isinstance(part, list):
-            return [told(each) for each in part]
-        if not isinstance(part, dict):
-            return part
-        if "$ref" in part:
-            inner = told(definitions[part["$ref"].removeprefix("#/$defs/")])
-            inner.pop("description", None)
-            return inner
-        return {
-            key: {each: told(of, each) for each, of in value.items()} if key == "properties" else told(value)
-            for key, value in part.items()
-            if key != "title" or name in keep
-        }
-
-    terse: dict[str, Any] = told(schema)
-    return terse
-
-
-def _told(function: Callable[..., Awaitable[CallToolResult]]) -> Callable[..., Awaitable[CallToolResult]]:
-    """Turn our errors into errors that the agent reads; everything else stays a crash."""
-
-    @functools.wraps(function)
-    async def tool(*args: Any, **kwargs: Any) -> CallToolResult:  # noqa: ANN401 - passed through
-        try:
-            return await function(*args, **kwargs)
-        except OutpaintError as exc:
-            raise ToolError(str(exc)) from exc
-
-    return tool
-
-
-def _answer(report: BaseModel, *links: ContentBlock) -> CallToolResult:
-    """Say the same twice, as hosts read one or the other: as text and as structure, absent values left out."""
-    structure = report.model_dump(mode="json", exclude_none=True)
-    text = json.dumps(structure, ensure_ascii=False, separators=(",", ":"))
-    return CallToolResult(content=[TextContent(type="text", text=text), *links], structured_content=structure)
-
-
-def _caller(ctx: Context[Lifespan, Any]) -> str:
-    """Who asks, over HTTP; empty over stdio, where the server is one person's."""
-    token = get_access_token()
-    if token is not None:
-        return token.subject or token.client_id
-    return "" if ctx.headers is None else "http"
-
-
-def _links(report: ResultReport) -> list[ContentBlock]:
-    if report.path is None:
-        return []
-    return [
-        ResourceLink(
-            type="resource_link",
-            name=report.path.replace("\\", "/").rsplit("/", 1)[-1],
-            uri=Path(report.path).as_uri(),
-            mime_type=mimetypes.guess_type(report.path)[0] or "application/octet-stream",
-            size=report.size_bytes,
-        )
-    ]
-
-
-def _reporter(ctx: Context[Lifespan, Any]) -> OnUpdate:
-    """Pass news on while a call waits; with a number that only ever grows, as the protocol asks."""
-    told: ProviderStatus | None = None
-    told_at = share = 0.0
-
-    async def report(seen: ProviderStatus) -> None:
-        nonlocal told, told_at, share
-        now = time.monotonic()
-        if seen == told and now - told_at < _SIGN_OF_LIFE_SECONDS:
-            return
-        told, told_at, share = seen, now, max(share + 1e-6, seen.progress or 0.0)
-        await ctx.report_progress(share, 1.0, in_words(seen))
-
-    return report

@@ -12,7 +12,8 @@ from outpaint_mcp.provider import ProviderStatus
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from outpaint_mcp.journal import Entry, Journal
+    from outpaint_mcp.entries import Entry
+    from outpaint_mcp.journal import Journal
     from outpaint_mcp.provider import Provider
 
     OnUpdate = Callable[[ProviderStatus], Awaitable[None]]
@@ -50,6 +51,11 @@ class Watch:
             # The look is shared by all who wait for this request, so one who leaves must not end it.
             entry = await asyncio.shield(self._next_look(entry))
         return entry
+
+    async def look_at_all(self, request_id: str) -> list[Entry]:
+        """Look at all takes of a request; raises as `look` does."""
+        takes = await asyncio.to_thread(self._journal.takes, request_id)
+        return [await self.look(take.request_id) for take in takes]
 
     def _next_look(self, entry: Entry) -> asyncio.Task[Entry]:
         request_id = entry.request_id

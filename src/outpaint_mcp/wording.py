@@ -5,6 +5,10 @@ from __future__ import annotations
 _NAMES = {
     "extend_before_duration": "--before",
     "extend_after_duration": "--after",
+    "source_start_seconds": "--from",
+    "source_end_seconds": "--to",
+    "restore_source=false": "--no-restore",
+    "analyze_audio": "outpaint-mcp analyze",
     "get_outpaint_status": "outpaint-mcp list",
 }
 

@@ -47,6 +47,8 @@ class House:
         self._input_dir.mkdir(parents=True)
         self.song = Path(shutil.copy(song, self._input_dir))
         self._stack = ExitStack()
+        self.is_old = False
+        """Whether it was delivered so long ago that nothing else is kept."""
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.fake)
@@ -125,18 +127,27 @@ class House:
         """Check how often the service was asked for what."""
         assert {each: self.fake.count(cast("Endpoint", each)) for each in counts} == counts
 
-    def check_as_it_came(self, result: Json) -> None:
-        """Check that a result is the service's one file, byte for byte, and all that it is said to be."""
+    def check_one_step(self, result: Json) -> None:
+        """Check that a result is the song, sample by sample, with what the service's one file has after it.
+
+        That file is kept as well, byte for byte.
+        """
         assert result["status"] == "completed", result
         (job,) = self.fake.jobs.values()
         content = Path(result["path"]).read_bytes()
-        assert content == job.output(Path(self.fake._folder.name))
         assert result["sha256"] == sha256(content).hexdigest()
         assert result["size_bytes"] == len(content)
-        assert result["duration_seconds"] == soundfile.info(result["path"]).duration == 5
-        assert (result["before_seconds"], result["after_seconds"]) == (0, 2)
+        original, sample_rate = soundfile.read(self.song, dtype="int32", always_2d=True)
+        longer, _ = soundfile.read(result["path"], dtype="int32", always_2d=True)
+        assert np.array_equal(longer[: len(original)], original)
+        assert abs(len(longer) - len(original) - 2 * sample_rate) < 0.05 * sample_rate
+        assert result["before_seconds"] == 0
+        assert abs(result["after_seconds"] - 2) < 0.05
+        assert result["measured"]["source"]["bit_exact"] is True
         assert result["seed"] == job.inputs["seed"] == SEED
         assert result["cost_usd"] == job.cost_usd > 0
+        for made in self.files("made.*"):
+            assert made.read_bytes() == job.output(Path(self.fake._folder.name))
 
     def check_put_together(self, result: Json) -> None:
         """Check that a result has both sides, and between them the song, sample by sample but for the joins."""
@@ -159,9 +170,11 @@ class House:
             assert server.noise == []
         there = {str(each) for each in self.output_dir.rglob("*")} if self.output_dir.exists() else set()
         assert there == {path} - {None}
-        assert list((self.data_dir / "hosted").iterdir()) == []
         kept = [path for path in self.data_dir.rglob("*") if path.is_file() and path.parent.name != "servers"]
-        assert {path.name for path in kept} == _KEPT
+        made = [each.name for each in kept if each.parent.parent.name == "hosted"]
+        assert set(made) <= {"output.wav", "made.wav"}
+        assert bool(made) is (path is not None and not self.is_old)
+        assert {each.name for each in kept} - set(made) == _KEPT
         assert workers_of(self.data_dir) == []
 
 

@@ -180,13 +180,15 @@ class House:
         assert len(killed) <= most_failed, killed
 
     def _check_folders(self) -> None:
-        """Check that the output folder holds the results and nothing else, and the data folder nothing."""
+        """Check that the output folder holds the results and nothing else, and the data folder what made them."""
         paths = (Path(each["path"]) for each in self.done.values() if "path" in each)
         delivered = {str(path) for path in paths if path.parent == self.output_dir}
         there = {str(path) for path in self.output_dir.rglob("*")} if self.output_dir.exists() else set()
         assert there == delivered, there ^ delivered
-        left = {path for path in self.data_dir.rglob("*") if path.is_file() and path.name not in _KEPT}
-        assert not left, left
+        made = {f"jobs/{request_id}/output.wav" for request_id, each in self.done.items() if "path" in each}
+        files = (path for path in self.data_dir.rglob("*") if path.is_file() and path.name not in _KEPT)
+        left = {path.relative_to(self.data_dir).as_posix() for path in files}
+        assert left == made, left ^ made
         assert workers_of(self.data_dir) == []
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outpaint_mcp.edition import Edition
 from outpaint_mcp.journal import Journal
-from outpaint_mcp.models import OutpaintRequest
+from outpaint_mcp.models import Commission
 from outpaint_mcp.provider import Outcome
 from outpaint_mcp.results import Results
 
@@ -29,6 +30,7 @@ _DOOMED = """
 import os, pathlib, shutil, signal, sys
 from outpaint_mcp import results
 from outpaint_mcp.database import Database
+from outpaint_mcp.edition import Edition
 from outpaint_mcp.journal import Journal
 from outpaint_mcp.provider import Outcome
 
@@ -62,7 +64,8 @@ match step:
     case "noted": journal.deliver = then_die(journal.deliver)
 outcome = Outcome(path=pathlib.Path(made), sha256=sha256, size_bytes=int(size), duration_seconds=2,
                   before_seconds=0, after_seconds=1, seed=1, note="")
-results.Results(journal, pathlib.Path(output), pathlib.Path(database).parent / "locks").deliver(request_id, outcome)
+placing = results.Results(journal, pathlib.Path(output), pathlib.Path(database).parent / "locks")
+placing.deliver(request_id, Edition(), outcome)
 """
 
 
@@ -78,7 +81,7 @@ def test_a_delivery_cut_short_is_finished_by_the_next_server(
 ) -> None:
     journal = Journal(database)
     entry, _ = journal.add(
-        OutpaintRequest.of(audio="song.wav", tags="", extend_after_duration=1),
+        Commission.of(audio="song.wav", tags="", extend_after_duration=1),
         provider="local",
         shown_audio="song.wav",
         title="song",
@@ -105,7 +108,7 @@ def test_a_delivery_cut_short_is_finished_by_the_next_server(
         note="",
     )
     results = Results(journal, settings.output_dir, settings.data_dir / "locks")
-    delivery = results.deliver(entry.request_id, outcome)
+    delivery = results.deliver(entry.request_id, Edition(), outcome)
     results.tidy()
     (found,) = settings.output_dir.iterdir()
     assert str(found) == delivery.path

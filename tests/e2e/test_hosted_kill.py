@@ -35,7 +35,8 @@ pytestmark = pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /pr
 _DOOMED = """
 import os, signal
 from outpaint_mcp.cli import main
-from outpaint_mcp.hosted import orders, provider
+from outpaint_mcp import journal
+from outpaint_mcp.hosted import orders
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -44,13 +45,18 @@ update_step = orders.Orders.update_step
 def die_of_what_was_made(self, request_id, step):
     return die() if step.state == "made" else update_step(self, request_id, step)
 
+deliver = journal.Journal.deliver
+def die_of_the_delivery(self, *what):
+    deliver(self, *what)
+    die()
+
 {what}
 main([])
 """
 # The journal has the request, and nobody who would carry it out.
 _DIES_BEFORE_THE_ORDER = _DOOMED.format(what="orders.Orders.add = die")
 _DIES_BEFORE_NOTING_WHAT_WAS_MADE = _DOOMED.format(what="orders.Orders.update_step = die_of_what_was_made")
-_DIES_BEFORE_CLEANING_UP = _DOOMED.format(what="provider.HostedProvider.discard = die")
+_DIES_ONCE_IT_IS_DELIVERED = _DOOMED.format(what="journal.Journal.deliver = die_of_the_delivery")
 
 # Longer than a living server takes to see that another has gone.
 _LOOK_SECONDS = 1.5
@@ -101,7 +107,7 @@ def _killed_while_the_price_is_asked(house: House) -> None:
     again = structure_of(house.submit(heir).wait())
     assert again["request_id"] == known["request_id"]
     result = heir.finished(known["request_id"])
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1, download=1)
     house.check_left(heir, path=result["path"])
 
@@ -114,7 +120,7 @@ def _terminated_while_the_price_is_asked(house: House) -> None:
     house.check_asked(submit=0)
     heir = house.start()
     result = house.finished(heir)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1)
     house.check_left(heir, path=result["path"])
 
@@ -132,7 +138,7 @@ def _frozen_while_the_price_is_asked(house: House) -> None:
     house.check_asked(submit=0)
     house.owner(frozen, other).process.send_signal(signal.SIGCONT)
     result = awake.finished(request_id)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1)
     house.check_left(frozen, other, path=result["path"])
 
@@ -150,7 +156,7 @@ def _killed_before_anybody_took_it_on(house: House) -> None:
     again = structure_of(house.submit(heir).wait())["request_id"]
     assert again != lost["request_id"]
     result = heir.finished(again)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1)
     house.check_left(heir, path=result["path"])
 
@@ -201,7 +207,7 @@ def _terminated_but_the_answer_comes(house: House) -> None:
     assert first.process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
     heir = house.start()
     result = house.finished(heir)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1)
     house.check_left(heir, path=result["path"])
 
@@ -243,7 +249,7 @@ def _killed_after_it_was_accepted(house: House, event: Happening, *, downloads: 
         house.kill_at(event, None if turn else ONE_STEP)
     heir = house.start()
     result = house.finished(heir)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1, download=downloads)
     house.check_left(heir, path=result["path"])
 
@@ -264,7 +270,7 @@ def _killed_before_the_file_is_looked_at(house: House) -> None:
     doomed.kill()
     heir = house.start()
     result = house.finished(heir)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1)
     house.check_left(heir, path=result["path"])
 
@@ -276,7 +282,7 @@ def _killed_before_it_is_noted_that_the_file_is_here(house: House) -> None:
     assert house.files("step-1")
     heir = house.start()
     result = house.finished(heir)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1, download=1)
     house.check_left(heir, path=result["path"])
 
@@ -291,23 +297,25 @@ def _killed_before_the_delivery(house: House) -> None:
     calls = len(house.fake.calls)
     heir = house.start()
     result = house.finished(heir)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_left(heir, path=result["path"])
     assert len(house.fake.calls) == calls
 
 
-def _killed_between_the_delivery_and_cleaning_up(house: House) -> None:
-    doomed = house.start(code=_DIES_BEFORE_CLEANING_UP)
+def _killed_once_it_was_delivered(house: House) -> None:
+    doomed = house.start(code=_DIES_ONCE_IT_IS_DELIVERED)
     request_id = structure_of(house.submit(doomed).wait())["request_id"]
     doomed.start_tool("get_outpaint_result", {"request_id": request_id, "wait_seconds": 45})
     assert doomed.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     (path,) = house.output_dir.iterdir()
-    house.rows("UPDATE requests SET created_at = created_at - 5 * 86400")
+    house.rows("UPDATE requests SET created_at = created_at - 8 * 86400")
+    house.rows("UPDATE deliveries SET delivered_at = delivered_at - 8 * 86400")
+    house.is_old = True
     calls = len(house.fake.calls)
     days_later = house.start()
     result = days_later.tool("get_outpaint_result", request_id=request_id)
     assert result["path"] == house.only_request(days_later)["path"] == str(path)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_left(days_later, path=str(path))
     assert len(house.fake.calls) == calls
 
@@ -317,7 +325,7 @@ def test_what_was_fetched_is_not_fetched_again_and_what_was_delivered_stays_wher
         _killed_before_the_file_is_looked_at,
         _killed_before_it_is_noted_that_the_file_is_here,
         _killed_before_the_delivery,
-        _killed_between_the_delivery_and_cleaning_up,
+        _killed_once_it_was_delivered,
     )
 
 
@@ -357,7 +365,7 @@ def _one_polls_and_the_other_carries_on(house: House) -> None:
     living = two if taker is one else one
     house.fake.release()
     result = structure_of(calls[living].wait())
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1, download=1)
     house.check_left(living, path=result["path"])
 
@@ -372,7 +380,7 @@ def _left_while_polling(house: House) -> None:
     house.fake.release()
     heir = house.start()
     result = house.finished(heir)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1, status=looked + 1, download=1)
     house.check_left(heir, path=result["path"])
 
@@ -444,7 +452,7 @@ def _worker_killed_before_it_is_sent(house: House) -> None:
     house.check_asked(submit=0)
     again = structure_of(house.submit(server).wait())["request_id"]
     delivered = server.finished(again)
-    house.check_as_it_came(delivered)
+    house.check_one_step(delivered)
     house.check_asked(submit=1)
     house.check_left(server, path=delivered["path"])
 
@@ -459,7 +467,7 @@ def _worker_killed_with_the_file_here(house: House) -> None:
     until(lambda: house.files("step-1"))
     _kill_the_worker(house)
     result = house.finished(server)
-    house.check_as_it_came(result)
+    house.check_one_step(result)
     house.check_asked(submit=1)
 
 

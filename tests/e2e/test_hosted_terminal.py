@@ -78,7 +78,7 @@ def test_a_local_file_is_extended_with_queue_position_and_time_on_the_terminal(
     code, out = terminal.end()
     assert code == 0
     assert soundfile.info(out).duration == pytest.approx(60, abs=0.01)
-    assert Path(out).name == "song, extended 30s after.wav"
+    assert Path(out).name == "song, extended 30s after.flac"
     assert re.search(r"\[[#.]+\] +\d+ s  Next in the queue \(30 s after\)", terminal.shown)
     assert "At most $0.0120: 60 s x $0.0002 (RunComfy's catalogue" in terminal.shown
     assert fake.count("submit") == 1

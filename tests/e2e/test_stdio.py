@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.config import Settings
 
-TOOLS = {"submit_outpaint", "get_outpaint_status", "get_outpaint_result", "cancel_outpaint", "list_outpaints"}
+TOOLS = {
+    "submit_outpaint",
+    "get_outpaint_status",
+    "get_outpaint_result",
+    "cancel_outpaint",
+    "list_outpaints",
+    "analyze_audio",
+}
 
 
 @pytest.mark.parametrize("protocol", [*HANDSHAKES, NEWEST])

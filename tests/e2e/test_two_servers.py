@@ -137,7 +137,7 @@ def test_cancelling_from_another_server_stops_the_worker_and_nothing_else(
     check_longer_file(here.finished(waiting), song)
     assert here.tool("cancel_outpaint", request_id=waiting)["outcome"] == "not_cancellable"
     assert [path.name for path in settings.output_dir.iterdir()] == ["song, extended 1s after.wav"]
-    assert list((settings.data_dir / "jobs").iterdir()) == []
+    assert [path.name for path in (settings.data_dir / "jobs").iterdir()] == [waiting]  # for other editions
     audit.check()
 
 
@@ -156,7 +156,7 @@ def test_a_job_whose_server_is_stopped_is_cancelled_by_another_and_gives_its_cor
     kill(stopped.process.pid, signal.SIGCONT)
     until(lambda: worker not in workers_of(settings.data_dir))
     assert stopped.tool("get_outpaint_status", request_id=running)["status"] == "cancelled"
-    until(lambda: list((settings.data_dir / "jobs").iterdir()) == [])
+    until(lambda: [path.name for path in (settings.data_dir / "jobs").iterdir()] == [waiting])
     audit.check()
 
 

@@ -18,7 +18,7 @@ from outpaint_mcp.errors import SourceError
 from outpaint_mcp.local.jobs import Jobs
 from outpaint_mcp.local.provider import LocalProvider
 from outpaint_mcp.local.runner import HANG_SECONDS, Runner
-from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+from outpaint_mcp.models import CancelOutcome, Commission, Status
 from outpaint_mcp.presence import Presence
 from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
@@ -81,7 +81,7 @@ async def provider(
 
 
 async def _submit(provider: LocalProvider, song: Path, name: str, *, seconds: float) -> str:
-    request = OutpaintRequest.of(audio=str(song), tags="", extend_after_duration=seconds)
+    request = Commission.of(audio=str(song), tags="", extend_after_duration=seconds)
     await provider.submit(name, request, LocalFile(path=song))
     return name
 
@@ -180,6 +180,9 @@ def test_a_worker_that_runs_out_of_memory_says_so(make_song: MakeSong, tmp_path:
         "folder": str(tmp_path / "job"),
         "before_seconds": 240,
         "after_seconds": 240,
+        "start_seconds": 0,
+        "end_seconds": 0,
+        "comment": "",
         "seed": 1,
         "max_seconds": 3600,
     }
@@ -204,6 +207,7 @@ def test_a_worker_ends_when_its_server_is_gone(make_song: MakeSong, tmp_path: Pa
     song = make_song(seconds=20)
     order = {"task": "extend", "source": str(song), "folder": str(tmp_path / "job"), "seed": 1}
     order |= {"before_seconds": 240, "after_seconds": 240, "max_seconds": 3600}
+    order |= {"start_seconds": 0, "end_seconds": 0, "comment": ""}
     process = subprocess.Popen(
         [sys.executable, "-m", "outpaint_mcp.workers.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

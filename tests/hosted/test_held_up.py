@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from tests.fakes.runcomfy import FakeRunComfy
 
+    from outpaint_mcp.answers import StatusReport
     from outpaint_mcp.config import Settings
     from outpaint_mcp.database import Database
-    from outpaint_mcp.models import StatusReport
 
 pytestmark = pytest.mark.anyio
 

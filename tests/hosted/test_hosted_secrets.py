@@ -118,7 +118,7 @@ async def test_the_data_folder_keeps_no_signature_but_those_of_results(
 ) -> None:
     fake.web[LINK] = song.read_bytes()
     async with open_house(fake, settings, fetch_link=Web(fake.web)) as house:
-        delivered = await house.extend(LINK)
+        delivered = await house.extend_as_made(LINK)
         fake.switches = replace(fake.switches, result_fails="string")
         await asyncio.gather(*(house.failed(LINK, seed=seed) for seed in range(4)))
     contents = b"".join(path.read_bytes() for path in settings.data_dir.rglob("*") if path.is_file())
@@ -135,7 +135,9 @@ async def test_the_token_is_in_no_tools_answer_and_a_signature_in_a_results_url_
     async with Client(build_server(settings_on(fake, settings))) as client:
         submitted: Any = await client.call_tool("submit_outpaint", arguments)
         asked = {"request_id": submitted.structured_content["request_id"]}
-        result: Any = await client.call_tool("get_outpaint_result", asked | {"wait_seconds": 45})
+        result: Any = await client.call_tool(
+            "get_outpaint_result", asked | {"wait_seconds": 45, "restore_source": False}
+        )
         for tool, told in (
             ("get_outpaint_status", asked),
             ("cancel_outpaint", asked),

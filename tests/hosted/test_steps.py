@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.fakes.runcomfy import Job
     from tests.hosting import House
 
-    from outpaint_mcp.models import ResultReport
+    from outpaint_mcp.answers import ResultReport
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +72,7 @@ async def test_both_sides_are_made_one_after_the_other_and_the_source_stays_as_i
     assert (result.before_seconds, result.after_seconds) == pytest.approx((1, 1.5), abs=0.01)
     longer = check_source_inside(song, result)
     assert np.abs(longer[:16_000]).max() > 1_000 < np.abs(longer[-24_000:]).max()
-    assert "is inside bit for bit but for 50 ms at each join" in result.message
+    assert "joined to the source, which is inside bit for bit" in result.message
     assert result.url
     assert result.url.startswith("file:")  # nobody else keeps the very same file
 
@@ -172,7 +172,7 @@ async def test_a_second_step_whose_answer_was_lost_is_unknown_and_says_which_it_
 async def test_steps_that_came_out_shorter_are_told_side_by_side(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, seconds_off=-0.5)
     result = await house.extend(song, extend_before_duration=1, extend_after_duration=1.5)
-    assert "1.5 s after were asked, 1.0 s came." in result.message
+    assert "0.5 s of 1.5 are missing after" in (result.verdict or "")
     check_source_inside(song, result)
 
 

@@ -13,7 +13,7 @@ from tests.fakes.runcomfy import Switches
 from tests.hosting import open_house, settings_on
 
 from outpaint_mcp.errors import ProviderUnavailable, Unauthorized
-from outpaint_mcp.models import OutpaintRequest, Status
+from outpaint_mcp.models import Commission, Status
 from outpaint_mcp.opening import open_desk
 from outpaint_mcp.server import build_server
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-def request_for(song: Path) -> OutpaintRequest:
-    return OutpaintRequest.of(audio=str(song), tags="lofi", extend_after_duration=1, seed=7)
+def request_for(song: Path) -> Commission:
+    return Commission.of(audio=str(song), tags="lofi", extend_after_duration=1, seed=7)
 
 
 async def test_local_requests_are_carried_out_and_delivered_where_runcomfy_takes_the_new_ones(
@@ -92,7 +92,7 @@ async def test_without_a_token_that_is_taken_the_server_runs_and_says_what_to_do
     fake: FakeRunComfy, settings: Settings, song: Path, token: str | None, words: str
 ) -> None:
     async with Client(build_server(settings_on(fake, settings, token=token))) as client:
-        assert len((await client.list_tools()).tools) == 5
+        assert len((await client.list_tools()).tools) == 6
         said = await refusal(client, song)
         listed = await client.call_tool("list_outpaints", {})
     assert words in said
@@ -121,7 +121,7 @@ async def test_where_runcomfy_cannot_be_reached_the_server_runs_and_takes_the_re
     unreachable = settings_on(fake, settings, runcomfy_base=f"http://127.0.0.1:{free_port()}/v1")
     arguments = {"audio": str(song), "tags": "lofi", "extend_after_duration": 1}
     async with Client(build_server(unreachable)) as client:
-        assert len((await client.list_tools()).tools) == 5
+        assert len((await client.list_tools()).tools) == 6
         answer = await client.call_tool("submit_outpaint", arguments)
     submitted = answer.structured_content or {}
     assert (submitted["provider"], submitted["status"]) == ("runcomfy", "in_progress")

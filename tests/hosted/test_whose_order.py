@@ -176,19 +176,28 @@ async def test_a_wish_that_nobody_has_heard_yet_is_not_called_cancelled(
     assert fake.count("submit") == 0
 
 
-@pytest.mark.parametrize("before_seconds", [0, 1], ids=["one_step", "two_steps"])
-async def test_until_it_is_delivered_only_the_longer_file_is_kept_and_then_nothing(
-    fake: FakeRunComfy, settings: Settings, song: Path, before_seconds: float
+@pytest.mark.parametrize(
+    ("before_seconds", "files"),
+    [(0, {"output.wav", "made.wav"}), (1, {"output.wav"})],
+    ids=["one_step", "two_steps"],
+)
+async def test_only_what_can_be_delivered_is_kept_and_a_week_later_nothing(  # noqa: PLR0913
+    fake: FakeRunComfy, settings: Settings, song: Path, clock: Clock, before_seconds: float, files: set[str]
 ) -> None:
     folder = settings.data_dir / "hosted"
-    async with open_house(fake, settings) as house:
+    async with open_house(fake, settings, now=clock) as house:
         request_id = (await house.submit(song, extend_before_duration=before_seconds)).request_id
         await house.status_once(request_id, lambda seen: seen.status is Status.COMPLETED)
-        await until(lambda: [path.name for path in (folder / request_id).iterdir()] == ["output.wav"])
-    async with open_house(fake, settings) as house:  # which tidies up
+        await until(lambda: {path.name for path in (folder / request_id).iterdir()} == files)
+    async with open_house(fake, settings, now=clock) as house:  # which tidies up
         result = await house.result(request_id)
         assert result.status is Status.COMPLETED
         assert result.cost_usd == pytest.approx(sum(job.cost_usd for job in house.jobs()))
+    clock.time += 6 * 86_400
+    async with open_house(fake, settings, now=clock):
+        assert {path.name for path in (folder / request_id).iterdir()} == files
+    clock.time += 2 * 86_400
+    async with open_house(fake, settings, now=clock):
         assert not list(folder.iterdir())
 
 

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.audio.decode import Probe, Source, probe
 from outpaint_mcp.audio.encode import Delivery, carrier, is_lossless, seal
 from outpaint_mcp.audio.forms import Form, as_sound
+from outpaint_mcp.audio.joins import EDGE_SECONDS, Join
 from outpaint_mcp.audio.shapes import Side
-from outpaint_mcp.audio.strips import EDGE_SECONDS, Join, Recent, grow, outwards, read_edge
+from outpaint_mcp.audio.strips import Recent, grow, outwards, read_edge
 from outpaint_mcp.errors import GenerationFailed, SourceUnreachable, UnsupportedAudio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-    from typing import Any
-
-    import numpy.typing as npt
 
     from outpaint_mcp.audio.outpaint import Report
     from outpaint_mcp.audio.pieces import Piece
@@ -38,8 +36,7 @@ class Assembled:
         channels: the source's.
         container: `WAV`, `RF64` or `FLAC`.
         subtype: the encoding inside, in libsndfile's words.
-        source_frames: how many frames of the source are in it, bit for bit but for the crossfade at each end
-            that has new music (`fade_frames` of the first join there).
+        source_frames: how many frames of the source are in it, bit for bit, from `before_frames` on.
         source_lossless: False where it decodes to values without a grid, each rounded once to 24 bits.
         source_intact: False where the source was damaged and ends where decoding it did.
         before_frames: frames of music before the source.
@@ -79,10 +76,9 @@ def assemble(  # noqa: PLR0913 - one file, each part of it named
 ) -> Assembled:
     """Write `source` to `destination` with the new music of the pieces before and after it.
 
-    The source's frames come through exactly as they decode (see `delivery_format` for lossy sources) but for a
-    crossfade of 50 ms, or half of a source that is shorter than two of these, at each end that has new music.
-    The same files make the same bytes. Whatever stops the work leaves an unfinished `destination` behind,
-    the caller's to remove.
+    The source's frames come through exactly as they decode (see `delivery_format` for lossy sources), from the
+    first to the last. The same files make the same bytes. Whatever stops the work leaves an unfinished
+    `destination` behind, the caller's to remove.
 
     Args:
         source: any audio that libsndfile decodes.
@@ -150,11 +146,10 @@ class _Work:
         total = before + _SOURCE_SHARE + after
         self._copied_from, self._copied_to = before / total, (before + _SOURCE_SHARE) / total
         self._least_frames, self._most_frames = 1.0, inf
-        self._dropped = 0
         self._recent = Recent(EDGE_SECONDS * found.sample_rate)
 
     def lead_in(self, pieces: Sequence[Piece]) -> tuple[Join, ...]:
-        """Write what leads into the source, the crossfade included."""
+        """Write what leads into the source."""
         if not pieces:
             return ()
         self._report(0.0, "joining")
@@ -163,8 +158,7 @@ class _Work:
         self._least_frames = len(edge)
         if len(edge) < round(EDGE_SECONDS * self._found.sample_rate):
             self._most_frames = len(edge)
-        self._dropped = len(edge) - strip.added
-        self._delivery.write(outwards(strip.samples[strip.added :], Side.BEFORE))
+        self._delivery.write(outwards(strip.samples[len(edge) :], Side.BEFORE))
         return strip.joins
 
     def copy(self, max_seconds: float) -> Source:
@@ -175,7 +169,7 @@ class _Work:
             if decoded.probe == self._found:
                 for block in decoded.blocks(carrier(self._found)):
                     for passed in self._recent.add(block):
-                        self._write(passed)
+                        self._delivery.write(passed)
                     done = self._copied_from + share * min(1.0, decoded.frames / max(1, self._found.frames))
                     if done >= told + _NEWS:
                         told = done
@@ -189,18 +183,10 @@ class _Work:
     def go_on(self, pieces: Sequence[Piece]) -> tuple[Join, ...]:
         """Write the source's last seconds and what follows."""
         held = self._recent.unroll()
+        self._delivery.write(held)
         if not pieces:
-            self._write(held)
             return ()
         self._report(self._copied_to, "joining")
-        edge = as_sound(held)
-        strip = grow(edge, pieces, Side.AFTER, self._form, goes_on=False)
-        self._write(held[: strip.added])
-        self._delivery.write(strip.samples[strip.added :])
+        strip = grow(as_sound(held), pieces, Side.AFTER, self._form, goes_on=False)
+        self._delivery.write(strip.samples[len(held) :])
         return strip.joins
-
-    def _write(self, samples: npt.NDArray[Any]) -> None:
-        """Write frames of the source, without the first ones if these were crossfaded already."""
-        dropped = min(self._dropped, len(samples))
-        self._dropped -= dropped
-        self._delivery.write(samples[dropped:])

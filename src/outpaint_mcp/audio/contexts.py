@@ -10,7 +10,8 @@ import soundfile
 from outpaint_mcp.audio.decode import BLOCK_FRAMES, Probe, StraightFile, probe
 from outpaint_mcp.audio.encode import Delivery, delivery_format, is_lossless
 from outpaint_mcp.audio.forms import STEREO, Form
-from outpaint_mcp.audio.strips import EDGE_SECONDS, grow, outwards, read_edge
+from outpaint_mcp.audio.joins import EDGE_SECONDS
+from outpaint_mcp.audio.strips import grow, outwards, read_edge
 from outpaint_mcp.audio.waves import peak
 from outpaint_mcp.errors import GenerationFailed, SourceTooLarge
 

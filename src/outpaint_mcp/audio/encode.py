@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from outpaint_mcp.audio import ogg
 from outpaint_mcp.audio.decode import BLOCK_FRAMES, Probe, StraightFile
 from outpaint_mcp.errors import GenerationFailed
 
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.audio.shapes import Samples
 
-_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
+BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
 _FLOATS = {"FLOAT": np.float32, "DOUBLE": np.float64}
 
 _WAV_SUBTYPES = {
-    **{subtype: subtype for subtype in _BITS},
+    **{subtype: subtype for subtype in BITS},
     "PCM_S8": "PCM_U8",  # WAV knows no signed bytes
     "ALAC_32": "PCM_32",
     "DWVW_12": "PCM_16",
@@ -34,6 +35,12 @@ _WAV_SUBTYPES = {
 """For each encoding with a fixed grid of values, the WAV encoding that has that grid.
 
 The telephony codecs all decode to 16 bits; encoding their like anew would change what was decoded.
+"""
+
+_LEVELS = {"MPEG_LAYER_III": 0.0, "VORBIS": 0.2, "OPUS": 0.65}
+"""libsndfile's compression levels, 0 to 1: 320 kb/s, a quality of 0.8 (some 260 kb/s), some 94 kb/s per channel.
+
+High, for what is delivered may be made longer again.
 """
 
 _FLAC_SUBTYPES = {"ALAC_16": "PCM_16", "ALAC_20": "PCM_24", "ALAC_24": "PCM_24"}
@@ -49,7 +56,7 @@ class DeliveryFormat(NamedTuple):
     """How an outpainted source is delivered.
 
     Attributes:
-        container: `WAV` or `FLAC`.
+        container: `WAV` or `FLAC`; where asked for, `MP3` or `OGG`.
         subtype: the encoding inside, in libsndfile's words.
         suffix: what the file's name ends with.
     """
@@ -72,12 +79,13 @@ def delivery_format(found: Probe) -> DeliveryFormat:
     if subtype := _WAV_SUBTYPES.get(found.subtype):
         return DeliveryFormat("WAV", subtype, ".wav")
     subtype = _FLAC_SUBTYPES.get(found.subtype, "PCM_24")
-    if _fits_flac(found.sample_rate):
+    if fits_flac(found.sample_rate):
         return DeliveryFormat("FLAC", subtype, ".flac")
     return DeliveryFormat("WAV", subtype, ".wav")
 
 
-def _fits_flac(sample_rate: int) -> bool:
+def fits_flac(sample_rate: int) -> bool:
+    """Whether FLAC can name that rate."""
     if sample_rate <= _FLAC_ANY_RATE_HZ:
         return True
     return sample_rate <= _FLAC_HIGHEST_RATE_HZ and sample_rate % _FLAC_RATE_STEP_HZ == 0
@@ -102,7 +110,7 @@ def quantise(samples: Samples, subtype: str) -> npt.NDArray[Any]:
     There is no dither: most of an extension is the source's own frames, which lie on the grid and
     come through unchanged; what dither would mend in the crossfades lies under their own noise.
     """
-    bits = _BITS[subtype]
+    bits = BITS[subtype]
     steps = 2.0 ** (bits - 1)
     # Scaling by a power of two is exact; only the largest 32-bit integer is beyond single precision.
     values = np.multiply(samples, steps, dtype=np.float64 if subtype == "PCM_32" else np.float32)
@@ -120,19 +128,32 @@ class Delivery:
         subtype: as the delivery format has it.
     """
 
-    def __init__(self, path: Path, found: Probe, frames: int) -> None:
+    def __init__(self, path: Path, found: Probe, frames: int, target: DeliveryFormat | None = None) -> None:
         """Create `path` for `frames` frames of a source like `found`.
+
+        Args:
+            path: where, whatever its suffix.
+            found: of whose sample rate and channels it is to be.
+            frames: how many are expected; whether WAV can hold them hangs on it.
+            target: how it is to be written, if not as `delivery_format` chooses.
 
         Raises:
             GenerationFailed: if that is impossible.
         """
-        container, self.subtype, _ = delivery_format(found)
-        size = frames * found.channels * _BITS[self.subtype] // 8
+        container, self.subtype, _ = target or delivery_format(found)
+        size = frames * found.channels * BITS.get(self.subtype, 0) // 8
         self.container = "RF64" if container == "WAV" and size > _WAV_LIMIT_BYTES else container
         self._path = path
         header = (found.sample_rate, found.channels, self.subtype)
         try:
-            self._file = StraightFile(path, "w", *header, format=self.container)
+            self._file = StraightFile(
+                path,
+                "w",
+                *header,
+                format=self.container,
+                compression_level=_LEVELS.get(self.subtype),
+                bitrate_mode="CONSTANT" if container == "MP3" else None,
+            )
         except (OSError, soundfile.LibsndfileError) as exc:
             raise self._failure() from exc
 
@@ -155,7 +176,7 @@ class Delivery:
         """
         for first in range(0, len(samples), BLOCK_FRAMES):
             block = samples[first : first + BLOCK_FRAMES]
-            if self.subtype not in _FLOATS and block.dtype.kind == "f":
+            if self.subtype in BITS and self.subtype not in _FLOATS and block.dtype.kind == "f":
                 block = quantise(block, self.subtype)
             try:
                 self._file.write(block)
@@ -177,10 +198,13 @@ def seal(path: Path) -> tuple[int, str]:
     try:
         with path.open("r+b") as file:
             # libsndfile puts the time of day into the PEAK chunk of floating-point WAV.
-            peak = file.read(128).partition(b"data")[0].find(b"PEAK")
+            header = file.read(128)
+            peak = header.partition(b"data")[0].find(b"PEAK")
             if peak >= 0:
                 file.seek(peak + 12)
                 file.write(bytes(4))
+            if header.startswith(ogg.MARK):
+                ogg.settle_serial(file)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
@@ -192,4 +216,4 @@ def seal(path: Path) -> tuple[int, str]:
 def _stored(subtype: str) -> npt.DTypeLike:
     if subtype in _FLOATS:
         return _FLOATS[subtype]
-    return np.int16 if _BITS[subtype] <= np.iinfo(np.int16).bits else np.int32
+    return np.int16 if BITS[subtype] <= np.iinfo(np.int16).bits else np.int32

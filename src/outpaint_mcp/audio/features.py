@@ -106,6 +106,11 @@ def flux_of(wave: Floats, sample_rate: int, floor_db: float) -> tuple[Floats, fl
     return _band_rise(10 * np.log10(power + 1e-10), floor_db).mean(axis=1), hop * sample_rate / rate
 
 
+def mel_centres_hz(rate: float) -> Floats:
+    """Centre of each band of `Features.bands_db` `[40]`, for audio that is analysed at that rate."""
+    return _mel_bank(rate, _window(rate)[1])[1]
+
+
 def _window(rate: float, stretch: int = 1) -> tuple[int, int]:
     """Hop and length of a window (about 12 and 46 ms, or so many times that), in frames at a rate."""
     hop, size = rate * stretch / _WINDOWS_PER_SECOND, rate * stretch * 0.0464

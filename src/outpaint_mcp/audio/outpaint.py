@@ -10,6 +10,7 @@ from outpaint_mcp.audio.analysis import Material, analyse
 from outpaint_mcp.audio.continuation import extend
 from outpaint_mcp.audio.decode import Probe, Source, probe
 from outpaint_mcp.audio.encode import Delivery, carrier, is_lossless, seal
+from outpaint_mcp.audio.peaks import ceiling_of, hold_peaks
 from outpaint_mcp.audio.regions import Tail, read_head
 from outpaint_mcp.audio.shapes import Side
 from outpaint_mcp.errors import SourceUnreachable
@@ -91,7 +92,8 @@ def outpaint_file(  # noqa: PLR0913 - one request, each part of it named
     """Write `source` to `destination` with music added before and after it.
 
     The source's frames come through exactly as they decode (see `delivery_format` for lossy sources);
-    each side lasts exactly the asked seconds, rounded to a frame; the same seed makes the same bytes.
+    each side lasts exactly the asked seconds, rounded to a frame, and stays under -1 dBTP even where the source
+    does not (see `hold_peaks`); the same seed makes the same bytes.
     Whatever stops the work leaves an unfinished `destination` behind, the caller's to remove.
 
     Args:
@@ -194,7 +196,10 @@ class _Work:
     def _compose(self, material: Material, side: Side, frames: int) -> _Music:
         progress = self._steps.begin("composing")
         extension = extend(material, side, frames, seed=self._seed, on_progress=progress)
-        self._delivery.write(extension.samples)
+        outwards = slice(None, None, 1 if side is Side.AFTER else -1)
+        ceiling = ceiling_of(material.peak)
+        held = hold_peaks(extension.samples[outwards], self._found.sample_rate, ceiling)
+        self._delivery.write(held[outwards])
         return _Music(extension.method, extension.tempo_bpm)
 
 

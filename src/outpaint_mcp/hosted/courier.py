@@ -148,7 +148,7 @@ class Courier:
         await until_on_disk(lambda: orders.end(request_id, status, error=error, outcome=outcome))
         del self._errands[request_id]
         self._means.news.tell(request_id)
-        kept = Path(outcome["path"]).name if outcome else None
+        kept = {Path(each["path"]).name for each in (outcome, (outcome or {}).get("as_made")) if each}
         await asyncio.to_thread(_clear, errand.folder, kept)
 
 
@@ -168,14 +168,14 @@ def _log_crash(errand: Errand, exc: Exception) -> None:
     _log.debug("It broke at\n%s", where)
 
 
-def _clear(folder: Path, kept: str | None) -> None:
+def _clear(folder: Path, kept: set[str]) -> None:
     """Throw a request's files away, but for what is to be delivered; what cannot be goes when a server tidies."""
-    if kept is None:
+    if not kept:
         shutil.rmtree(folder, ignore_errors=True)
         return
     with suppress(OSError):  # another server may have delivered it by now, and thrown the folder away
         for path in folder.iterdir():
-            if path.name != kept:
+            if path.name not in kept:
                 path.unlink()
 
 

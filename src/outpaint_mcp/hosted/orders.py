@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from outpaint_mcp import errors
 from outpaint_mcp.errors import OutpaintError, ProviderUnavailable, RequestNotFound
 from outpaint_mcp.hosted.records import CancelWish, Order, Step, StepState
-from outpaint_mcp.models import OutpaintRequest, Status
+from outpaint_mcp.models import Commission, OutpaintRequest, Status
 from outpaint_mcp.provider import ProviderStatus
 
 if TYPE_CHECKING:
@@ -28,19 +28,28 @@ class Orders:
         self._database = database
 
     def add(
-        self, request_id: str, request: OutpaintRequest, source: str, *, account: str, most_usd: float | None
+        self, request_id: str, commission: Commission, source: str, *, account: str, most_usd: float | None
     ) -> None:
         """Take a request on.
 
         Raises:
             ProviderUnavailable: it has been given up meanwhile.
         """
-        inputs = request.model_dump_json(exclude={"audio"})
+        inputs = commission.model_dump_json(include=OutpaintRequest.model_fields.keys() - {"audio"})
         with self._database.write() as connection:
             added = connection.execute(
-                "INSERT INTO orders (request_id, status, source, inputs, account, most_usd, step)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'preparing') ON CONFLICT (request_id) DO NOTHING",
-                (request_id, Status.IN_PROGRESS, source, inputs, account, most_usd),
+                "INSERT INTO orders (request_id, status, source, inputs, account, most_usd, start_seconds,"
+                " end_seconds, step) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'preparing') ON CONFLICT (request_id) DO NOTHING",
+                (
+                    request_id,
+                    Status.IN_PROGRESS,
+                    source,
+                    inputs,
+                    account,
+                    most_usd,
+                    commission.source_start_seconds,
+                    commission.source_end_seconds,
+                ),
             )
             if not added.rowcount:
                 raise ProviderUnavailable(
@@ -271,6 +280,8 @@ def _order(connection: sqlite3.Connection, row: sqlite3.Row) -> Order:
     return Order(
         request_id=row["request_id"],
         source=row["source"],
+        start_seconds=row["start_seconds"],
+        end_seconds=row["end_seconds"],
         inputs=json.loads(row["inputs"] or "{}"),
         source_seconds=row["source_seconds"],
         account=row["account"],

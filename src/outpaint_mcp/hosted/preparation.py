@@ -32,13 +32,17 @@ class Looked(NamedTuple):
     """What was seen of a source.
 
     Attributes:
-        path: this request's own copy: what becomes of the person's file meanwhile is no matter.
+        path: what is extended, this request's own: what becomes of the person's file meanwhile is no matter.
+        original: the same, or the recording that it was cut out of.
         media_type: where the model takes the file as it is; None where it has to be coded anew.
+        link: where the model can read the very same file.
     """
 
     path: Path
+    original: Path
     seconds: float
     media_type: str | None
+    link: str | None
 
 
 async def look_at_source(errand: Errand) -> Looked:
@@ -57,8 +61,28 @@ async def look_at_source(errand: Errand) -> Looked:
             await errand.unless_unwanted(errand.means.fetch(source, path))
         else:
             await asyncio.to_thread(_copy, Path(source), path)
-    found = await errand.work("probe", path=str(path), max_seconds=MAX_SOURCE_SECONDS)
-    return Looked(path, found["seconds"], _media_type(found))
+    used = await _cut(errand, path) if errand.order.is_cut else path
+    found = await errand.work("probe", path=str(used), max_seconds=MAX_SOURCE_SECONDS)
+    media_type = _media_type(found)
+    is_there = used == path and source.startswith("https:")
+    link = source if is_there and media_type is not None else None
+    return Looked(used, path, found["seconds"], media_type, link)
+
+
+async def _cut(errand: Errand, source: Path) -> Path:
+    """Cut out the part that is to be extended, once."""
+    cut = errand.folder / "cut"
+    if not await asyncio.to_thread(cut.exists):
+        await errand.say(Status.IN_PROGRESS, "cutting the source")
+        await errand.work(
+            "crop",
+            source=str(source),
+            destination=str(cut),
+            start_seconds=errand.order.start_seconds,
+            end_seconds=errand.order.end_seconds,
+            max_seconds=MAX_SOURCE_SECONDS,
+        )
+    return cut
 
 
 async def settle_plan(errand: Errand, looked: Looked) -> None:

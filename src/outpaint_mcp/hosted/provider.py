@@ -9,7 +9,6 @@ import secrets
 import shutil
 import threading
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.config import RUNCOMFY_BASE
@@ -24,7 +23,7 @@ from outpaint_mcp.hosted.pace import Pace
 from outpaint_mcp.hosted.preparation import SOURCE_NAME
 from outpaint_mcp.hosted.records import CancelWish
 from outpaint_mcp.hosted.tariff import Tariff
-from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+from outpaint_mcp.models import CancelOutcome, Commission, Status
 from outpaint_mcp.presence import Presence
 from outpaint_mcp.provider import Outcome, ProviderStatus, Receipt
 from outpaint_mcp.runcomfy.refusals import HOW_TO_LOG_IN
@@ -179,7 +178,7 @@ class HostedProvider:
         """See `Provider.news`; woken where this process works on it, on its next look where another does."""
         await self._means.news.wait(request_id, self.poll_seconds)
 
-    async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> Receipt:
+    async def submit(self, request_id: str, commission: Commission, source: Source) -> Receipt:
         """See `Provider.submit`; waits a moment for the service's answer.
 
         Raises:
@@ -188,7 +187,7 @@ class HostedProvider:
         if not self._means.account:
             raise Unauthorized(HOW_TO_LOG_IN)
         try:
-            await asyncio.to_thread(self._add, request_id, request, source)
+            await asyncio.to_thread(self._add, request_id, commission, source)
         except OutpaintError:
             await self.discard(request_id)
             raise
@@ -213,7 +212,7 @@ class HostedProvider:
             failure=await asyncio.to_thread(self._orders.failure, request_id),
         )
 
-    def _add(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
+    def _add(self, request_id: str, commission: Commission, source: Source) -> None:
         match source:
             case LocalFile(path=path):
                 where = str(path)
@@ -226,10 +225,10 @@ class HostedProvider:
                     (folder / SOURCE_NAME).write_bytes(content)
                 where = ""
         # Drawn here, so that it can be told and used again.
-        seed = request.seed if request.seed >= 0 else secrets.randbelow(2**31)
+        seed = commission.seed if commission.seed >= 0 else secrets.randbelow(2**31)
         self._orders.add(
             request_id,
-            request.model_copy(update={"seed": seed}),
+            commission.model_copy(update={"seed": seed}),
             where,
             account=self._means.account,
             most_usd=self._means.most_usd,
@@ -251,8 +250,7 @@ class HostedProvider:
 
     async def result(self, request_id: str) -> Outcome:
         """See `Provider.result`."""
-        outcome = await asyncio.to_thread(self._orders.outcome, request_id)
-        return Outcome(**outcome | {"path": Path(outcome["path"])})
+        return Outcome.of(await asyncio.to_thread(self._orders.outcome, request_id))
 
     async def cancel(self, request_id: str) -> CancelOutcome:
         """See `Provider.cancel`; what is under way at the service goes on there, what was not sent never is."""

@@ -64,19 +64,28 @@ class Order:
 
     Attributes:
         source: a path, or an https URL that has not been fetched yet; empty where it came with the request.
+        start_seconds: where in it the part begins that is extended.
+        end_seconds: where that ends; 0 for the source's own end.
         inputs: the model's, without the audio.
-        source_seconds: the source's length, once it was looked at.
+        source_seconds: the length of what is extended, once it was looked at.
         account: a digest of the token that it is sent with.
         most_usd: the limit that whoever took it on has; None for none.
     """
 
     request_id: str
     source: str
+    start_seconds: float
+    end_seconds: float
     inputs: dict[str, Any]
     source_seconds: float | None
     account: str
     most_usd: float | None
     steps: tuple[Step, ...]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether only a part of the source is extended."""
+        return self.start_seconds > 0 or self.end_seconds > 0
 
     @property
     def billed(self) -> list[Step]:

@@ -115,18 +115,18 @@ async def _handed_over(
     Returns:
         The step with the exact length of its context, and what to send.
     """
-    handover, source = errand.means.handover, errand.order.source
+    handover = errand.means.handover
     is_whole = not pieces and step.context_seconds >= looked.seconds
-    is_link = is_whole and looked.media_type is not None and source.startswith("https:")
-    if is_whole and looked.media_type and (is_link or handover.takes(looked.path)):
+    link = looked.link if is_whole else None
+    if is_whole and looked.media_type and (link is not None or handover.takes(looked.path)):
         path, seconds, media_type = looked.path, looked.seconds, looked.media_type
     else:
         path = errand.folder / f"context-{step.number}"
         seconds, media_type = await _cut(errand, step, looked.path, pieces, path)
     # Never more than it is built on, which may be short.
     step = dataclasses.replace(step, seconds=min(step.seconds, seconds), context_seconds=seconds)
-    if is_link:
-        return step, Handed(audio=source)
+    if link is not None:
+        return step, Handed(audio=link)
     name = f"{errand.order.request_id}-{step.number}.{_SUFFIXES[media_type]}"
     if not handover.is_inline:
         # Written down first: whatever comes in between, it is taken back.

@@ -32,6 +32,8 @@ class Job:
 
     Attributes:
         source: a path, or an https URL that has not been fetched yet.
+        start_seconds: where in it the part begins that is extended.
+        end_seconds: where that ends; 0 for the source's own end.
         seed: 0 or more.
         attempts: how many times it has been started, this time included.
     """
@@ -41,6 +43,8 @@ class Job:
     before_seconds: float
     after_seconds: float
     seed: int
+    start_seconds: float = 0.0
+    end_seconds: float = 0.0
     attempts: int = 0
 
 
@@ -58,8 +62,8 @@ class Jobs:
         """
         with self._database.write() as connection:
             added = connection.execute(
-                "INSERT INTO jobs (request_id, status, source, before_seconds, after_seconds, seed)"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
+                "INSERT INTO jobs (request_id, status, source, before_seconds, after_seconds, seed, start_seconds,"
+                " end_seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
                 (
                     job.request_id,
                     Status.IN_QUEUE,
@@ -67,6 +71,8 @@ class Jobs:
                     job.before_seconds,
                     job.after_seconds,
                     job.seed,
+                    job.start_seconds,
+                    job.end_seconds,
                 ),
             )
             if not added.rowcount:
@@ -265,5 +271,7 @@ def _job(row: sqlite3.Row) -> Job:
         before_seconds=row["before_seconds"],
         after_seconds=row["after_seconds"],
         seed=row["seed"],
+        start_seconds=row["start_seconds"],
+        end_seconds=row["end_seconds"],
         attempts=row["attempts"],
     )

@@ -7,14 +7,13 @@ import os
 import secrets
 import shutil
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.database import told
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.local.jobs import Job, Jobs
 from outpaint_mcp.local.runner import SOURCE_NAME, Runner
-from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+from outpaint_mcp.models import CancelOutcome, Commission, Status
 from outpaint_mcp.presence import Presence
 from outpaint_mcp.provider import Outcome, ProviderStatus, Receipt
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
@@ -22,6 +21,7 @@ from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS, PROBE_SECONDS, Prob
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from outpaint_mcp.database import Database
 
@@ -89,17 +89,17 @@ class LocalProvider:
         """See `Provider.news`."""
         await asyncio.sleep(self.poll_seconds)
 
-    async def submit(self, request_id: str, request: OutpaintRequest, source: Source) -> Receipt:
+    async def submit(self, request_id: str, commission: Commission, source: Source) -> Receipt:
         """See `Provider.submit`."""
         try:
-            await asyncio.to_thread(self._submit, request_id, request, source)
+            await asyncio.to_thread(self._submit, request_id, commission, source)
         except OutpaintError:
             await self.discard(request_id)
             raise
         self._ring()
         return Receipt(status=Status.IN_QUEUE)
 
-    def _submit(self, request_id: str, request: OutpaintRequest, source: Source) -> None:
+    def _submit(self, request_id: str, commission: Commission, source: Source) -> None:
         match source:
             case LocalFile(path=path):
                 where = str(path)
@@ -115,9 +115,11 @@ class LocalProvider:
             Job(
                 request_id=request_id,
                 source=where,
-                before_seconds=request.extend_before_duration,
-                after_seconds=request.extend_after_duration,
-                seed=request.seed if request.seed >= 0 else secrets.randbelow(2**31),
+                before_seconds=commission.extend_before_duration,
+                after_seconds=commission.extend_after_duration,
+                seed=commission.seed if commission.seed >= 0 else secrets.randbelow(2**31),
+                start_seconds=commission.source_start_seconds,
+                end_seconds=commission.source_end_seconds,
             )
         )
 
@@ -131,8 +133,7 @@ class LocalProvider:
 
     async def result(self, request_id: str) -> Outcome:
         """See `Provider.result`."""
-        outcome = await asyncio.to_thread(self._jobs.outcome, request_id)
-        return Outcome(**outcome | {"path": Path(outcome["path"])})
+        return Outcome.of(await asyncio.to_thread(self._jobs.outcome, request_id))
 
     async def cancel(self, request_id: str) -> CancelOutcome:
         """See `Provider.cancel`; returns when a running job has stopped."""

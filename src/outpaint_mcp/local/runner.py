@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from outpaint_mcp.credits import comment
 from outpaint_mcp.errors import GenerationFailed, OutpaintError, SourceNotAllowed, StorageFailed
 from outpaint_mcp.models import Status
 from outpaint_mcp.sources import fetch
@@ -177,7 +178,10 @@ class Runner:
                 "folder": str(folder),
                 "before_seconds": job.before_seconds,
                 "after_seconds": job.after_seconds,
+                "start_seconds": job.start_seconds,
+                "end_seconds": job.end_seconds,
                 "seed": job.seed,
+                "comment": comment("local", job.before_seconds, job.after_seconds, seed=job.seed),
                 "max_seconds": self._max_source_seconds,
             },
             on_progress=pulse.beat,
@@ -203,7 +207,7 @@ class Runner:
     ) -> None:
         def settle() -> None:
             # First the files, since a full disk may be what went wrong.
-            _clear(folder, keep_result=status is Status.COMPLETED)
+            _clear(folder, Path(outcome["path"]).name if outcome else None)
             self._jobs.end(job, self._presence.server_id, status, error=error, outcome=outcome)
 
         in_trouble = False
@@ -225,10 +229,12 @@ def _reason(exc: Exception) -> str:
     return str(exc) if isinstance(exc, OutpaintError) else repr(exc)
 
 
-def _clear(folder: Path, *, keep_result: bool) -> None:
-    """Throw a job's files away; what cannot be goes when its request is discarded."""
-    if keep_result:
-        with suppress(OSError):
-            (folder / SOURCE_NAME).unlink()
-    else:
+def _clear(folder: Path, kept: str | None) -> None:
+    """Throw a job's files away, but for what is to be delivered; what cannot be goes when its request is discarded."""
+    if kept is None:
         shutil.rmtree(folder, ignore_errors=True)
+        return
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.name != kept:
+                path.unlink()

@@ -1,0 +1,150 @@
+"""What is answered, as frozen models; the tools' output schemas are generated from these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
+
+from outpaint_mcp.models import CancelOutcome, Status
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+def _absent(description: str | None = None) -> Any:  # noqa: ANN401 - pydantic's own Field returns Any
+    """Declare a value that is left out of the answer where there is none.
+
+    Descriptions only where the name does not say it: every agent carries the schemas along.
+    """
+    return Field(default=None, description=description, json_schema_extra=_without_default)
+
+
+_OBJECTS = WithJsonSchema({"type": "array", "items": {"type": "object"}})
+"""A list whose items speak for themselves: their schema would be a tenth of all that agents carry along."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, json_schema_extra=lambda schema: schema.pop("description", None))
+
+
+class Submission(_Answer):
+    """The receipt that submit gives."""
+
+    request_id: str
+    provider: str
+    status: Status
+    expected_duration_seconds: float | SkipJsonSchema[None] = _absent()
+    estimated_cost_usd: float | SkipJsonSchema[None] = _absent()
+    is_repeat: bool | SkipJsonSchema[None] = _absent("Nothing new was started.")
+    message: str
+
+
+class StatusReport(_Answer):
+    """Where a request stands and what to do next."""
+
+    request_id: str
+    provider: str
+    status: Status
+    queue_position: int | SkipJsonSchema[None] = _absent("1 is next.")
+    progress: float | SkipJsonSchema[None] = _absent("0 to 1.")
+    estimated_cost_usd: float | SkipJsonSchema[None] = _absent()
+    cost_usd: float | SkipJsonSchema[None] = _absent()
+    error: str | SkipJsonSchema[None] = _absent()
+    message: str
+
+
+class TakeReport(_Answer):
+    """One of several takes."""
+
+    request_id: str
+    status: Status
+    seed: int | SkipJsonSchema[None] = _absent()
+    path: str | SkipJsonSchema[None] = _absent()
+    verdict: str | SkipJsonSchema[None] = _absent()
+    error: str | SkipJsonSchema[None] = _absent()
+
+
+class ResultReport(_Answer):
+    """The longer file, or where the request stands instead."""
+
+    request_id: str
+    provider: str
+    status: Status
+    path: str | SkipJsonSchema[None] = _absent()
+    url: str | SkipJsonSchema[None] = _absent()
+    duration_seconds: float | SkipJsonSchema[None] = _absent()
+    before_seconds: float | SkipJsonSchema[None] = _absent("The source starts here.")
+    after_seconds: float | SkipJsonSchema[None] = _absent()
+    seed: int | SkipJsonSchema[None] = _absent()
+    size_bytes: int | SkipJsonSchema[None] = _absent()
+    sha256: str | SkipJsonSchema[None] = _absent()
+    cost_usd: float | SkipJsonSchema[None] = _absent()
+    verdict: str | SkipJsonSchema[None] = _absent()
+    measured: dict[str, Any] | SkipJsonSchema[None] = _absent()
+    takes: (
+        Annotated[list[TakeReport], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
+        | SkipJsonSchema[None]
+    ) = _absent("Best first.")
+    error: str | SkipJsonSchema[None] = _absent()
+    message: str
+
+
+class Cancellation(_Answer):
+    """What became of the wish to cancel, and where the request stands now."""
+
+    request_id: str
+    outcome: CancelOutcome
+    status: Status
+    message: str
+
+
+class RequestSummary(_Answer):
+    """One line of the list of requests."""
+
+    request_id: str
+    provider: str
+    status: Status
+    title: str
+    extend_before_duration: float
+    extend_after_duration: float
+    created_at: str
+    takes: int | SkipJsonSchema[None] = _absent()
+    parent_request_id: str | SkipJsonSchema[None] = _absent()
+    path: str | SkipJsonSchema[None] = _absent()
+    estimated_cost_usd: float | SkipJsonSchema[None] = _absent()
+    cost_usd: float | SkipJsonSchema[None] = _absent()
+    error: str | SkipJsonSchema[None] = _absent()
+
+
+class RequestList(_Answer):
+    """Requests, newest first, and what was spent on all there ever were."""
+
+    requests: Annotated[list[RequestSummary], _OBJECTS]
+    spent_usd: float
+    open_estimate_usd: float
+
+
+class AnalysisReport(_Answer):
+    """What a recording is."""
+
+    title: str
+    duration_seconds: float
+    format: str
+    loudness_lufs: float | SkipJsonSchema[None] = _absent()
+    true_peak_dbtp: float
+    tempo_bpm: float | SkipJsonSchema[None] = _absent()
+    tempo_confidence: float | SkipJsonSchema[None] = _absent()
+    beat_stray_ms: float | SkipJsonSchema[None] = _absent()
+    key: str | SkipJsonSchema[None] = _absent()
+    key_confidence: float | SkipJsonSchema[None] = _absent()
+    sounds_from_seconds: float | SkipJsonSchema[None] = _absent()
+    sounds_to_seconds: float | SkipJsonSchema[None] = _absent()
+    beginning: str
+    ending: str
+    sections: list[str]
+    tags: str
+    details: dict[str, Any] | SkipJsonSchema[None] = _absent()
+    message: str

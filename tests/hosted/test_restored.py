@@ -1,0 +1,175 @@
+"""The person's own samples are put back into what the service made; takes are paid, limited and cancelled as one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mutagen
+import numpy as np
+import pytest
+import soundfile
+from tests.fakes.runcomfy import Fault
+from tests.hosting import AS_MADE, open_house
+
+from outpaint_mcp.edition import Edition
+from outpaint_mcp.errors import OverBudget
+from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.sources import Doors, fetch
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeSong
+    from tests.fakes.runcomfy import FakeRunComfy
+    from tests.hosting import House
+
+    from outpaint_mcp.config import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+def switch(fake: FakeRunComfy, **switches: Any) -> None:  # noqa: ANN401 - any of them
+    fake.switches = replace(fake.switches, **switches)
+
+
+@pytest.mark.parametrize(
+    ("container", "sample_rate"), [("wav", 48_000), ("mp3", 44_100), ("flac", 16_000)], ids=str
+)
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0)])
+async def test_the_source_is_in_the_delivered_file_bit_for_bit_whatever_came_back(  # noqa: PLR0913
+    house: House, song: Path, container: str, sample_rate: int, before: float, after: float
+) -> None:
+    switch(house.fake, container=container, sample_rate=sample_rate)
+    result = await house.extend(song, extend_before_duration=before, extend_after_duration=after)
+    assert result.path
+    assert Path(result.path).suffix == ".wav"
+    source, rate = soundfile.read(song, dtype="int16")
+    longer, longer_rate = soundfile.read(result.path, dtype="int16")
+    assert (longer_rate, longer.shape[1]) == (rate, source.shape[1])
+    start = round((result.before_seconds or 0) * rate)
+    assert np.array_equal(longer[start : start + len(source)], source)
+    assert result.measured is not None
+    assert result.measured["source"]["bit_exact"] is True
+    assert result.url == Path(result.path).as_uri()  # nobody else keeps this very file
+    assert house.fake.count("submit") == 1
+
+
+async def test_the_services_own_file_stays_to_be_had_and_nothing_is_asked_again(
+    house: House, song: Path
+) -> None:
+    restored = await house.extend(song)
+    own = await house.result(restored.request_id, AS_MADE)
+    assert own.path != restored.path
+    assert (own.path or "").endswith(", as made.wav")
+    assert own.measured != restored.measured
+    assert "not bit for bit" in own.message
+    assert (await house.result(restored.request_id)).path == restored.path
+    assert (house.fake.count("submit"), house.fake.count("download")) == (1, 1)
+
+
+async def test_what_cannot_be_matched_is_delivered_as_it_came_and_said_so(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    async def fetch_other_music(url: str, destination: Path, *, doors: Doors | None = None) -> None:
+        await fetch(url, destination, doors=doors or Doors())
+        rate = 48_000
+        noise = np.random.default_rng(5).normal(0, 0.1, (4 * rate, 2))
+        soundfile.write(destination, noise, rate, format="WAV")
+
+    async with open_house(fake, settings, fetch_link=fetch_other_music) as house:
+        result = await house.extend(song)
+        assert "not put back" in result.message
+        assert soundfile.info(result.path).samplerate == 48_000
+        assert result.measured is not None
+        assert "source_not_found" in result.measured["faults"]
+        assert (await house.result(result.request_id, AS_MADE)).path == result.path
+
+
+async def test_the_comment_says_what_was_done_and_the_title_is_carried_over(
+    house: House, make_song: MakeSong
+) -> None:
+    song = make_song("song.flac")
+    tags = mutagen.File(song)
+    tags["title"] = "Nocturne"
+    tags.save()
+    result = await house.extend(song)
+    written = mutagen.File(result.path)
+    assert written["title"] == ["Nocturne"]
+    assert "1 s after; provider runcomfy, seed 7" in " ".join(written["comment"])
+
+
+async def test_only_the_part_that_is_extended_is_sent_and_paid_for(house: House, make_song: MakeSong) -> None:
+    song = make_song(seconds=10)
+    submission = await house.submit(song, source_start_seconds=2, source_end_seconds=5)
+    assert submission.expected_duration_seconds == 4
+    assert submission.estimated_cost_usd == pytest.approx(0.0008)
+    result = await house.result(submission.request_id)
+    source, rate = soundfile.read(song, dtype="int16")
+    longer, _ = soundfile.read(result.path, dtype="int16")
+    used = source[2 * rate : 5 * rate]
+    assert np.array_equal(longer[: len(used)], used)
+    assert result.duration_seconds == pytest.approx(4, abs=0.05)
+
+
+async def test_takes_are_sent_once_each_and_their_costs_are_told_together(house: House, song: Path) -> None:
+    submission = await house.submit(song, seed=5, takes=3)
+    assert submission.estimated_cost_usd == pytest.approx(0.0024)
+    result = await house.result(submission.request_id)
+    assert {job.inputs["seed"] for job in house.jobs()} == {5, 6, 7}
+    assert result.cost_usd == pytest.approx(0.0024)
+    assert result.takes is not None
+    assert len({take.path for take in result.takes}) == 3
+    (listed,) = await house.listed()
+    assert listed.takes == 3
+    assert listed.cost_usd == pytest.approx(0.0024)
+    mp3 = await house.result(submission.request_id, Edition(format="mp3"))
+    assert [Path(take.path or "").suffix for take in mp3.takes or []] == [".mp3"] * 3
+
+
+async def test_the_limit_is_held_against_all_takes_before_any_of_them_is_sent(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    async with open_house(fake, settings, max_cost_usd=0.0023) as house:
+        with pytest.raises(OverBudget, match=r"\$0\.0024 \(3 takes\).*fewer takes"):
+            await house.submit(song, takes=3)
+        assert fake.count("submit") == 0
+        assert [each.status for each in await house.listed()] == [Status.FAILED]
+        fake.hold()
+        await house.submit(song, takes=2)
+    assert fake.count("submit") == 2
+
+
+async def test_takes_that_are_reserved_count_against_a_caller_although_only_one_was_sent_yet(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    fake.hold()
+    async with open_house(fake, settings, max_cost_usd=0.0024) as house:
+        answers = await asyncio.gather(
+            house.submit(song, caller="ann", seed=1, takes=2),
+            house.submit(song, caller="ann", seed=9, takes=2),
+            return_exceptions=True,
+        )
+    assert sum(isinstance(answer, OverBudget) for answer in answers) == 1
+    assert fake.count("submit") == 2
+
+
+async def test_a_take_that_fails_does_not_take_the_others_along(house: House, song: Path) -> None:
+    house.fake.fail("result", Fault(status=200, body={"status": "failed", "error": "no luck"}))
+    submission = await house.submit(song, seed=5, takes=2)
+    result = await house.result(submission.request_id)
+    assert result.status is Status.COMPLETED
+    assert result.takes is not None
+    made, failed = result.takes
+    assert (made.status, made.path) == (Status.COMPLETED, result.path)
+    assert (failed.status, failed.path) == (Status.FAILED, None)
+    assert "no luck" in (failed.error or "")
+    assert "of 2 was made" in result.message
+
+
+async def test_takes_are_cancelled_together(house: House, song: Path) -> None:
+    house.fake.hold()
+    submission = await house.submit(song, takes=2)
+    cancellation = await house.desk.cancel(submission.request_id)
+    assert cancellation.outcome is CancelOutcome.CANCELLED
+    assert (await house.result(submission.request_id)).status is Status.CANCELLED

@@ -1,0 +1,128 @@
+"""The editions of a result: a part of it, another format, the provider's own file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import pytest
+import soundfile
+
+from outpaint_mcp.edition import Edition, Format
+from outpaint_mcp.errors import DeliveryFailed, InvalidRequest
+from outpaint_mcp.models import Commission, Status
+
+if TYPE_CHECKING:
+    from outpaint_mcp.answers import ResultReport
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.desk import Desk
+
+pytestmark = pytest.mark.anyio
+
+WAIT_SECONDS = 60
+
+
+async def extended(desk: Desk, song: Path, **asked: float) -> ResultReport:
+    inputs = {"extend_before_duration": 1.0, "extend_after_duration": 2.0, "seed": 7} | asked
+    submission = await desk.submit(Commission.of(audio=str(song), tags="", **inputs))
+    report = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    assert report.status is Status.COMPLETED, report.error
+    return report
+
+
+@pytest.mark.parametrize("format_", get_args(Format))
+async def test_a_result_comes_in_every_format_and_stays_as_long(
+    desk: Desk, song: Path, format_: Format
+) -> None:
+    whole = await extended(desk, song)
+    report = await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format=format_))
+    assert report.path is not None, report.message
+    info = soundfile.info(report.path)
+    wanted = {
+        "source": ("WAV", "PCM_16"),
+        "wav16": ("WAV", "PCM_16"),
+        "wav24": ("WAV", "PCM_24"),
+        "wav_float": ("WAV", "FLOAT"),
+        "flac": ("FLAC", "PCM_16"),
+        "mp3": ("MP3", "MPEG_LAYER_III"),
+        "ogg": ("OGG", "VORBIS"),
+        "opus": ("OGG", "OPUS"),
+    }
+    assert (info.format, info.subtype) == wanted[format_]
+    assert info.duration == pytest.approx(6.0, abs=0.1)
+    assert report.duration_seconds == pytest.approx(info.duration, abs=0.1)
+    assert report.verdict == whole.verdict
+    assert ("lossy" in report.message) is (format_ in {"mp3", "ogg", "opus"})
+
+
+@pytest.mark.parametrize(("part", "seconds"), [("before", 1.0), ("after", 2.0)])
+async def test_only_the_new_part_is_delivered_frame_by_frame_as_it_is_in_the_whole(
+    desk: Desk, song: Path, part: str, seconds: float
+) -> None:
+    whole = await extended(desk, song)
+    edition = Edition(part=part)  # type: ignore[arg-type]
+    report = await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=edition)
+    samples, rate = soundfile.read(whole.path, dtype="int16")
+    new, _ = soundfile.read(report.path, dtype="int16")
+    frames = int(seconds * rate)
+    assert np.array_equal(new, samples[:frames] if part == "before" else samples[-frames:])
+    assert Path(report.path or "").name == f"song, {seconds:.0f}s {part}.wav"
+    assert report.duration_seconds == seconds
+    assert part in report.message
+
+
+async def test_a_part_that_nothing_was_added_to_is_refused(desk: Desk, song: Path) -> None:
+    whole = await extended(desk, song, extend_before_duration=0)
+    with pytest.raises(InvalidRequest, match="Nothing was added before"):
+        await desk.result(whole.request_id, edition=Edition(part="before"))
+
+
+async def test_each_edition_is_made_once_and_the_others_stay(
+    desk: Desk, song: Path, settings: Settings
+) -> None:
+    whole = await extended(desk, song)
+    first, again = [
+        await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"))
+        for _ in range(2)
+    ]
+    assert again == first
+    assert (await desk.result(whole.request_id)).path == whole.path
+    assert {str(path) for path in settings.output_dir.iterdir()} == {whole.path, first.path}
+    assert not list((settings.data_dir / "editions").iterdir())
+
+
+async def test_the_local_providers_own_file_is_the_one_that_there_is(
+    desk: Desk, song: Path, settings: Settings
+) -> None:
+    whole = await extended(desk, song)
+    report = await desk.result(whole.request_id, edition=Edition(restore_source=False))
+    assert report.path == whole.path
+    assert len(list(settings.output_dir.iterdir())) == 1
+
+
+async def test_after_a_week_what_was_delivered_is_there_and_nothing_else_can_be_made_of_it(
+    desk: Desk, song: Path, settings: Settings
+) -> None:
+    whole = await extended(desk, song)
+    kept = settings.data_dir / "jobs" / whole.request_id
+    await desk.tidy()
+    assert kept.is_dir()
+    desk._journal._now = lambda now=desk._journal._now: now() + 8 * 86_400  # type: ignore[misc]
+    await desk.tidy()
+    assert not kept.exists()
+    assert (await desk.result(whole.request_id)).path == whole.path
+    with pytest.raises(DeliveryFailed, match="7 days"):
+        await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"))
+
+
+def test_editions_have_names_that_tell_them_apart() -> None:
+    changes: list[dict[str, str | bool]] = [
+        {},
+        {"part": "after"},
+        {"format": "mp3"},
+        {"restore_source": False},
+    ]
+    names = {str(dataclasses.replace(Edition(), **change)) for change in changes}  # type: ignore[arg-type]
+    assert len(names) == len(changes)

@@ -1,0 +1,196 @@
+"""Several takes of one request: asked, followed, paid, cancelled and delivered as one."""
+
+# ruff: noqa: ASYNC240 - small files in a folder of the test's own
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from outpaint_mcp.entries import Entry
+from outpaint_mcp.errors import InvalidRequest, SourceError
+from outpaint_mcp.models import CancelOutcome, Commission, Status
+from outpaint_mcp.provider import ProviderStatus
+from outpaint_mcp.takes import as_one, seen_as_one
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeSong
+
+    from outpaint_mcp.desk import Desk
+
+pytestmark = pytest.mark.anyio
+
+WAIT_SECONDS = 60
+
+
+def take(status: Status, number: int = 1, **values: float | str | None) -> Entry:
+    known = {
+        "provider": "local",
+        "audio": "a",
+        "title": "t",
+        "extend_before_duration": 0.0,
+        "extend_after_duration": 30.0,
+        "parent_request_id": None,
+        "take_of": None if number == 1 else "op_1",
+        "takes": 2,
+        "expected_duration_seconds": None,
+        "created_at": 0.0,
+        "caller": "",
+        "estimated_cost_usd": None,
+        "cost_usd": None,
+        "basis": None,
+        "error": None,
+        "deliveries": {},
+        "planned_paths": {},
+    }
+    return Entry(request_id=f"op_{number}", status=status, **{**known, **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        (Status.IN_QUEUE, Status.IN_QUEUE, Status.IN_QUEUE),
+        (Status.COMPLETED, Status.IN_QUEUE, Status.IN_PROGRESS),
+        (Status.FAILED, Status.IN_PROGRESS, Status.IN_PROGRESS),
+        (Status.FAILED, Status.COMPLETED, Status.COMPLETED),
+        (Status.UNKNOWN, Status.FAILED, Status.UNKNOWN),
+        (Status.CANCELLED, Status.FAILED, Status.FAILED),
+        (Status.CANCELLED, Status.CANCELLED, Status.CANCELLED),
+    ],
+)
+def test_takes_together_stand_where_the_person_would_say_they_do(
+    first: Status, second: Status, both: Status
+) -> None:
+    assert as_one([take(first), take(second, 2)]).status is both
+    assert as_one([take(second), take(first, 2)]).status is both
+
+
+def test_what_takes_cost_is_summed_and_unknown_while_it_is_of_one() -> None:
+    dear = take(Status.COMPLETED, estimated_cost_usd=0.25, cost_usd=0.2)
+    assert as_one([dear, take(Status.COMPLETED, 2, estimated_cost_usd=0.25)]).cost_usd is None
+    whole = as_one([dear, take(Status.COMPLETED, 2, estimated_cost_usd=0.25, cost_usd=0.1)])
+    assert whole.estimated_cost_usd == 0.5
+    assert whole.cost_usd == pytest.approx(0.3)
+
+
+def test_what_went_wrong_is_told_take_by_take() -> None:
+    whole = as_one([take(Status.FAILED, error="No."), take(Status.FAILED, 2, error="Never.")])
+    assert whole.error == "Take 1: No. Take 2: Never."
+
+
+def test_progress_counts_all_takes_and_the_words_name_the_first_that_is_open() -> None:
+    takes = [take(Status.COMPLETED), take(Status.IN_PROGRESS, 2)]
+    seen = seen_as_one(
+        takes, [None, ProviderStatus(status=Status.IN_PROGRESS, progress=0.5, step="listening")]
+    )
+    assert seen is not None
+    assert (seen.progress, seen.step) == (0.75, "take 2 of 2, listening")
+    assert seen_as_one(takes, [None, None]) is None
+
+
+async def test_takes_are_one_request_with_a_file_each_the_best_first(desk: Desk, song: Path) -> None:
+    submission = await desk.submit(
+        Commission.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
+    )
+    assert "3 takes" in submission.message
+    result = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    assert result.status is Status.COMPLETED
+    assert result.takes is not None
+    assert {each.seed for each in result.takes} == {7, 8, 9}
+    assert result.takes[0].path == result.path
+    assert result.takes[0].seed == result.seed
+    names = {Path(each.path or "").name for each in result.takes}
+    assert names == {f"song, extended 2s after, take {number}.wav" for number in (1, 2, 3)}
+    assert all(each.verdict for each in result.takes)
+    assert "take" in result.message.lower()
+
+    (listed,) = (await desk.list()).requests
+    assert (listed.request_id, listed.takes, listed.status) == (submission.request_id, 3, Status.COMPLETED)
+
+
+async def test_a_take_is_the_same_as_the_request_with_its_seed(desk: Desk, song: Path) -> None:
+    asked = {"audio": str(song), "tags": "", "extend_after_duration": 1.0}
+    takes = await desk.submit(Commission.of(**asked, seed=7, takes=2))
+    alone = await desk.submit(Commission.of(**asked, seed=8))
+    result = await desk.result(takes.request_id, wait_seconds=WAIT_SECONDS)
+    second = next(each for each in result.takes or [] if each.seed == 8)
+    single = await desk.result(alone.request_id, wait_seconds=WAIT_SECONDS)
+    assert single.takes is None
+    assert Path(second.path or "").read_bytes() == Path(single.path or "").read_bytes()
+
+
+async def test_a_take_can_be_fetched_and_extended_by_its_own_id(desk: Desk, song: Path) -> None:
+    submission = await desk.submit(
+        Commission.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
+    )
+    result = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    second = next(each for each in result.takes or [] if each.request_id != submission.request_id)
+    alone = await desk.result(second.request_id)
+    assert (alone.path, alone.takes) == (second.path, None)
+    more = await desk.submit(Commission.of(audio=second.request_id, tags="", extend_after_duration=1))
+    assert more.expected_duration_seconds == 5.0
+    of_the_best = await desk.submit(Commission.of(audio=submission.request_id, tags="", seed=3))
+    listed = {each.request_id: each.parent_request_id for each in (await desk.list()).requests}
+    assert listed[more.request_id] == second.request_id
+    assert result.takes is not None
+    assert listed[of_the_best.request_id] == result.takes[0].request_id
+
+
+async def test_cancelling_a_request_cancels_all_its_takes(desk: Desk, make_song: MakeSong) -> None:
+    long = make_song(seconds=120)
+    submission = await desk.submit(
+        Commission.of(audio=str(long), tags="", extend_after_duration=200, seed=1, takes=4)
+    )
+    cancellation = await desk.cancel(submission.request_id)
+    assert cancellation.outcome is CancelOutcome.CANCELLED
+    assert (await desk.status(submission.request_id)).status is Status.CANCELLED
+
+
+async def test_the_same_takes_asked_again_are_the_same_request(desk: Desk, song: Path) -> None:
+    commission = Commission.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
+    first, again = await desk.submit(commission), await desk.submit(commission)
+    assert (again.request_id, again.is_repeat) == (first.request_id, True)
+    await desk.result(first.request_id, wait_seconds=WAIT_SECONDS)
+
+
+async def test_a_source_that_none_of_the_takes_can_use_starts_nothing(desk: Desk, song: Path) -> None:
+    song.write_bytes(b"no music")
+    with pytest.raises(SourceError):
+        await desk.submit(Commission.of(audio=str(song), tags="", takes=2))
+    assert (await desk.list()).requests == []
+
+
+@pytest.mark.parametrize(("start", "end", "kept"), [(1, 0, 2.0), (0, 2, 2.0), (1, 2.5, 1.5)])
+async def test_carrying_on_from_a_point_leaves_the_rest_of_the_source_out(
+    desk: Desk, song: Path, start: float, end: float, kept: float
+) -> None:
+    submission = await desk.submit(
+        Commission.of(
+            audio=str(song),
+            tags="",
+            extend_after_duration=1,
+            source_start_seconds=start,
+            source_end_seconds=end,
+        )
+    )
+    assert submission.expected_duration_seconds == kept + 1
+    result = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    assert result.path is not None, result.error
+    whole, rate = soundfile.read(song, dtype="int16")
+    longer, _ = soundfile.read(result.path, dtype="int16")
+    used = whole[int(start * rate) : int((end or 3) * rate)]
+    assert len(longer) == len(used) + rate
+    assert np.array_equal(longer[: len(used)], used)
+    assert list(result.path and Path(result.path).parent.iterdir()) == [Path(result.path)]
+
+
+async def test_a_part_that_the_source_does_not_have_is_refused_before_anything_is_started(
+    desk: Desk, song: Path
+) -> None:
+    with pytest.raises(InvalidRequest, match="source_start_seconds is 83"):
+        await desk.submit(Commission.of(audio=str(song), tags="", source_start_seconds=83))
+    assert (await desk.list()).requests == []
