@@ -27,20 +27,20 @@ from bench.recordings import Recording, find_recordings
 from bench.speed import run, synthesise
 from bench.synthetic import SAMPLE_RATE, Score, compose
 
-from outpaint_mcp.audio.hear import Heard, hear
+from outpaint_mcp.audio.hearing.hear import Heard, hear
 from outpaint_mcp.audio.keys import Key, Mode, fifths_between
 
 HEAR = """
 import sys
 from pathlib import Path
-from outpaint_mcp.audio.hear import hear
+from outpaint_mcp.audio.hearing.hear import hear
 hear(Path(sys.argv[1]), max_seconds=1e9)
 """
 DRAW = """
 import sys
 from pathlib import Path
-from outpaint_mcp.audio.hear import hear
-from outpaint_mcp.audio.picture import draw
+from outpaint_mcp.audio.hearing.hear import hear
+from outpaint_mcp.audio.hearing.picture import draw
 path = Path(sys.argv[1])
 print(len(draw(path, hear(path, max_seconds=1e9))))
 """

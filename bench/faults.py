@@ -19,9 +19,9 @@ import soxr
 from bench.injections import AFTER_SECONDS, BEFORE_SECONDS, FAULTS, Case, cut
 from bench.recordings import find_recordings
 
-from outpaint_mcp.audio.faults import FaultKind
-from outpaint_mcp.audio.outpaint import outpaint_file
-from outpaint_mcp.audio.verdict import Verdict, judge
+from outpaint_mcp.audio.engine.outpaint import outpaint_file
+from outpaint_mcp.audio.verdict.faults import FaultKind
+from outpaint_mcp.audio.verdict.judge import Verdict, judge
 
 if TYPE_CHECKING:
     from bench.recordings import Recording

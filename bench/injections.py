@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from outpaint_mcp.audio.faults import FaultKind
+from outpaint_mcp.audio.verdict.faults import FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

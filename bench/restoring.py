@@ -21,8 +21,8 @@ import soxr
 from bench.recordings import find_recordings
 from tests.audio.remade import read, write
 
-from outpaint_mcp.audio.analysis import Material, analyse
-from outpaint_mcp.audio.restore import restore
+from outpaint_mcp.audio.engine.analysis import Material, analyse
+from outpaint_mcp.audio.joining.restore import restore
 from outpaint_mcp.audio.seams import FLUX_SECONDS, click_near, flux_around
 from outpaint_mcp.audio.waves import mono, percentile
 
@@ -142,7 +142,7 @@ def _due(fault: tuple[float, float, float], edge_seconds: float) -> float:
 
 
 def _excerpt(path: Path, asked: int) -> tuple[Samples | None, int]:
-    from outpaint_mcp.audio.decode import Source  # noqa: PLC0415 - beside what it does
+    from outpaint_mcp.audio.files.decode import Source  # noqa: PLC0415 - beside what it does
 
     with Source(path) as opened:
         rate = opened.probe.sample_rate

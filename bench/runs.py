@@ -16,8 +16,8 @@ from bench.repetition import Repetition, provenance, repetition
 from bench.track import Track, kept_measures, load_track
 from bench.verdict import failures
 
-from outpaint_mcp.audio.analysis import analyse
-from outpaint_mcp.audio.continuation import extend
+from outpaint_mcp.audio.engine.analysis import analyse
+from outpaint_mcp.audio.engine.continuation import extend
 from outpaint_mcp.audio.shapes import Extension, Side
 
 if TYPE_CHECKING:

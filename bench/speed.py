@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from outpaint_mcp.audio.decode import probe
-from outpaint_mcp.audio.encode import delivery_format
+from outpaint_mcp.audio.files.decode import probe
+from outpaint_mcp.audio.files.encode import delivery_format
 from outpaint_mcp.piece import SAMPLE_RATE, compose_piece
 
 ALONE = """
@@ -41,7 +41,7 @@ with soundfile.SoundFile(source) as decoded, soundfile.SoundFile(
 EXTENDED = """
 import sys, time
 from pathlib import Path
-from outpaint_mcp.audio.outpaint import outpaint_file
+from outpaint_mcp.audio.engine.outpaint import outpaint_file
 source, destination, before, after = sys.argv[1:]
 begun, spent = [(time.perf_counter(), "")], {}
 def progress(_fraction, step):

@@ -11,8 +11,8 @@ from bench.figures import README, write_between_markers
 from bench.runs import AFTER_SECONDS, BEFORE_SECONDS
 from bench.synthetic import SAMPLE_RATE, SCORES, Piece, compose
 
-from outpaint_mcp.audio.analysis import analyse
-from outpaint_mcp.audio.continuation import extend
+from outpaint_mcp.audio.engine.analysis import analyse
+from outpaint_mcp.audio.engine.continuation import extend
 from outpaint_mcp.audio.shapes import Extension, Side
 
 

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from outpaint_mcp.audio.additions import Addition, Survival
-from outpaint_mcp.audio.extents import Extent
-from outpaint_mcp.audio.faults import Fault, FaultKind
-from outpaint_mcp.audio.seam_checks import Seam
 from outpaint_mcp.audio.shapes import Side
-from outpaint_mcp.audio.verdict import Verdict
+from outpaint_mcp.audio.verdict.additions import Addition, Survival
+from outpaint_mcp.audio.verdict.extents import Extent
+from outpaint_mcp.audio.verdict.faults import Fault, FaultKind
+from outpaint_mcp.audio.verdict.judge import Verdict
+from outpaint_mcp.audio.verdict.seam_checks import Seam
 from outpaint_mcp.verdicts import badness, in_words, is_sound
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.audio.faults import Fault, FaultKind
+from outpaint_mcp.audio.verdict.faults import Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from outpaint_mcp.audio.verdict import Verdict
+    from outpaint_mcp.audio.verdict.judge import Verdict
 
 _TOLD = 3
 """More is not read; the rest is counted."""

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soxr
 
-from outpaint_mcp.audio.decode import BLOCK_FRAMES, Source, StraightFile
-from outpaint_mcp.audio.pieces import Piece
-from outpaint_mcp.audio.strips import outwards
+from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Source, StraightFile
+from outpaint_mcp.audio.joining.pieces import Piece
+from outpaint_mcp.audio.joining.strips import outwards
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
-    from outpaint_mcp.audio.contexts import Context
+    from outpaint_mcp.audio.joining.contexts import Context
     from outpaint_mcp.audio.shapes import Floats, Samples, Side
 
 

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from tests.audio.composing import sequenced
 from tests.audio.remade import flux, jumps, read, returned, write
 
-from outpaint_mcp.audio.assemble import Assembled, assemble
-from outpaint_mcp.audio.contexts import write_context
-from outpaint_mcp.audio.decode import probe
-from outpaint_mcp.audio.encode import delivery_format, quantise
-from outpaint_mcp.audio.pieces import Piece
+from outpaint_mcp.audio.files.decode import probe
+from outpaint_mcp.audio.files.encode import delivery_format, quantise
+from outpaint_mcp.audio.joining.assemble import Assembled, assemble
+from outpaint_mcp.audio.joining.contexts import write_context
+from outpaint_mcp.audio.joining.pieces import Piece
+from outpaint_mcp.audio.joining.strips import DAMAGED_SECONDS, outwards
 from outpaint_mcp.audio.shapes import Samples, Side
-from outpaint_mcp.audio.strips import DAMAGED_SECONDS, outwards
 from outpaint_mcp.errors import GenerationFailed, SourceTooLarge, SourceUnreachable
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.outpaint import Report
+    from outpaint_mcp.audio.engine.outpaint import Report
 
 
 RATE = 22_050

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tests.audio.composing import sequenced
 
-from outpaint_mcp.audio.analysis import Material, analyse
-from outpaint_mcp.audio.continuation import extend
+from outpaint_mcp.audio.engine.analysis import Material, analyse
+from outpaint_mcp.audio.engine.continuation import extend
 from outpaint_mcp.audio.shapes import Extension, Side
 
 RATE = 11_025

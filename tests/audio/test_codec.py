@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from outpaint_mcp.audio import decode, regions
-from outpaint_mcp.audio.decode import BLOCK_FRAMES, Probe, Source, StraightFile, probe
-from outpaint_mcp.audio.encode import Delivery, carrier, delivery_format, quantise, seal
-from outpaint_mcp.audio.regions import Tail, read_head
+from outpaint_mcp.audio.engine import regions
+from outpaint_mcp.audio.engine.regions import Tail, read_head
+from outpaint_mcp.audio.files import decode
+from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Probe, Source, StraightFile, probe
+from outpaint_mcp.audio.files.encode import Delivery, carrier, delivery_format, quantise, seal
 from outpaint_mcp.errors import GenerationFailed, SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
 if sys.platform != "win32":

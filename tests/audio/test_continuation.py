@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.audio.composing import sequenced
 
-from outpaint_mcp.audio.analysis import Material, analyse
-from outpaint_mcp.audio.continuation import extend
+from outpaint_mcp.audio.engine.analysis import Material, analyse
+from outpaint_mcp.audio.engine.continuation import extend
 from outpaint_mcp.audio.shapes import Extension, Samples, Side
 
 RATE = 8_000

@@ -12,9 +12,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outpaint_mcp.audio.crop import Cropped, crop
-from outpaint_mcp.audio.decode import BLOCK_FRAMES, Source, probe
-from outpaint_mcp.audio.encode import delivery_format, quantise, seal
+from outpaint_mcp.audio.files.crop import Cropped, crop
+from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Source, probe
+from outpaint_mcp.audio.files.encode import delivery_format, quantise, seal
 from outpaint_mcp.errors import InvalidRequest, SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outpaint_mcp.audio.decode import BLOCK_FRAMES, Probe, Source, probe
-from outpaint_mcp.audio.formats import FORMATS, Written, format_of, write_as
-from outpaint_mcp.audio.ogg import pages
+from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Probe, Source, probe
+from outpaint_mcp.audio.files.formats import FORMATS, Written, format_of, write_as
+from outpaint_mcp.audio.files.ogg import pages
 from outpaint_mcp.errors import GenerationFailed, InvalidRequest, SourceUnreachable
 
 if TYPE_CHECKING:

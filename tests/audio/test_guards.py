@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from tests.audio.composing import sequenced
 
-from outpaint_mcp.audio.analysis import Material, analyse
-from outpaint_mcp.audio.continuation import extend
-from outpaint_mcp.audio.decode import Probe
-from outpaint_mcp.audio.encode import delivery_format
-from outpaint_mcp.audio.leaps import Leaps
-from outpaint_mcp.audio.paths import find_path
+from outpaint_mcp.audio.engine.analysis import Material, analyse
+from outpaint_mcp.audio.engine.continuation import extend
+from outpaint_mcp.audio.engine.leaps import Leaps
+from outpaint_mcp.audio.engine.paths import find_path
+from outpaint_mcp.audio.files.decode import Probe
+from outpaint_mcp.audio.files.encode import delivery_format
 from outpaint_mcp.audio.shapes import Extension, Floats, Samples, Side
 from outpaint_mcp.audio.waves import level_db
 

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.audio.composing import sequenced
 
-from outpaint_mcp.audio import endings, listening
 from outpaint_mcp.audio.features import features
-from outpaint_mcp.audio.hear import Heard, hear
+from outpaint_mcp.audio.hearing import endings, listening
+from outpaint_mcp.audio.hearing.hear import Heard, hear
+from outpaint_mcp.audio.hearing.listening import LISTENING_HZ, Listener
+from outpaint_mcp.audio.hearing.outline import Outliner
+from outpaint_mcp.audio.hearing.tempo import Pulse, Tempo, feel, find_tempo
+from outpaint_mcp.audio.hearing.timbre import Character, propose_tags
 from outpaint_mcp.audio.keys import Key, fifths_between
-from outpaint_mcp.audio.listening import LISTENING_HZ, Listener
-from outpaint_mcp.audio.outline import Outliner
 from outpaint_mcp.audio.shapes import Floats, Samples
-from outpaint_mcp.audio.tempo import Pulse, Tempo, feel, find_tempo
-from outpaint_mcp.audio.timbre import Character, propose_tags
 from outpaint_mcp.errors import SourceTooLarge, SourceUnreachable, UnsupportedAudio
 from outpaint_mcp.piece import compose_piece
 

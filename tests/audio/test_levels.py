@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.audio.composing import sequenced
 
-from outpaint_mcp.audio.levels import loudness_step, settle
+from outpaint_mcp.audio.joining.levels import loudness_step, settle
 from outpaint_mcp.audio.loudness import loudness_of
 from outpaint_mcp.audio.peaks import ceiling_of, hold_peaks
 

@@ -14,9 +14,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outpaint_mcp.audio import mp3, regions
-from outpaint_mcp.audio.decode import Source, StraightFile, probe
-from outpaint_mcp.audio.outpaint import outpaint_file
+from outpaint_mcp.audio.engine import regions
+from outpaint_mcp.audio.engine.outpaint import outpaint_file
+from outpaint_mcp.audio.files import mp3
+from outpaint_mcp.audio.files.decode import Source, StraightFile, probe
 
 if TYPE_CHECKING:
     from pathlib import Path

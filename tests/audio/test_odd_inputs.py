@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from outpaint_mcp.audio.crop import crop
-from outpaint_mcp.audio.decode import Source, probe
-from outpaint_mcp.audio.formats import FORMATS, write_as
-from outpaint_mcp.audio.hear import hear
-from outpaint_mcp.audio.tagging import carry_over
-from outpaint_mcp.audio.verdict import judge
+from outpaint_mcp.audio.files.crop import crop
+from outpaint_mcp.audio.files.decode import Source, probe
+from outpaint_mcp.audio.files.formats import FORMATS, write_as
+from outpaint_mcp.audio.files.tagging import carry_over
+from outpaint_mcp.audio.hearing.hear import hear
+from outpaint_mcp.audio.verdict.judge import judge
 from outpaint_mcp.errors import SourceTooLarge, UnsupportedAudio
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from outpaint_mcp.audio import regions
-from outpaint_mcp.audio.decode import BLOCK_FRAMES, StraightFile, probe
-from outpaint_mcp.audio.encode import delivery_format
-from outpaint_mcp.audio.outpaint import Outpainted, outpaint_file
+from outpaint_mcp.audio.engine import regions
+from outpaint_mcp.audio.engine.outpaint import Outpainted, outpaint_file
+from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, StraightFile, probe
+from outpaint_mcp.audio.files.encode import delivery_format
 from outpaint_mcp.errors import SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from outpaint_mcp.audio.outpaint import Report
+    from outpaint_mcp.audio.engine.outpaint import Report
 
     Wave = npt.NDArray[np.float64]
 

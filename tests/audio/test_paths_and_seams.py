@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tests.audio.composing import sequenced
 
-from outpaint_mcp.audio.analysis import analyse
-from outpaint_mcp.audio.leaps import Leaps, cheapest_leaps
-from outpaint_mcp.audio.paths import find_path
+from outpaint_mcp.audio.engine.analysis import analyse
+from outpaint_mcp.audio.engine.leaps import Leaps, cheapest_leaps
+from outpaint_mcp.audio.engine.paths import find_path
 from outpaint_mcp.audio.pulse import slip_seconds
 from outpaint_mcp.audio.seams import flux_around, strongest_click
 from outpaint_mcp.audio.waves import downmix, mono

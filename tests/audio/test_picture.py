@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from outpaint_mcp.audio import picture
-from outpaint_mcp.audio.columns import read_columns
-from outpaint_mcp.audio.hear import hear
+from outpaint_mcp.audio.hearing import picture
+from outpaint_mcp.audio.hearing.columns import read_columns
+from outpaint_mcp.audio.hearing.hear import hear
 from outpaint_mcp.audio.shapes import Floats, Samples
 from outpaint_mcp.errors import SourceUnreachable
 

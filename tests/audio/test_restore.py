@@ -11,10 +11,10 @@ import soxr
 from tests.audio.composing import sequenced
 from tests.audio.remade import flux, jumps, read, with_other_phases, write
 
-from outpaint_mcp.audio.decode import probe
-from outpaint_mcp.audio.drift import drift_of
-from outpaint_mcp.audio.encode import delivery_format, quantise
-from outpaint_mcp.audio.restore import Restored, restore
+from outpaint_mcp.audio.files.decode import probe
+from outpaint_mcp.audio.files.encode import delivery_format, quantise
+from outpaint_mcp.audio.joining.drift import drift_of
+from outpaint_mcp.audio.joining.restore import Restored, restore
 
 if TYPE_CHECKING:
     from pathlib import Path

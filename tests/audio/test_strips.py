@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from tests.audio.composing import sequenced
 from tests.audio.remade import read, returned, with_other_phases, write
 
-from outpaint_mcp.audio import contexts
-from outpaint_mcp.audio.contexts import Context, write_context
-from outpaint_mcp.audio.decode import probe
-from outpaint_mcp.audio.forms import Form, with_channels
-from outpaint_mcp.audio.joins import EDGE_SECONDS
+from outpaint_mcp.audio.files.decode import probe
+from outpaint_mcp.audio.files.forms import Form, with_channels
+from outpaint_mcp.audio.files.measure import measure
+from outpaint_mcp.audio.joining import contexts
+from outpaint_mcp.audio.joining.contexts import Context, write_context
+from outpaint_mcp.audio.joining.joins import EDGE_SECONDS
+from outpaint_mcp.audio.joining.pieces import Piece
+from outpaint_mcp.audio.joining.strips import DAMAGED_SECONDS, Recent, Strip, grow, outwards, read_edge
 from outpaint_mcp.audio.loudness import loudness_of
-from outpaint_mcp.audio.pieces import Piece, measure
 from outpaint_mcp.audio.shapes import Samples, Side
-from outpaint_mcp.audio.strips import DAMAGED_SECONDS, Recent, Strip, grow, outwards, read_edge
 from outpaint_mcp.audio.waves import correlation
 from outpaint_mcp.errors import GenerationFailed, SourceTooLarge, SourceUnreachable, UnsupportedAudio
 

@@ -48,11 +48,11 @@ from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
-from outpaint_mcp.audio import tagging
-from outpaint_mcp.audio.decode import Source
-from outpaint_mcp.audio.encode import seal
-from outpaint_mcp.audio.tag_reading import read_tags
-from outpaint_mcp.audio.tagging import carry_over
+from outpaint_mcp.audio.files import tagging
+from outpaint_mcp.audio.files.decode import Source
+from outpaint_mcp.audio.files.encode import seal
+from outpaint_mcp.audio.files.tag_reading import read_tags
+from outpaint_mcp.audio.files.tagging import carry_over
 from outpaint_mcp.errors import GenerationFailed
 
 if sys.platform != "win32":
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from outpaint_mcp.audio.tags import Tags
+    from outpaint_mcp.audio.files.tags import Tags
 
 OURS = "Extended by outpaint-mcp: 30 s after."
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 2**31 - 1, 2**31 - 1) + bytes(300)

@@ -9,9 +9,9 @@ import soundfile
 import soxr
 from tests.audio.composing import sequenced
 
-from outpaint_mcp.audio.faults import FaultKind
-from outpaint_mcp.audio.outpaint import outpaint_file
-from outpaint_mcp.audio.verdict import Verdict, judge
+from outpaint_mcp.audio.engine.outpaint import outpaint_file
+from outpaint_mcp.audio.verdict.faults import FaultKind
+from outpaint_mcp.audio.verdict.judge import Verdict, judge
 from outpaint_mcp.errors import SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
 if TYPE_CHECKING:

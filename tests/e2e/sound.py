@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from outpaint_mcp.audio.decode import Source
+from outpaint_mcp.audio.files.decode import Source
 
 if TYPE_CHECKING:
     from tests.e2e.rpc import Json

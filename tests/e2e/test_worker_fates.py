@@ -40,7 +40,7 @@ _BARELY_ANY_MEMORY = """
 import numpy, soundfile, soxr
 from pathlib import Path
 from outpaint_mcp.workers import worker
-from outpaint_mcp.audio import outpaint
+from outpaint_mcp.audio.engine import outpaint
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 worker.MAX_MEMORY_BYTES = pages * 4096 + (24 << 20)
 worker.main()

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from mcp.client import Client
 
-from outpaint_mcp.audio.decode import Source
-from outpaint_mcp.audio.outpaint import Outpainted, outpaint_file
+from outpaint_mcp.audio.engine.outpaint import Outpainted, outpaint_file
+from outpaint_mcp.audio.files.decode import Source
 from outpaint_mcp.server import build_server
 
 if TYPE_CHECKING:

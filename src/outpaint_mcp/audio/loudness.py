@@ -11,8 +11,7 @@ import av
 import numpy as np
 from av.filter import Graph
 
-from outpaint_mcp.audio.decode import BLOCK_FRAMES
-from outpaint_mcp.audio.waves import SILENCE_DB
+from outpaint_mcp.audio.waves import CHUNK_FRAMES, SILENCE_DB
 
 if TYPE_CHECKING:
     from outpaint_mcp.audio.shapes import Samples
@@ -73,8 +72,8 @@ class LoudnessMeter:
 
     def add(self, samples: Samples) -> None:
         """Take in the next frames `[frames, channels]`, finite."""
-        for first in range(0, len(samples), BLOCK_FRAMES):
-            block = np.ascontiguousarray(samples[first : first + BLOCK_FRAMES], np.float32)
+        for first in range(0, len(samples), CHUNK_FRAMES):
+            block = np.ascontiguousarray(samples[first : first + CHUNK_FRAMES], np.float32)
             frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout=self._layout)
             frame.sample_rate, frame.pts = self._rate, self._frames
             self._frames += len(block)

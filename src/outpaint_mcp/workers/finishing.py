@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from outpaint_mcp.audio import assemble as joining
-from outpaint_mcp.audio.decode import probe
-from outpaint_mcp.audio.encode import delivery_format, seal
-from outpaint_mcp.audio.pieces import measure
-from outpaint_mcp.audio.restore import restore
+from outpaint_mcp.audio.files.decode import probe
+from outpaint_mcp.audio.files.encode import delivery_format, seal
+from outpaint_mcp.audio.files.measure import measure
+from outpaint_mcp.audio.joining import assemble as joining
+from outpaint_mcp.audio.joining.restore import restore
 from outpaint_mcp.workers.sealing import MADE_SHARE, damage, in_its_place, judged, kept, read_pieces, tagged
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from outpaint_mcp.audio.decode import probe as read_header
-from outpaint_mcp.audio.pieces import measure as count
+from outpaint_mcp.audio.files.decode import probe as read_header
+from outpaint_mcp.audio.files.measure import measure as count
 from outpaint_mcp.errors import SourceTooLarge
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def hear(
     say: Callable[..., None],
 ) -> dict[str, Any]:
     """Listen to a file, and draw it where a place for the picture is named; see `audio.hear`."""
-    from outpaint_mcp.audio.hear import hear as listen  # noqa: PLC0415 - loads what a look does not need
+    from outpaint_mcp.audio.hearing.hear import hear as listen  # noqa: PLC0415 - loads what a look does not need
 
     heard = listen(
         Path(path), max_seconds=max_seconds, on_progress=lambda share: say(progress=share, step="listening")
     )
     if picture is not None:
-        from outpaint_mcp.audio.picture import draw  # noqa: PLC0415 - loads what listening does not need
+        from outpaint_mcp.audio.hearing.picture import draw  # noqa: PLC0415 - loads what listening does not need
 
         say(progress=1.0, step="drawing")
         Path(picture).write_bytes(draw(Path(path), heard, seams_seconds=seams_seconds))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from outpaint_mcp.audio import crop as cutting
-from outpaint_mcp.audio.contexts import write_context
-from outpaint_mcp.audio.decode import probe
-from outpaint_mcp.audio.formats import format_of, write_as
-from outpaint_mcp.audio.outpaint import outpaint_file
-from outpaint_mcp.audio.pieces import measure
+from outpaint_mcp.audio.engine.outpaint import outpaint_file
+from outpaint_mcp.audio.files import crop as cutting
+from outpaint_mcp.audio.files.decode import probe
+from outpaint_mcp.audio.files.formats import format_of, write_as
+from outpaint_mcp.audio.files.measure import measure
+from outpaint_mcp.audio.joining.contexts import write_context
 from outpaint_mcp.audio.shapes import Side
 from outpaint_mcp.errors import GenerationFailed
 from outpaint_mcp.workers.sealing import MADE_SHARE, damage, in_its_place, judged, kept, read_pieces, tagged
@@ -21,7 +21,7 @@ from outpaint_mcp.workers.sealing import MADE_SHARE, damage, in_its_place, judge
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from outpaint_mcp.audio.outpaint import Outpainted
+    from outpaint_mcp.audio.engine.outpaint import Outpainted
 
     Say = Callable[..., None]
 

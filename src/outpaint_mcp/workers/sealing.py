@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from outpaint_mcp.audio.encode import seal
-from outpaint_mcp.audio.pieces import Piece
-from outpaint_mcp.audio.tagging import carry_over
-from outpaint_mcp.audio.verdict import judge
+from outpaint_mcp.audio.files.encode import seal
+from outpaint_mcp.audio.files.tagging import carry_over
+from outpaint_mcp.audio.joining.pieces import Piece
+from outpaint_mcp.audio.verdict.judge import judge
 from outpaint_mcp.verdicts import badness, in_words
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Audio files: what they are, every frame of them, and writing them."""

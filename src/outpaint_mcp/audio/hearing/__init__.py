@@ -1,0 +1,1 @@
+"""What a recording is, told by listening to it, and its picture."""

@@ -1,0 +1,167 @@
+"""What a picture of a recording shows, column by column: how far it swings, how strong it is at what pitch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from outpaint_mcp.audio.files.decode import Source
+from outpaint_mcp.audio.hearing.listening import Mixer
+from outpaint_mcp.audio.hearing.outline import finite
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outpaint_mcp.audio.shapes import Floats, Ints, Samples
+
+LOWEST_HZ, _HIGHEST_HZ = 40.0, 16_000.0
+_WINDOW_SECONDS, _SHORTEST_WINDOW_SECONDS = 0.093, 0.023
+_WINDOWS_PER_COLUMN = 4
+"""At most: of an hour, a column has three seconds, and these tell enough of it."""
+_TOGETHER = 64
+"""Windows that are transformed at a time."""
+_LEAST_BINS = 1.2
+"""Half the width of a row, at least: narrower, some would lie between two bins."""
+_TILT_DB_PER_OCTAVE = 3.0
+"""Music falls off about like pink noise; without this, nothing is seen above 2 kHz."""
+_SILENT_POWER = 1e-11
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The course of a recording, in as many columns as are to be drawn.
+
+    Attributes:
+        lowest: the lowest value of any channel `[columns]`.
+        highest: the highest one.
+        rms: root mean square over frames and channels.
+        spectrum_db: level at each pitch `[rows, columns]`, the highest first, dB.
+        highest_hz: the top row's frequency; the lowest one's is `LOWEST_HZ`.
+    """
+
+    lowest: Floats
+    highest: Floats
+    rms: Floats
+    spectrum_db: Floats
+    highest_hz: float
+
+
+def read_columns(path: Path, frames: int, *, count: int, rows: int) -> Columns:
+    """Decode a recording of so many frames and gather what is to be seen.
+
+    Args:
+        path: the recording.
+        frames: as many as were counted in it.
+        count: how many columns; of fewer frames than that, there is a column for each.
+        rows: how many pitches.
+
+    Raises:
+        SourceUnreachable: if it is not there any more.
+        UnsupportedAudio: if it cannot be decoded any more.
+    """
+    with Source(path) as source:
+        rate, channels = source.probe.sample_rate, source.probe.channels
+        count = min(count, frames)
+        swing, spectrum, mixer = _Swing(frames, count), _Spectrum(rate, frames, count, rows), Mixer(channels)
+        for block in source.blocks(np.float32):
+            samples = finite(block)[: frames - swing.frames]
+            if not len(samples):
+                break
+            swing.add(samples)
+            spectrum.add(mixer.mix(samples))
+    return Columns(
+        lowest=swing.lowest,
+        highest=swing.highest,
+        rms=swing.rms(),
+        spectrum_db=spectrum.finish(),
+        highest_hz=highest_hz(rate),
+    )
+
+
+def highest_hz(sample_rate: int) -> float:
+    """The highest frequency that is drawn."""
+    return min(_HIGHEST_HZ, 0.48 * sample_rate)
+
+
+class _Swing:
+    """The extremes and the power of each column."""
+
+    def __init__(self, frames: int, count: int) -> None:
+        self.frames = 0
+        self.lowest: Floats = np.zeros(count)
+        self.highest: Floats = np.zeros(count)
+        self._power, self._held = np.zeros(count), np.zeros(count)
+        self._edges: Ints = np.arange(count + 1) * frames // count
+
+    def add(self, samples: Samples) -> None:
+        first = int(np.searchsorted(self._edges, self.frames, side="right")) - 1
+        stop = self.frames + len(samples)
+        last = int(np.searchsorted(self._edges, stop, side="left"))
+        # where there are fewer frames than columns, some columns share one
+        starts = np.clip(self._edges[first:last] - self.frames, 0, len(samples) - 1)
+        columns = slice(first, last)
+        planes = np.ascontiguousarray(samples.T)  # channels one after the other are gone through far faster
+        lowest, highest = planes.min(axis=0), planes.max(axis=0)
+        self.lowest[columns] = np.minimum(self.lowest[columns], np.minimum.reduceat(lowest, starts))
+        self.highest[columns] = np.maximum(self.highest[columns], np.maximum.reduceat(highest, starts))
+        power = np.square(planes).mean(axis=0)
+        self._power[columns] += np.add.reduceat(power, starts, dtype=np.float64)
+        self._held[columns] += np.maximum(np.diff(starts, append=len(samples)), 1)
+        self.frames = stop
+
+    def rms(self) -> Floats:
+        return np.asarray(np.sqrt(self._power / np.maximum(self._held, 1)))
+
+
+class _Spectrum:
+    """The mean power spectrum of some windows of each column, on a logarithmic scale of frequency."""
+
+    def __init__(self, rate: int, frames: int, count: int, rows: int) -> None:
+        column_seconds = frames / count / rate
+        seconds = float(np.clip(4 * column_seconds, _SHORTEST_WINDOW_SECONDS, _WINDOW_SECONDS))
+        self._size = 1 << max(4, round(np.log2(seconds * rate)))
+        self._each = int(np.clip(column_seconds / _WINDOW_SECONDS * 2, 1, _WINDOWS_PER_COLUMN))
+        middles = (np.arange(count * self._each) + 0.5) * frames / (count * self._each)
+        self._starts = np.rint(middles).astype(np.int64)
+        self._taper = np.hanning(self._size + 1)[:-1].astype(np.float32)
+        self._bank = _bank(rate, self._size, rows)
+        self._held = np.zeros(self._size // 2, np.float32)
+        self._held_from = 0
+        self._rows: list[Floats] = []
+        self._done = 0
+
+    def add(self, wave: Samples) -> None:
+        """Take in the next frames `[frames]`; a window that is centred on a frame begins half a window before it."""
+        self._held = np.concatenate([self._held, wave])
+        stop = self._held_from + len(self._held) - self._size
+        ready = int(np.searchsorted(self._starts, stop, side="right"))
+        starts = self._starts[self._done : ready] - self._held_from
+        for first in range(0, len(starts), _TOGETHER):
+            frames = starts[first : first + _TOGETHER, None] + np.arange(self._size)
+            spectra = np.fft.rfft(self._held[frames] * self._taper, axis=1)
+            power = (spectra.real**2 + spectra.imag**2)[:, : self._bank.shape[1]]
+            self._rows.append(power @ self._bank.T)
+        self._done = ready
+        drop = max(0, len(self._held) - self._size)
+        self._held, self._held_from = self._held[drop:], self._held_from + drop
+
+    def finish(self) -> Floats:
+        """The levels `[rows, columns]`, the highest pitch first."""
+        self.add(np.zeros(self._size, np.float32))
+        power = np.concatenate(self._rows) / (self._taper.sum() / 2) ** 2
+        columns = power.reshape(-1, self._each, power.shape[1]).mean(axis=1)
+        levels: Floats = 10 * np.log10(columns.T[::-1] + _SILENT_POWER)
+        return levels
+
+
+def _bank(rate: int, size: int, rows: int) -> Floats:
+    """Triangular filters `[rows, bins]` of unit sum, evenly spaced in pitch, times the tilt."""
+    top = highest_hz(rate)
+    centres = np.geomspace(LOWEST_HZ, top, rows)
+    half = np.maximum(np.gradient(centres) * size / rate, _LEAST_BINS)[:, None]
+    bins = np.arange(int(top * size / rate) + 4)
+    weights = np.clip(1 - np.abs(bins - centres[:, None] * size / rate) / half, 0, None)
+    tilt = 10 ** (_TILT_DB_PER_OCTAVE * np.log2(centres / 1000) / 10)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True) * tilt[:, None], np.float32)

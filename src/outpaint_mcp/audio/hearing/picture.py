@@ -1,0 +1,291 @@
+"""A picture of a recording: what it is, its waveform, its spectrogram, its sections, on one axis of time."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from outpaint_mcp.audio.hearing.columns import LOWEST_HZ, Columns, read_columns
+from outpaint_mcp.audio.waves import percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from outpaint_mcp.audio.hearing.hear import Heard
+    from outpaint_mcp.audio.shapes import Floats
+
+    Colour = tuple[int, int, int]
+
+WIDTH, HEIGHT = 1200, 640
+_LEFT, _RIGHT = 58, 1184
+_SECTIONS = (74, 98)
+_WAVE = (106, 276)
+_SPECTRUM = (288, 596)
+"""Top and bottom of each band of the picture, in pixels."""
+_COLUMNS = _RIGHT - _LEFT
+
+_GROUND, _PANEL, _GRID = (17, 19, 26), (26, 29, 39), (52, 57, 72)
+_INK, _FAINT_INK = (236, 238, 243), (158, 165, 180)
+_SWING, _LOUD = (58, 122, 168), (132, 204, 240)
+_MARK, _FADE, _SEAM = (158, 165, 180), (250, 204, 92), (255, 120, 120)
+_LETTERS = (
+    (66, 112, 158), (156, 92, 62), (76, 132, 84), (134, 84, 148), (148, 128, 52), (58, 136, 140),
+    (164, 76, 98), (98, 104, 168), (110, 126, 62), (122, 98, 82), (92, 92, 104), (70, 120, 108),
+)  # fmt: skip
+"""A colour for each letter of a section; white is legible on all of them."""
+_HEAT = (
+    (13, 14, 28), (38, 28, 84), (84, 32, 122), (138, 44, 122), (190, 62, 100), (230, 98, 70), (248, 152, 62),
+    (252, 208, 110), (253, 250, 214),
+)  # fmt: skip
+"""From nothing to the loudest, evenly growing lightness."""
+_HEAT_STEPS = 24
+"""So few keep the file small, and nobody sees the steps."""
+_RANGE_DB = 72.0
+_LOUDEST_PERCENT = 99.95
+_LEAST_LOUDEST_DB = -30.0
+
+_TICKS_SECONDS = (
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+)
+_MOST_TICKS = 13
+_TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+_OFFSET = 0.01
+"""Less of it is neither seen nor heard."""
+_LEAST_MARKED_SECONDS = 0.05
+_LEAST_NAMED_SHARE = 0.002
+"""Shorter silence than two pixels is marked, but not named."""
+_GAP = 6
+
+
+class _Axis(NamedTuple):
+    """The axis of time."""
+
+    seconds: float
+
+    def x(self, at_seconds: float) -> int:
+        return _LEFT + round(min(max(at_seconds / self.seconds, 0.0), 1.0) * (_COLUMNS - 1))
+
+
+class _Canvas:
+    """Something to draw on."""
+
+    def __init__(self) -> None:
+        self.image = Image.new("RGB", (WIDTH, HEIGHT), _GROUND)
+        self._draw = ImageDraw.Draw(self.image)
+        self._fonts = {size: ImageFont.load_default(size) for size in (12, 13, 14, 20)}
+
+    def paste(self, pixels: np.ndarray, left: int, top: int) -> None:
+        self.image.paste(Image.fromarray(pixels), (left, top))
+
+    def box(self, corners: tuple[int, int, int, int], colour: Colour) -> None:
+        self._draw.rectangle(corners, fill=colour)
+
+    def line(self, x: int, top: int, bottom: int, colour: Colour, *, dash: int = 0) -> None:
+        for y in range(top, bottom, 2 * dash or bottom - top):
+            self._draw.line((x, y, x, min(y + dash, bottom) if dash else bottom), fill=colour)
+
+    def width(self, words: str, size: int) -> int:
+        return round(self._fonts[size].getlength(words))
+
+    def words(self, at: tuple[int, int], words: str, size: int, colour: Colour, anchor: str = "lm") -> None:
+        self._draw.text(at, words, fill=colour, font=self._fonts[size], anchor=anchor)
+
+    def png(self) -> bytes:
+        """The picture with a palette of its own, which makes it a third of the size."""
+        file = io.BytesIO()
+        self.image.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        return file.getvalue()
+
+
+def draw(path: Path, heard: Heard, *, seams_seconds: Sequence[float] = ()) -> bytes:
+    """Draw a recording as a PNG of 1200 by 640 pixels.
+
+    Args:
+        path: the recording, which is decoded once more.
+        heard: what was heard in it.
+        seams_seconds: where to mark that music was joined.
+
+    Raises:
+        SourceUnreachable: if it is not there any more.
+        UnsupportedAudio: if it cannot be decoded any more.
+    """
+    columns = read_columns(path, heard.frames, count=_COLUMNS, rows=_SPECTRUM[1] - _SPECTRUM[0])
+    canvas, axis = _Canvas(), _Axis(heard.seconds)
+    _draw_words(canvas, path.name, heard)
+    _draw_wave(canvas, columns)
+    _draw_spectrum(canvas, columns)
+    _draw_time(canvas, axis)
+    _draw_sections(canvas, axis, heard)
+    _draw_edges(canvas, axis, heard)
+    _draw_seams(canvas, axis, seams_seconds)
+    return canvas.png()
+
+
+def _draw_words(canvas: _Canvas, name: str, heard: Heard) -> None:
+    title = "".join(letter if letter.isprintable() else " " for letter in name)
+    while canvas.width(title, 20) > _COLUMNS:
+        title = f"{title[:-2].rstrip('…')}…"
+    canvas.words((_LEFT, 24), title, 20, _INK)
+    channels = {1: "mono", 2: "stereo"}.get(heard.channels, f"{heard.channels} channels")
+    facts = [
+        _clock(heard.seconds, 0.1),
+        f"{heard.container} {heard.sample_rate / 1000:g} kHz {channels}",
+        "" if heard.lufs is None else f"{heard.lufs:.1f} LUFS",
+        "" if heard.lufs is None else f"true peak {heard.true_peak_dbtp:+.1f} dBTP",
+        "" if heard.tempo is None else f"{heard.tempo.bpm:.1f} bpm",
+        "" if heard.key is None else heard.key.name,
+        f"ends: {heard.ending.kind}",
+        f"offset {heard.dc_offset:+.2f}" if abs(heard.dc_offset) >= _OFFSET else "",
+        "" if heard.intact else "damaged",
+    ]
+    canvas.words((_LEFT, 52), "   ·   ".join(fact for fact in facts if fact), 14, _FAINT_INK)
+
+
+def _stretched(values: Floats) -> Floats:
+    """A value for each column of pixels `[..., columns]`."""
+    return values[..., np.arange(_COLUMNS) * values.shape[-1] // _COLUMNS]
+
+
+def _draw_wave(canvas: _Canvas, columns: Columns) -> None:
+    top, bottom = _WAVE
+    half = (bottom - top) / 2
+    middle = top + half
+    loudest = max(float(columns.highest.max()), -float(columns.lowest.min()), 1e-6)
+    scale = half / max(loudest, 1.0)
+    rows = (np.arange(top, bottom)[:, None] - middle + 0.5) / -scale
+    lowest, highest, rms = (_stretched(each) for each in (columns.lowest, columns.highest, columns.rms))
+    least = 0.5 / scale
+    pixels = np.full((bottom - top, _COLUMNS, 3), _PANEL, np.uint8)
+    for level in (-1.0, -0.5, 0.5, 1.0):
+        row = int(np.abs(rows[:, 0] - level).argmin())
+        pixels[row] = _GRID
+    pixels[(rows >= lowest - least) & (rows <= highest + least)] = _SWING
+    pixels[np.abs(rows) <= np.minimum(rms, np.maximum(highest, -lowest))] = _LOUD
+    canvas.paste(pixels, _LEFT, top)
+    for level, words in ((0.5, "-6 dB"), (-0.5, "-6 dB"), (0.0, "0")):
+        if abs(level) <= max(loudest, 1.0):
+            canvas.words((_LEFT - _GAP, round(middle - level * scale)), words, 12, _FAINT_INK, "rm")
+
+
+def _draw_spectrum(canvas: _Canvas, columns: Columns) -> None:
+    top, bottom = _SPECTRUM
+    loudest = max(percentile(columns.spectrum_db, _LOUDEST_PERCENT), _LEAST_LOUDEST_DB)
+    share = np.clip(1 + (_stretched(columns.spectrum_db) - loudest) / _RANGE_DB, 0, 1)
+    steps = np.rint(share * (_HEAT_STEPS - 1)).astype(int)
+    at = np.linspace(0, len(_HEAT) - 1, _HEAT_STEPS)
+    table = np.stack([np.interp(at, np.arange(len(_HEAT)), tint) for tint in np.transpose(_HEAT)], axis=1)
+    canvas.paste(np.rint(table).astype(np.uint8)[steps], _LEFT, top)
+    octaves = np.log(columns.highest_hz / LOWEST_HZ)
+    for hertz in _TICKS_HZ:
+        if hertz < columns.highest_hz:
+            y = round(bottom - np.log(hertz / LOWEST_HZ) / octaves * (bottom - top))
+            words = f"{hertz // 1000} kHz" if hertz >= 1000 else f"{hertz} Hz"  # noqa: PLR2004
+            canvas.words((_LEFT - _GAP, max(y, top + 6)), words, 12, _FAINT_INK, "rm")
+            canvas.box((_LEFT - 3, y, _LEFT - 1, y), _FAINT_INK)
+
+
+def _draw_time(canvas: _Canvas, axis: _Axis) -> None:
+    bottom = _SPECTRUM[1]
+    step = next((step for step in _TICKS_SECONDS if axis.seconds / step <= _MOST_TICKS), 7200.0)
+    for tick in range(int(axis.seconds / step) + 1):
+        x = axis.x(tick * step)
+        canvas.line(x, bottom, bottom + 5, _FAINT_INK)
+        words = _clock(tick * step, step)
+        reach = canvas.width(words, 13) // 2
+        if x + reach <= WIDTH:
+            canvas.words((x, bottom + 17), words, 13, _FAINT_INK, "mm")
+
+
+def _draw_sections(canvas: _Canvas, axis: _Axis, heard: Heard) -> None:
+    top, bottom = _SECTIONS
+    for section in heard.sections:
+        left, right = axis.x(section.start_seconds), axis.x(section.end_seconds)
+        canvas.box(
+            (left + 1, top, right - 1, bottom), _LETTERS[(ord(section.letter) - ord("A")) % len(_LETTERS)]
+        )
+        fully = f"{section.letter}  {_clock(section.start_seconds, 1)}  {section.level}"
+        room = right - left - 2 * _GAP
+        for words in (fully, fully.rsplit("  ", 1)[0], section.letter):
+            if canvas.width(words, 13) <= room:
+                canvas.words((left + _GAP, (top + bottom) // 2), words, 13, _INK)
+                break
+        if section.start_seconds > 0:
+            canvas.line(left, bottom, _SPECTRUM[1], _FAINT_INK, dash=3)
+
+
+def _draw_edges(canvas: _Canvas, axis: _Axis, heard: Heard) -> None:
+    """Mark silence and fades below the waveform."""
+    spans = []
+    if heard.starts_at_seconds is None or heard.ends_at_seconds is None:
+        spans.append((0.0, heard.seconds, "silence"))
+    else:
+        start, end = heard.starts_at_seconds, heard.ends_at_seconds
+        spans += [(0.0, start, "silence"), (end, heard.seconds, "silence")]
+        if heard.beginning.fade_seconds:
+            spans.append((start, start + heard.beginning.fade_seconds, "fade-in"))
+        if heard.ending.fade_seconds:
+            spans.append((end - heard.ending.fade_seconds, end, "fade-out"))
+    named: list[tuple[int, int]] = []
+    for start, end, words in spans:
+        if end - start < _LEAST_MARKED_SECONDS:
+            continue
+        left, right = axis.x(start), axis.x(end)
+        canvas.box((left, _WAVE[1] + 3, right, _WAVE[1] + 6), _MARK if words == "silence" else _FADE)
+        if end - start > _LEAST_NAMED_SHARE * heard.seconds:
+            named.append(_name_span(canvas, left, right, f"{words} {end - start:.1f} s", named))
+
+
+def _name_span(
+    canvas: _Canvas, left: int, right: int, words: str, named: list[tuple[int, int]]
+) -> tuple[int, int]:
+    """Write beneath the waveform, above what is written there already; return from where to where."""
+    reach = canvas.width(words, 12)
+    x = min(max((left + right - reach) // 2, _LEFT + 2), _RIGHT - reach - 2)
+    taken = sum(x < stop and start < x + reach for start, stop in named)
+    canvas.words((x, _WAVE[1] - 8 - 15 * taken), words, 12, _INK)
+    return x, x + reach
+
+
+def _draw_seams(canvas: _Canvas, axis: _Axis, seams_seconds: Sequence[float]) -> None:
+    free = _LEFT
+    for seam in sorted(seams_seconds):
+        x, words = axis.x(seam), f"seam {_clock(seam, 0.1)}"
+        canvas.line(x, _SECTIONS[0] - 14, _SECTIONS[0], _SEAM)
+        canvas.line(x, _SECTIONS[1], _SPECTRUM[1], _SEAM)
+        left = min(x + 3, _RIGHT - canvas.width(words, 12))
+        if left >= free:
+            canvas.words((left, _SECTIONS[0] - 8), words, 12, _SEAM)
+            free = left + canvas.width(words, 12) + _GAP
+
+
+def _clock(seconds: float, step: float) -> str:
+    """A time as finely as the step of its axis asks for: `1:02:30`, `2:30`, `2:30.5`, `0:00.05`."""
+    digits = 0 if step >= 1 else 1 if step >= 0.1 else 2  # noqa: PLR2004
+    whole = round(seconds * 10**digits)
+    minutes, rest = divmod(whole, 60 * 10**digits)
+    second = f"{rest / 10**digits:0{3 + digits if digits else 2}.{digits}f}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{second}" if hours else f"{minutes}:{second}"

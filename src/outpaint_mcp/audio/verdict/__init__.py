@@ -1,0 +1,1 @@
+"""How a longer recording came out."""

@@ -1,0 +1,78 @@
+"""Both ends of a recording in the form in which two of them are compared."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from outpaint_mcp.audio.files.decode import Source
+from outpaint_mcp.audio.files.forms import STEREO, Form, streamed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outpaint_mcp.audio.shapes import Samples
+
+
+class Ends(NamedTuple):
+    """The beginning and the end of a recording, which may be the same frames.
+
+    Attributes:
+        head: its first frames `[frames, channels]`, finite.
+        tail: its last.
+        frames: how many there are in all.
+    """
+
+    head: Samples
+    tail: Samples
+    frames: int
+
+
+def read_ends(
+    path: Path, form: Form, head_seconds: float, tail_seconds: float, *, max_seconds: float = inf
+) -> Ends:
+    """Decode a recording once and keep so much of its ends.
+
+    Args:
+        path: any audio that libsndfile decodes.
+        form: at any rate, with one channel or two.
+        head_seconds: 0 for nothing.
+        tail_seconds: likewise.
+        max_seconds: the longest that is accepted.
+
+    Raises:
+        SourceUnreachable: if there is no such file or it may not be read.
+        SourceTooLarge: if it lasts longer than `max_seconds`.
+        UnsupportedAudio: if it cannot be decoded.
+    """
+    wanted, kept = round(head_seconds * form.sample_rate), round(tail_seconds * form.sample_rate)
+    head: list[Samples] = []
+    tail: deque[Samples] = deque()
+    frames = held = 0
+    with Source(path, max_seconds=max_seconds) as source:
+        for block in streamed(source, Form(form.sample_rate, min(STEREO, source.probe.channels))):
+            samples = _with_channels(block, form.channels)
+            if frames < wanted:
+                head.append(samples[: wanted - frames])
+            tail.append(samples)
+            frames += len(samples)
+            held += len(samples)
+            while tail and held - len(tail[0]) >= kept:
+                held -= len(tail.popleft())
+    return Ends(_joined(head, form), _joined(tail, form)[max(0, held - kept) :], frames)
+
+
+def _with_channels(block: Samples, channels: int) -> Samples:
+    """A copy with one channel, the mean, or two."""
+    if block.shape[1] == channels:
+        return block.copy()
+    if channels == 1:
+        return np.asarray(block.mean(axis=1, keepdims=True), np.float32)
+    return np.repeat(block, channels, axis=1)
+
+
+def _joined(blocks: list[Samples] | deque[Samples], form: Form) -> Samples:
+    return np.concatenate([np.zeros((0, form.channels), np.float32), *blocks])
