@@ -9,8 +9,10 @@ from outpaint_mcp.answers import AnalysisReport
 if TYPE_CHECKING:
     from outpaint_mcp.entries import Delivery
 
-_BELIEVED = 0.5
-"""Of a tempo or a key; less is told as a guess."""
+_SURE_OF_TEMPO, _SURE_OF_KEY = 0.6, 0.25
+"""With less confidence they are guesses, and are not among the tags either."""
+_CLIPPED = 1e-4
+"""Share of frames at full scale; a few peaks that just reach it are nothing to speak of."""
 
 
 def report(heard: dict[str, Any], *, title: str, details: bool) -> AnalysisReport:
@@ -55,11 +57,11 @@ def _message(heard: dict[str, Any], tempo: dict[str, Any], key: dict[str, Any]) 
         "All of it is silent." if heard["starts_at_seconds"] is None else "",
         "No steady beat." if not tempo else "",
         "The tempo is a guess; it may be felt half or twice as fast."
-        if tempo and tempo["confidence"] < _BELIEVED
+        if tempo and tempo["confidence"] < _SURE_OF_TEMPO
         else "",
-        "No clear key." if not key else "The key is a guess." if key["confidence"] < _BELIEVED else "",
+        "No clear key." if not key else "The key is a guess." if key["confidence"] < _SURE_OF_KEY else "",
         f"{heard['full_scale_frames']} frames are at full scale: it may be clipped."
-        if heard["full_scale_frames"]
+        if heard["full_scale_frames"] > _CLIPPED * heard["frames"]
         else "",
         "Genre, instruments and voices cannot be measured: add them to the tags yourself.",
     )

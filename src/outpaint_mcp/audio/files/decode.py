@@ -33,6 +33,18 @@ _RATES_HZ = range(4_000, 655_351)
 _MAX_CHANNELS = 8
 """As many as FLAC holds."""
 
+VORBIS_ORDER = {
+    3: (0, 2, 1),
+    5: (0, 2, 1, 3, 4),
+    6: (0, 2, 1, 4, 5, 3),
+    7: (0, 2, 1, 5, 6, 4, 3),
+    8: (0, 2, 1, 6, 7, 4, 5, 3),
+}
+"""The channels of WAV and FLAC in the order of Vorbis (its specification, 4.3.9) and Opus (RFC 7845, 5.1.1.2).
+
+libsndfile reads and writes them as they come.
+"""
+
 _READABLE = "Convert it to WAV, FLAC, MP3, OGG (Vorbis or Opus) or AIFF and try again."
 """What to do with a source that cannot be decoded."""
 
@@ -118,6 +130,8 @@ class Source:
         self.probe = _describe(path, self._file)
         self.frames = 0
         self.intact = True
+        stored = VORBIS_ORDER.get(self.probe.channels) if self.probe.container == "OGG" else None
+        self._order = None if stored is None else np.argsort(stored)
 
     def __enter__(self) -> Self:
         return self
@@ -145,6 +159,8 @@ class Source:
             # What was decoded ahead of the damage is in place all the same; the position tells how much.
             self.intact = False
             count = self._file.tell() - self.frames
+        if self._order is not None:
+            out[:count] = out[:count, self._order]
         self.frames += count
         if not count and self._stream and self._stream.is_broken(self.frames):
             self.intact = False

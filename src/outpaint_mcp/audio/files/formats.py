@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from outpaint_mcp.audio.files.crop import cut
-from outpaint_mcp.audio.files.decode import Source, probe
+from outpaint_mcp.audio.files.decode import VORBIS_ORDER, Source, probe
 from outpaint_mcp.audio.files.encode import (
     BITS,
     Delivery,
@@ -54,18 +54,6 @@ _RATES_HZ = {
 """What each lossy encoding carries; the lossless ones carry any rate for which they are chosen."""
 _RATE_HZ = 48_000
 """What is not carried becomes this, which all of them carry."""
-
-_IN_VORBIS = {
-    3: (0, 2, 1),
-    5: (0, 2, 1, 3, 4),
-    6: (0, 2, 1, 4, 5, 3),
-    7: (0, 2, 1, 5, 6, 4, 3),
-    8: (0, 2, 1, 6, 7, 4, 5, 3),
-}
-"""The channels of WAV and FLAC in the order of Vorbis (its specification, 4.3.9) and Opus (RFC 7845, 5.1.1.2).
-
-libsndfile writes them as they come.
-"""
 
 _DITHERED = "PCM_16"
 """The depth at which rounding can be heard; at 24 bits its error is 50 dB under any converter's noise."""
@@ -236,7 +224,7 @@ def _rewrite(  # noqa: PLR0913 - the same
 def _blocks(source: Source, target: DeliveryFormat, form: Form) -> Iterator[npt.NDArray[Any]]:
     """Decode in the form of the target: as its integers where these hold every value, otherwise as samples."""
     if target.subtype in _RATES_HZ:
-        order = _IN_VORBIS.get(form.channels, ...) if target.container == "OGG" else ...
+        order = VORBIS_ORDER.get(form.channels, ...) if target.container == "OGG" else ...
         for block in streamed(source, form):
             yield block[:, order]
         return
