@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+import anyio
 import numpy as np
 import pytest
 import soundfile
@@ -13,6 +14,7 @@ import soundfile
 from outpaint_mcp.edition import Edition, Format
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest
 from outpaint_mcp.models import Commission, Status
+from outpaint_mcp.opening import open_desk
 
 if TYPE_CHECKING:
     from outpaint_mcp.answers import ResultReport
@@ -115,6 +117,20 @@ async def test_after_a_week_what_was_delivered_is_there_and_nothing_else_can_be_
     assert (await desk.result(whole.request_id)).path == whole.path
     with pytest.raises(DeliveryFailed, match="7 days"):
         await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"))
+
+
+async def test_a_server_that_runs_for_weeks_tidies_up_meanwhile(
+    settings: Settings, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outpaint_mcp.opening._TIDY_SECONDS", 0.05)
+    async with open_desk(settings) as desk:
+        whole = await extended(desk, song)
+        kept = settings.data_dir / "jobs" / whole.request_id
+        assert kept.is_dir()
+        desk._journal._now = lambda now=desk._journal._now: now() + 8 * 86_400  # type: ignore[misc]
+        with anyio.fail_after(WAIT_SECONDS):
+            while kept.exists():  # noqa: ASYNC110 - what another task does is looked for
+                await anyio.sleep(0.01)
 
 
 def test_editions_have_names_that_tell_them_apart() -> None:

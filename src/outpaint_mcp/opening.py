@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.database import Database
 from outpaint_mcp.desk import Desk
+from outpaint_mcp.errors import StorageFailed
 from outpaint_mcp.hosted.provider import open_hosted_provider
 from outpaint_mcp.journal import Journal
 from outpaint_mcp.ledger import Ledger
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from outpaint_mcp.config import Settings
+
+_TIDY_SECONDS = 6 * 3600.0
 
 
 @asynccontextmanager
@@ -41,7 +44,21 @@ async def open_desk(settings: Settings, *, runs: bool = True) -> AsyncIterator[D
         desk = Desk(settings, journal, ledger, {each.name: each for each in (local, hosted)})
         if runs:
             await desk.tidy()
+            stack.push_async_callback(_end, asyncio.create_task(_keep_tidy(desk)))
         yield desk
+
+
+async def _keep_tidy(desk: Desk) -> None:
+    """Throw away what is not needed any more, in a server that runs for weeks."""
+    while True:
+        await asyncio.sleep(_TIDY_SECONDS)
+        with suppress(StorageFailed):  # another time
+            await desk.tidy()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 class DeskOnDemand:
