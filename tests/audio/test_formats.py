@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Probe, Source, probe
 from outpaint_mcp.audio.files.formats import FORMATS, Written, format_of, write_as
 from outpaint_mcp.audio.files.ogg import pages
+from outpaint_mcp.edition import Format
 from outpaint_mcp.errors import GenerationFailed, InvalidRequest, SourceUnreachable
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ def written(made: Path, name: str, start_frame: int = 0, stop_frame: int | None 
         stop_frame=stop_frame,
         on_progress=lambda _: None,
     )
+
+
+def test_the_formats_are_those_that_can_be_asked_for() -> None:
+    assert set(FORMATS) == set(get_args(Format))
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,7 +11,7 @@ from outpaint_mcp.audio.files.encode import delivery_format, seal
 from outpaint_mcp.audio.files.measure import measure
 from outpaint_mcp.audio.joining import assemble as joining
 from outpaint_mcp.audio.joining.restore import restore
-from outpaint_mcp.workers.sealing import MADE_SHARE, damage, in_its_place, judged, kept, read_pieces, tagged
+from outpaint_mcp.workers.sealing import MADE_SHARE, damage, finished, in_its_place, judged, kept, read_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,27 +46,25 @@ def assemble(  # noqa: PLR0913 - the order, spelled out
             max_source_seconds=max_source_seconds,
             on_progress=lambda share, step: say(progress=share * MADE_SHARE, step=step),
         )
-        say(progress=MADE_SHARE, step="listening to it")
-        begins_seconds = made.before_frames / made.sample_rate
-        verdict = judged(
-            used, part, *asked, max_source_seconds, provider="runcomfy", begins_seconds=begins_seconds
+        outcome = finished(
+            made,
+            part,
+            used=used,
+            original=Path(original),
+            asked=asked,
+            seed=seed,
+            comment=comment,
+            provider="runcomfy",
+            max_seconds=max_source_seconds,
+            say=say,
         )
-        sealed = tagged(Path(original), part, comment)
     loose = sum(not join.aligned for join in made.joins)
     note = (
-        f"What RunComfy added is joined to the source, which is inside {kept(made.source_lossless)}.",
+        f"What RunComfy added is joined to the source, which is inside {kept(made)}.",
         f"At {loose} of the joins what came back is unlike what was sent: listen there." if loose else "",
         damage(made.source_intact),
     )
-    return sealed | {
-        "path": str(output),
-        "duration_seconds": made.duration_seconds,
-        "before_seconds": made.before_frames / made.sample_rate,
-        "after_seconds": made.after_frames / made.sample_rate,
-        "seed": seed,
-        "note": " ".join(filter(None, note)),
-        "verdict": verdict,
-    }
+    return outcome | {"path": str(output), "note": " ".join(filter(None, note))}
 
 
 def finish(  # noqa: PLR0913 - the order, spelled out
@@ -99,27 +97,24 @@ def finish(  # noqa: PLR0913 - the order, spelled out
             untouched = f"{as_made['note']} The source was not put back into it: {restored.reason}."
             return as_made | {"note": untouched}
         whole = restored.assembled
-        say(progress=MADE_SHARE, step="listening to it")
-        begins_seconds = whole.before_frames / whole.sample_rate
-        verdict = judged(
-            used, part, *asked, max_source_seconds, provider="runcomfy", begins_seconds=begins_seconds
+        outcome = finished(
+            whole,
+            part,
+            used=used,
+            original=Path(original),
+            asked=asked,
+            seed=seed,
+            comment=comment,
+            provider="runcomfy",
+            max_seconds=max_source_seconds,
+            say=say,
         )
-        sealed = tagged(Path(original), part, comment)
     note = (
-        f"The source is put back into what RunComfy made, {kept(whole.source_lossless)}.",
+        f"The source is put back into what RunComfy made, {kept(whole)}.",
         "restore_source=false gives RunComfy's own file.",
         damage(whole.source_intact),
     )
-    return sealed | {
-        "path": str(output),
-        "duration_seconds": whole.duration_seconds,
-        "before_seconds": whole.before_frames / whole.sample_rate,
-        "after_seconds": whole.after_frames / whole.sample_rate,
-        "seed": seed,
-        "note": " ".join(filter(None, note)),
-        "verdict": verdict,
-        "as_made": as_made,
-    }
+    return outcome | {"path": str(output), "note": " ".join(filter(None, note)), "as_made": as_made}
 
 
 def _as_made(  # noqa: PLR0913 - as above

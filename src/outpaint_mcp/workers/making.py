@@ -16,7 +16,7 @@ from outpaint_mcp.audio.files.measure import measure
 from outpaint_mcp.audio.joining.contexts import write_context
 from outpaint_mcp.audio.shapes import Side
 from outpaint_mcp.errors import GenerationFailed
-from outpaint_mcp.workers.sealing import MADE_SHARE, damage, in_its_place, judged, kept, read_pieces, tagged
+from outpaint_mcp.workers.sealing import MADE_SHARE, damage, finished, in_its_place, kept, read_pieces, tagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,24 +110,25 @@ def extend(  # noqa: PLR0913 - the order, spelled out
                 max_source_seconds=max_seconds,
                 on_progress=lambda share, step: say(progress=share * MADE_SHARE, step=step),
             )
-            say(progress=MADE_SHARE, step="listening to it")
-            verdict = judged(used, part, before_seconds, after_seconds, max_seconds, provider="local")
-            sealed = tagged(original, part, comment)
+            outcome = finished(
+                made,
+                part,
+                used=used,
+                original=original,
+                asked=(before_seconds, after_seconds),
+                seed=seed,
+                comment=comment,
+                provider="local",
+                max_seconds=max_seconds,
+                say=say,
+            )
             output = here / f"output{'.flac' if made.container == 'FLAC' else '.wav'}"
             part.replace(output)
             if used != original:
                 used.unlink()
     except Timeout as exc:
         raise GenerationFailed("Another process is still working on this request; submit it again.") from exc
-    return sealed | {
-        "path": str(output),
-        "duration_seconds": made.duration_seconds,
-        "before_seconds": made.before_frames / made.sample_rate,
-        "after_seconds": made.after_frames / made.sample_rate,
-        "seed": seed,
-        "note": _note(made),
-        "verdict": verdict,
-    }
+    return outcome | {"path": str(output), "note": _note(made)}
 
 
 def convert(  # noqa: PLR0913 - the order, spelled out
@@ -174,7 +175,7 @@ def _note(made: Outpainted) -> str:
     if made.tempo_bpm is not None:
         how += f" ({made.tempo_bpm:.0f} bpm)"
     note = (
-        f"The source is inside {kept(made.source_lossless)}.",
+        f"The source is inside {kept(made)}.",
         damage(made.source_intact),
         f"The music added {how}. Tags and lyrics did not steer it.",
     )

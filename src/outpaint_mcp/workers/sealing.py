@@ -14,10 +14,39 @@ from outpaint_mcp.audio.verdict.judge import judge
 from outpaint_mcp.verdicts import badness, in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from outpaint_mcp.audio.engine.outpaint import Outpainted
+    from outpaint_mcp.audio.joining.assemble import Assembled
 
 MADE_SHARE = 0.7
 """Of the whole work, that on the file; the rest is listening to it."""
+
+
+def finished(  # noqa: PLR0913 - what was made, of what, and what is to be said of it
+    made: Outpainted | Assembled,
+    part: Path,
+    *,
+    used: Path,
+    original: Path,
+    asked: tuple[float, float],
+    seed: int,
+    comment: str,
+    provider: str,
+    max_seconds: float,
+    say: Callable[..., None],
+) -> dict[str, Any]:
+    """Listen to a longer file that is whole, and tag it; returns what `Outcome` has of it but for path and note."""
+    say(progress=MADE_SHARE, step="listening to it")
+    begins_seconds = made.before_frames / made.sample_rate
+    verdict = judged(used, part, *asked, max_seconds, provider=provider, begins_seconds=begins_seconds)
+    return tagged(original, part, comment) | {
+        "duration_seconds": made.duration_seconds,
+        "before_seconds": begins_seconds,
+        "after_seconds": made.after_frames / made.sample_rate,
+        "seed": seed,
+        "verdict": verdict,
+    }
 
 
 def judged(  # noqa: PLR0913 - as `judge` has it
@@ -49,9 +78,9 @@ def tagged(original: Path, made: Path, comment: str) -> dict[str, Any]:
     return {"size_bytes": size_bytes, "sha256": sha256}
 
 
-def kept(lossless: bool) -> str:  # noqa: FBT001 - a word for each
+def kept(made: Outpainted | Assembled) -> str:
     """Say how the source is inside."""
-    return "bit for bit" if lossless else "as it decodes, at 24 bits"
+    return "bit for bit" if made.source_lossless else "as it decodes, at 24 bits"
 
 
 def damage(intact: bool) -> str:  # noqa: FBT001 - as above

@@ -86,14 +86,6 @@ class Heard:
         """Plain values that JSON can hold."""
         return asdict(self)
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Heard:
-        """What `to_json` told."""
-        parts = {"tempo": Tempo, "key": Key, "character": Character, "beginning": Beginning, "ending": Ending}
-        read = {name: kind(**values[name]) for name, kind in parts.items() if values[name] is not None}
-        sections = tuple(Section(**section) for section in values["sections"])
-        return cls(**{**values, **read, "sections": sections, "tags": tuple(values["tags"])})
-
 
 def hear(path: Path, *, max_seconds: float, on_progress: Progress = lambda _fraction: None) -> Heard:
     """Listen to all of a recording once; memory stays bounded however long it is.

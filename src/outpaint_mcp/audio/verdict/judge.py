@@ -11,7 +11,6 @@ from outpaint_mcp.audio.shapes import Side
 from outpaint_mcp.audio.verdict.additions import Addition, Survival, measure_addition
 from outpaint_mcp.audio.verdict.exactness import Changed, changed_frames
 from outpaint_mcp.audio.verdict.excerpts import Ends, read_ends
-from outpaint_mcp.audio.verdict.extents import Extent
 from outpaint_mcp.audio.verdict.faults import Fault, FaultKind, find_faults
 from outpaint_mcp.audio.verdict.seam_checks import Seam, check_seam
 from outpaint_mcp.audio.verdict.survival import track
@@ -19,7 +18,6 @@ from outpaint_mcp.audio.waves import level_db
 from outpaint_mcp.errors import UnsupportedAudio
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from outpaint_mcp.audio.shapes import Samples
@@ -56,27 +54,6 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """Plain content for JSON."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Verdict:
-        """Undo `to_json`, also after a way through JSON."""
-        return cls(
-            seconds=content["seconds"],
-            survival=Survival(**content["survival"]),
-            additions=tuple(_addition(part) for part in content["additions"]),
-            seams=tuple(Seam(**(part | {"side": Side(part["side"])})) for part in content["seams"]),
-            faults=tuple(_fault(part) for part in content["faults"]),
-        )
-
-
-def _addition(content: dict[str, Any]) -> Addition:
-    side, new, own = Side(content["side"]), Extent(**content["new"]), Extent(**content["own"])
-    return Addition(**(content | {"side": side, "new": new, "own": own}))
-
-
-def _fault(content: dict[str, Any]) -> Fault:
-    side = None if content["side"] is None else Side(content["side"])
-    return Fault(FaultKind(content["kind"]), side, content["amount"])
 
 
 def judge(  # noqa: PLR0913 - one file, and what is known of it
