@@ -121,6 +121,24 @@ def test_takes_are_printed_one_a_line_and_compared(
     assert "take" in captured.err
 
 
+def test_the_longer_file_may_have_the_sources_name_with_another_suffix(
+    song: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for suffix in (".mp3", ".flac"):
+        assert run("extend", song, "--after", "1", "--output", song.with_suffix(suffix)) == 0
+        assert capsys.readouterr().out == f"{song.with_suffix(suffix)}\n"
+
+
+def test_takes_are_not_fetched_into_one_file(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("extend", song, "--after", "1", "--takes", "2", "--json") == 0
+    request_id = json.loads(capsys.readouterr().out)["request_id"]
+    assert run("get", request_id, "--output", tmp_path / "mine.wav") == 2
+    assert "name a folder" in capsys.readouterr().err
+    assert not (tmp_path / "mine.wav").exists()
+
+
 def test_takes_do_not_go_into_one_file(
     song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

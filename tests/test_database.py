@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -267,5 +268,16 @@ def test_a_file_of_the_version_before_is_brought_up_to_date_with_all_that_was_de
             delivered_at=8,
         )
     }
-    assert (old.basis, old.takes, old.take_of) == (None, 1, None)
+    assert (old.takes, old.take_of) == (1, None)
     database.close()
+
+
+@pytest.mark.parametrize("table", ["jobs", "orders"])
+def test_a_server_of_the_version_before_takes_no_work_that_it_would_get_wrong(
+    path: Path, database: Database, table: str
+) -> None:
+    claim = f"UPDATE {table} SET server_id = 'old'"
+    with closing(sqlite3.connect(path)) as old, pytest.raises(sqlite3.OperationalError, match="outdated"):
+        old.execute(claim)
+    with database.write() as connection:
+        connection.execute(claim)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -12,7 +14,7 @@ import pytest
 import soundfile
 
 from outpaint_mcp.edition import Edition, Format
-from outpaint_mcp.errors import DeliveryFailed, InvalidRequest
+from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, WorkerDied
 from outpaint_mcp.models import Commission, Status
 from outpaint_mcp.opening import open_desk
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.answers import ResultReport
     from outpaint_mcp.config import Settings
     from outpaint_mcp.desk import Desk
+    from outpaint_mcp.provider import ProviderStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -93,6 +96,84 @@ async def test_each_edition_is_made_once_and_the_others_stay(
     assert (await desk.result(whole.request_id)).path == whole.path
     assert {str(path) for path in settings.output_dir.iterdir()} == {whole.path, first.path}
     assert not list((settings.data_dir / "editions").iterdir())
+
+
+async def test_editions_that_are_asked_at_once_do_not_get_in_each_others_way(
+    desk: Desk, song: Path, settings: Settings
+) -> None:
+    whole = await extended(desk, song)
+    formats: tuple[Format, ...] = ("wav16", "mp3", "ogg", "opus", "mp3")
+    reports = await asyncio.gather(
+        *(
+            desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format=each))
+            for each in formats
+        )
+    )
+    assert len({report.path for report in reports}) == 4
+    assert {str(path) for path in settings.output_dir.iterdir()} == {whole.path} | {r.path for r in reports}
+
+
+async def test_an_edition_that_fails_after_its_caller_has_left_is_told_to_the_next_one(
+    desk: Desk, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await extended(desk, song)
+    may_fail, calls = asyncio.Event(), 0
+
+    async def fail_late(*_: object, **__: object) -> dict[str, object]:
+        nonlocal calls
+        calls += 1
+        await may_fail.wait()
+        raise WorkerDied("It died.")
+
+    monkeypatch.setattr("outpaint_mcp.editions.call_worker", fail_late)
+    monkeypatch.setattr("outpaint_mcp.desk._DELIVERY_SECONDS", 0.05)
+    first = await desk.result(whole.request_id, edition=Edition(format="mp3"))
+    assert (first.path, first.status) == (None, Status.COMPLETED)
+    assert "is being written" in first.message
+    may_fail.set()
+    await asyncio.sleep(0)
+    with pytest.raises(WorkerDied):
+        await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"))
+    assert calls == 1
+
+
+async def test_who_waits_for_an_edition_hears_how_far_it_is(
+    desk: Desk, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await extended(desk, song)
+    heard: list[ProviderStatus] = []
+
+    async def note(seen: ProviderStatus) -> None:
+        heard.append(seen)
+
+    monkeypatch.setattr("outpaint_mcp.editions._NEWS_SECONDS", 0.01)
+    await desk.result(
+        whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"), on_update=note
+    )
+    assert heard
+    assert "mp3" in heard[-1].step
+
+
+async def test_what_was_being_written_when_a_server_was_killed_goes_after_a_day(
+    desk: Desk, settings: Settings
+) -> None:
+    left, fresh = (settings.data_dir / "editions" / name for name in ("left", "fresh"))
+    for folder in (left, fresh):
+        folder.mkdir(parents=True)
+    (left / "edition.mp3.part").write_bytes(b"half")
+    os.utime(left, (0, 0))
+    await desk.tidy()
+    assert not left.exists()
+    assert fresh.exists()
+
+
+async def test_a_part_is_not_taken_for_the_longer_file(desk: Desk, song: Path) -> None:
+    submission = await desk.submit(Commission.of(audio=str(song), tags="", extend_after_duration=2))
+    part = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(part="after"))
+    analysis, _ = await desk.analyze(submission.request_id)
+    assert analysis.duration_seconds == 5
+    (listed,) = (await desk.list()).requests
+    assert listed.path != part.path
 
 
 async def test_the_local_providers_own_file_is_the_one_that_there_is(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ import pytest
 import soundfile
 
 from outpaint_mcp.entries import Entry
-from outpaint_mcp.errors import InvalidRequest, SourceError
+from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, SourceError
+from outpaint_mcp.intake import _likeness
 from outpaint_mcp.models import CancelOutcome, Commission, Status
-from outpaint_mcp.provider import ProviderStatus
+from outpaint_mcp.provider import ProviderStatus, Receipt
+from outpaint_mcp.sources import RemoteUrl, Source
 from outpaint_mcp.takes import as_one, seen_as_one
 
 if TYPE_CHECKING:
@@ -194,3 +197,75 @@ async def test_a_part_that_the_source_does_not_have_is_refused_before_anything_i
     with pytest.raises(InvalidRequest, match="source_start_seconds is 83"):
         await desk.submit(Commission.of(audio=str(song), tags="", source_start_seconds=83))
     assert (await desk.list()).requests == []
+
+
+async def test_a_take_that_was_thrown_away_does_not_take_the_others_along(desk: Desk, song: Path) -> None:
+    submission = await desk.submit(
+        Commission.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
+    )
+    result = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    assert result.takes is not None
+    kept, *others = result.takes
+    for other in others:
+        Path(other.path or "").unlink()
+    again = await desk.result(submission.request_id)
+    assert again.path == kept.path
+    assert again.takes is not None
+    assert all("moved or deleted" in (each.error or "") for each in again.takes[1:])
+    assert (await desk.analyze(submission.request_id))[0].duration_seconds == 5
+    Path(kept.path or "").unlink()
+    with pytest.raises(DeliveryFailed, match="moved or deleted"):
+        await desk.result(submission.request_id)
+
+
+async def test_takes_that_are_the_same_music_are_told_as_such(desk: Desk, song: Path) -> None:
+    soundfile.write(song, np.zeros((3 * 16_000, 2)), 16_000)
+    submission = await desk.submit(
+        Commission.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
+    )
+    result = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    assert "All takes are the same" in result.message
+
+
+async def test_a_take_that_was_never_handed_over_is_cancelled_with_the_others(
+    desk: Desk, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = desk._providers["local"]
+    submit = provider.submit
+
+    async def die_before_the_second(request_id: str, commission: Commission, source: Source) -> Receipt:
+        if commission.seed == 8:
+            raise RuntimeError("killed here")
+        return await submit(request_id, commission, source)
+
+    monkeypatch.setattr(provider, "submit", die_before_the_second)
+    with suppress(RuntimeError):
+        await desk.submit(Commission.of(audio=str(song), tags="", extend_after_duration=200, seed=7, takes=2))
+    (listed,) = (await desk.list()).requests
+    cancellation = await desk.cancel(listed.request_id)
+    assert "take 2" in cancellation.message.lower()
+    assert (await desk.status(listed.request_id)).status.is_final
+
+
+async def test_the_status_tells_where_each_take_stands_by_its_own_id(desk: Desk, song: Path) -> None:
+    submission = await desk.submit(
+        Commission.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
+    )
+    status = await desk.status(submission.request_id, wait_seconds=WAIT_SECONDS)
+    for request_id in [take.request_id for take in desk._journal.takes(submission.request_id)]:
+        assert f"({request_id}) completed" in status.message
+
+
+def test_the_same_request_is_told_as_by_the_versions_before() -> None:
+    commission = Commission.of(audio="x", tags="lofi", lyrics="la", seed=7)
+    source = RemoteUrl("https://files.example/a.mp3")
+    asked = _likeness(commission, source, "runcomfy", "ann")
+    assert asked == "d3451bbd97e17a43169040f45a51bf96bfa5aba64f16ccf31a7479763249ffc3"
+    others: list[dict[str, float]] = [
+        {"takes": 2},
+        {"source_start_seconds": 1.0},
+        {"source_end_seconds": 1.0},
+        {"seed": 8},
+    ]
+    digests = {_likeness(commission.model_copy(update=other), source, "runcomfy", "ann") for other in others}
+    assert len(digests - {asked}) == len(others)

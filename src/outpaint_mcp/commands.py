@@ -16,6 +16,7 @@ from outpaint_mcp.journal import is_request_id
 from outpaint_mcp.models import Commission
 from outpaint_mcp.opening import open_desk
 from outpaint_mcp.reports import WHAT_NEXT
+from outpaint_mcp.results import place_at
 from outpaint_mcp.sources.paths import path_of_file_url
 from outpaint_mcp.terminal import Bar, wait
 from outpaint_mcp.wording import for_a_person
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from outpaint_mcp.edition import Format
     from outpaint_mcp.terminal import Begin
 
-_FORMATS_BY_SUFFIX: dict[str, Format] = {".mp3": "mp3", ".ogg": "ogg", ".opus": "opus"}
+_FORMATS_BY_SUFFIX: dict[str, Format] = {".mp3": "mp3", ".ogg": "ogg", ".opus": "opus", ".flac": "flac"}
+_SUFFIXES: dict[Format, str] = {format_: suffix for suffix, format_ in _FORMATS_BY_SUFFIX.items()}
 
 
 def _extend(parsed: argparse.Namespace, settings: Settings) -> bool:
@@ -78,7 +80,7 @@ def _named(source: str, settings: Settings) -> tuple[str, Settings]:
 def _deliver(parsed: argparse.Namespace, settings: Settings, begin: Begin) -> bool:
     """Wait for a request and print where its longer file is; returns whether there is one."""
     edition = _edition(parsed)
-    settings, target = place(parsed.output, settings)
+    settings, target = place(parsed.output, settings, format_=edition.format)
     if target is not None and not target.is_dir() and getattr(parsed, "takes", 1) > 1:
         raise errors.InvalidRequest(f"{target.name} is one file's name; name a folder for several takes.")
     report = asyncio.run(wait(settings, begin, edition, target))
@@ -106,7 +108,9 @@ def _edition(parsed: argparse.Namespace) -> Edition:
     )
 
 
-def place(output: Path | None, settings: Settings) -> tuple[Settings, Path | None]:
+def place(
+    output: Path | None, settings: Settings, *, format_: Format = "source"
+) -> tuple[Settings, Path | None]:
     """Find out what `--output` means, before any work is done for a place that cannot be used.
 
     Raises:
@@ -120,7 +124,8 @@ def place(output: Path | None, settings: Settings) -> tuple[Settings, Path | Non
     if output.suffix.lower() in {".m4a", ".aac"} and not is_folder:
         raise errors.InvalidRequest(f"{output.name}: AAC is not made. Name it .mp3, .ogg, .opus or .flac.")
     if not is_folder:
-        for taken in (output, *map(output.with_suffix, (".wav", ".flac", ".mp3", ".ogg", ".opus"))):
+        suffixes = (".wav", ".flac") if format_ == "source" else (_SUFFIXES.get(format_, ".wav"),)
+        for taken in (place_at(output, suffix) for suffix in suffixes):
             if taken.exists():
                 raise errors.DeliveryFailed(f"{taken} is there already, and nothing is overwritten.")
     folder = output if is_folder else output.parent

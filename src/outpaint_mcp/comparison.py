@@ -58,7 +58,7 @@ def compared(takes: Sequence[Delivery | None]) -> str:
     (number, best), *others = made
     if not others:
         return f"Only take {number} of {len(takes)} was made."
-    rivals = [each for each in others if each[1].sha256 != best.sha256]
+    rivals = [each for each in others if _audio(each[1]) != _audio(best)]
     if not rivals:
         return "All takes are the same, value by value: this source has one good way on. Keep any."
     why = (
@@ -89,6 +89,11 @@ _A_TIE = 0.05
 
 def _badness(delivery: Delivery) -> float:
     return math.inf if delivery.verdict is None else float(delivery.verdict["badness"])
+
+
+def _audio(delivery: Delivery) -> str:
+    """What tells takes apart that differ in more than in what their tags say."""
+    return str((delivery.verdict or {}).get("audio_sha256", delivery.sha256))
 
 
 def _kinds(delivery: Delivery) -> list[str]:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 # A writer holds the file for milliseconds; whoever waits longer than this meets a broken disk.
 _BUSY_TIMEOUT_SECONDS = 10
 
-# Each script brings the file from one version to the next; only ever add to the end.
+# Each script brings the file from one version to the next; only ever add to the end. What requests had of their
+# delivery stays where it was, unread, since servers of the version before may still run; the triggers keep those from
+# carrying out requests that they would get wrong.
 _MIGRATIONS = (
     """
     CREATE TABLE requests (
@@ -137,18 +139,22 @@ _MIGRATIONS = (
         after_seconds, seed, note, url, delivered_at)
         SELECT request_id, 'whole, source', path, sha256, size_bytes, duration_seconds, before_seconds,
             after_seconds, used_seed, note, url, delivered_at FROM requests WHERE path IS NOT NULL;
-    UPDATE requests SET note = NULL WHERE delivered_at IS NOT NULL;
-    ALTER TABLE requests DROP COLUMN path;
-    ALTER TABLE requests DROP COLUMN sha256;
-    ALTER TABLE requests DROP COLUMN size_bytes;
-    ALTER TABLE requests DROP COLUMN duration_seconds;
-    ALTER TABLE requests DROP COLUMN before_seconds;
-    ALTER TABLE requests DROP COLUMN after_seconds;
-    ALTER TABLE requests DROP COLUMN used_seed;
-    ALTER TABLE requests DROP COLUMN url;
-    ALTER TABLE requests DROP COLUMN delivered_at;
+    CREATE TRIGGER jobs_need_this_version BEFORE UPDATE OF server_id ON jobs WHEN new.server_id IS NOT NULL
+        BEGIN SELECT this_server_is_outdated_restart_it(); END;
+    CREATE TRIGGER orders_need_this_version BEFORE UPDATE OF server_id ON orders WHEN new.server_id IS NOT NULL
+        BEGIN SELECT this_server_is_outdated_restart_it(); END;
     """,
 )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Take a script apart; triggers have semicolons of their own."""
+    statement = ""
+    for part in script.split(";")[:-1]:
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 @contextmanager
@@ -200,7 +206,7 @@ class Database:
                 raise StorageFailed(f"{self._path} was written by a newer outpaint-mcp; upgrade this one.")
             for script in _MIGRATIONS[version:]:
                 # Not `executescript`: it would commit the transaction that keeps other servers out.
-                for statement in filter(str.strip, script.split(";")):
+                for statement in _statements(script):
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
 
@@ -256,6 +262,7 @@ class Database:
                 check_same_thread=False,  # closed by whoever closes the database
             )
             connection.row_factory = sqlite3.Row
+            connection.create_function("this_server_is_outdated_restart_it", 0, lambda: None)
             connection.execute("PRAGMA synchronous = FULL")  # a submission survives a power cut
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")  # what is forgotten, a signed link say, is gone

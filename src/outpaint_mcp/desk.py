@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ from outpaint_mcp.answers import (
 )
 from outpaint_mcp.edition import Edition
 from outpaint_mcp.editions import KEPT_DAYS, Editions
-from outpaint_mcp.errors import InvalidRequest, RequestNotFound
+from outpaint_mcp.entries import Delivery
+from outpaint_mcp.errors import InvalidRequest, OutpaintError, RequestNotFound
 from outpaint_mcp.intake import Intake, Named
 from outpaint_mcp.journal import Journal, is_request_id
 from outpaint_mcp.models import CancelOutcome, Commission, Status
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.entries import Delivery, Entry
+    from outpaint_mcp.entries import Entry
     from outpaint_mcp.ledger import Ledger
     from outpaint_mcp.provider import Provider
     from outpaint_mcp.watch import OnUpdate
@@ -75,6 +77,7 @@ class Desk:
     async def tidy(self) -> None:
         """Throw away files that the providers keep of requests that are over, or were delivered long ago."""
         await asyncio.to_thread(self._results.tidy)
+        await asyncio.to_thread(self._editions.tidy)
         for provider in self._providers.values():
             for request_id in await provider.kept():
                 with suppress(RequestNotFound):
@@ -98,8 +101,7 @@ class Desk:
             InvalidRequest, SourceError: it cannot be listened to.
         """
         named = await self._named(audio)
-        delivery = named.parent.delivery if named.parent else None
-        seams = analyses.seams_seconds(delivery) if delivery else ()
+        seams = analyses.seams_seconds(named.delivery) if named.delivery else ()
         news: list[ProviderStatus] = []
         listening = asyncio.create_task(
             self._listener.hear(
@@ -129,14 +131,14 @@ class Desk:
     async def _named(self, audio: str) -> Named:
         """Find what an `audio` argument names."""
         audio = audio.strip()
-        parent: Entry | None = None
+        parent = delivery = None
         folders = self._settings.input_dirs
         if is_request_id(audio):
             parent, delivery = await self._earlier(audio)
             audio = delivery.path
             folders = (Path(audio).parent,)  # ours to read, wherever it was put at the time
         source = await asyncio.to_thread(sources.resolve_source, audio, input_dirs=folders)
-        return Named(source, audio, parent)
+        return Named(source, audio, parent, delivery)
 
     async def _earlier(self, request_id: str) -> tuple[Entry, Delivery]:
         """Find an earlier request whose longer file is the new source, delivering it if need be.
@@ -150,10 +152,13 @@ class Desk:
                 f"Request {request_id} is {whole.status}, so it has no result to extend."
                 f" {'Give another source.' if whole.status.is_final else 'Wait until it is completed.'}"
             )
-        made = [take for take in takes if take.status is Status.COMPLETED]
-        deliveries = [await asyncio.shield(await self._editions.begin(take, Edition())) for take in made]
-        best = comparison.best_first(deliveries)[0]
-        return made[deliveries.index(best)], best
+        made = {take.request_id: take for take in takes if take.status is Status.COMPLETED}
+        delivered = await self._editions.deliver([*made.values()], _WHOLE, wait_seconds=inf)
+        ready = {each: take for each, take in delivered.items() if isinstance(take, Delivery)}
+        if not ready:
+            raise next(each for each in delivered.values() if isinstance(each, OutpaintError))
+        best = comparison.best_first([*ready.values()])[0]
+        return next(made[each] for each, take in ready.items() if take == best), best
 
     async def status(
         self, request_id: str, *, wait_seconds: float = 0, on_update: OnUpdate | None = None
@@ -164,7 +169,7 @@ class Desk:
             RequestNotFound: no such request was ever made.
         """
         takes = await self._follow(request_id, wait_seconds, on_update)
-        return reports.standing(as_one(takes), self._seen(takes))
+        return reports.standing(as_one(takes), self._seen(takes), takes)
 
     async def result(
         self,
@@ -193,21 +198,24 @@ class Desk:
         until = time.monotonic() + max(wait_seconds, _DELIVERY_SECONDS)
         takes = await self._follow(request_id, wait_seconds, on_update)
         whole = as_one(takes)
-        if whole.status is not Status.COMPLETED:
-            return reports.not_delivered(whole, self._seen(takes))
         made = [take for take in takes if take.status is Status.COMPLETED]
-        tasks = [await self._editions.begin(take, edition, target) for take in made]
-        await asyncio.wait(tasks, timeout=max(0.0, until - time.monotonic()))
-        if not all(task.done() for task in tasks):
+        if not made:
+            return reports.not_delivered(whole, self._seen(takes))
+        if target is not None and len(made) > 1 and not await asyncio.to_thread(target.is_dir):
+            raise InvalidRequest(f"{target.name} is one file's name; name a folder for several takes.")
+        delivered = await self._editions.deliver(
+            made, edition, target=target, wait_seconds=max(0.0, until - time.monotonic()), on_update=on_update
+        )
+        ready = {each: take for each, take in delivered.items() if isinstance(take, Delivery)}
+        if None in delivered.values():
             return reports.being_written(whole, edition)
-        deliveries = [task.result() for task in tasks]
+        if not ready:
+            raise next(each for each in delivered.values() if isinstance(each, OutpaintError))
         if target is not None:  # they may have been delivered before, and elsewhere
-            deliveries = [
-                await asyncio.to_thread(self._results.copy, take.request_id, delivery, target)
-                for take, delivery in zip(made, deliveries, strict=True)
-            ]
-        by_take = {take.request_id: delivery for take, delivery in zip(made, deliveries, strict=True)}
-        return reports.delivered(whole, takes, by_take, edition)
+            for each, delivery in ready.items():
+                ready[each] = await asyncio.to_thread(self._results.copy, each, delivery, target)
+        missing = {each: str(why) for each, why in delivered.items() if isinstance(why, OutpaintError)}
+        return reports.delivered(whole, takes, ready, missing, edition)
 
     async def _follow(self, request_id: str, wait_seconds: float, on_update: OnUpdate | None) -> list[Entry]:
         """Look at all takes of a request until they have ended or the wait is over."""
@@ -234,17 +242,20 @@ class Desk:
             RequestNotFound: no such request was ever made.
         """
         takes = await self._watch.look_at_all(request_id)
-        outcomes = await asyncio.gather(
-            *(
-                self._providers[take.provider].cancel(take.request_id)
-                for take in takes
-                if not take.status.is_final
-            )
-        )
-        entry = as_one(await self._watch.look_at_all(request_id))
-        is_cancelled = CancelOutcome.CANCELLED in outcomes
+        going_on = [take for take in takes if not take.status.is_final]
+        outcomes = await asyncio.gather(*map(self._cancel_take, going_on))
+        takes = await self._watch.look_at_all(request_id)
+        is_cancelled = bool(outcomes) and all(each is CancelOutcome.CANCELLED for each in outcomes)
         outcome = CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
-        return reports.cancellation(entry, outcome)
+        return reports.cancellation(as_one(takes), outcome, takes)
+
+    async def _cancel_take(self, take: Entry) -> CancelOutcome:
+        provider = self._providers[take.provider]
+        try:
+            return await provider.cancel(take.request_id)
+        except RequestNotFound:  # its server died, or is slow, before it handed it over
+            await provider.give_up(take.request_id)
+            return CancelOutcome.CANCELLED
 
     async def list(self, *, limit: int = 20, status: Status | None = None) -> RequestList:
         """Return requests of every server and every day, newest first.
@@ -265,8 +276,13 @@ class Desk:
         )
 
     def _listed(self, limit: int, status: Status | None) -> Sequence[Entry]:
-        newest = self._journal.newest()
-        wholes = (
-            as_one(self._journal.takes(each.request_id) if each.takes > 1 else [each]) for each in newest
+        families = (
+            self._journal.takes(each.request_id) if each.takes > 1 else [each]
+            for each in self._journal.newest()
         )
-        return [*itertools.islice((each for each in wholes if status in {None, each.status}), limit)]
+        wanted = (
+            as_one(takes)
+            for takes in families
+            if status in {None, as_one(takes).status, *(take.status for take in takes)}
+        )
+        return [*itertools.islice(wanted, limit)]

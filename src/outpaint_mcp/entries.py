@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from outpaint_mcp.edition import Edition
 from outpaint_mcp.models import Status
 
 if TYPE_CHECKING:
@@ -74,8 +75,9 @@ class Entry:
 
     @property
     def delivery(self) -> Delivery | None:
-        """What was delivered of it first."""
-        return next(iter(self.deliveries.values()), None)
+        """The longer file, whole and as it is by default; anything else of it where that was not asked for."""
+        whole = self.deliveries.get(str(Edition()))
+        return whole or next(iter(self.deliveries.values()), None)
 
 
 def read_entry(connection: sqlite3.Connection, row: sqlite3.Row) -> Entry:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp import reports, sources
 from outpaint_mcp.errors import OutpaintError
-from outpaint_mcp.models import Status
+from outpaint_mcp.models import OutpaintRequest, Status
 from outpaint_mcp.provider import Receipt
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl
 from outpaint_mcp.takes import as_one
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from outpaint_mcp.answers import Submission
-    from outpaint_mcp.entries import Entry
+    from outpaint_mcp.entries import Delivery, Entry
     from outpaint_mcp.journal import Journal
     from outpaint_mcp.models import Commission
     from outpaint_mcp.provider import Provider
@@ -32,11 +32,13 @@ class Named(NamedTuple):
     Attributes:
         shown: the argument as it may be told, once redacted.
         parent: the earlier request whose longer file it is.
+        delivery: that file.
     """
 
     source: Source
     shown: str
     parent: Entry | None
+    delivery: Delivery | None
 
 
 class Intake:
@@ -142,5 +144,9 @@ def _likeness(commission: Commission, source: Source, provider: str, caller: str
             heard = url
         case InlineAudio(content=content):
             heard = hashlib.sha256(content).hexdigest()
-    asked = commission.model_dump_json(exclude={"audio"})
-    return hashlib.sha256(repr((provider, caller, heard, asked)).encode()).hexdigest()
+    asked = commission.model_dump_json(include=OutpaintRequest.model_fields.keys() - {"audio"})
+    # Told only where they are no defaults: requests that were made before there were any have no other digest.
+    is_more = commission.is_cut or commission.takes > 1
+    more = (commission.source_start_seconds, commission.source_end_seconds, commission.takes)
+    told = (provider, caller, heard, asked, *(more if is_more else ()))
+    return hashlib.sha256(repr(told).encode()).hexdigest()

@@ -54,7 +54,7 @@ def taken_on(entry: Entry, *, waits_for: str = "", refused: Sequence[BaseExcepti
         if waits_for
         else "Accepted.",
         f"{entry.takes} takes." if entry.takes > 1 else "",
-        f"{len(refused)} of them were not taken on: {refused[0]}" if refused else "",
+        f"{len(refused)} of them were not taken on: {refused[0]}" if refused else entry.error or "",
         "" if length is None else f"The longer file will last {length:.0f} s.",
         _basis(entry) or ("What it costs is told there, too." if waits_for else ""),
         WHAT_NEXT,
@@ -89,7 +89,7 @@ def _submission(entry: Entry, message: str, *, is_repeat: bool | None = None) ->
     )
 
 
-def standing(entry: Entry, seen: ProviderStatus | None) -> StatusReport:
+def standing(entry: Entry, seen: ProviderStatus | None, takes: Sequence[Entry]) -> StatusReport:
     """Say where a request stands; `seen` is what the last look found, None once it has ended."""
     progress = seen.progress if seen else 1.0 if entry.status is Status.COMPLETED else None
     return StatusReport(
@@ -101,7 +101,7 @@ def standing(entry: Entry, seen: ProviderStatus | None) -> StatusReport:
         estimated_cost_usd=_estimate(entry),
         cost_usd=_dollars(seen.cost_usd if seen else entry.cost_usd),
         error=entry.error,
-        message=_advice(entry, seen),
+        message=" ".join(filter(None, (_advice(entry, seen), _each(takes)))),
     )
 
 
@@ -129,19 +129,27 @@ def being_written(entry: Entry, edition: Edition) -> ResultReport:
 
 
 def delivered(
-    entry: Entry, takes: Sequence[Entry], deliveries: Mapping[str, Delivery], edition: Edition
+    entry: Entry,
+    takes: Sequence[Entry],
+    deliveries: Mapping[str, Delivery],
+    missing: Mapping[str, str],
+    edition: Edition,
 ) -> ResultReport:
     """Say where the longer file is and how it came out; of several takes, the best one's.
 
     Args:
         entry: the request.
         takes: all of its takes.
-        deliveries: by the ids of those that were made.
+        deliveries: by the ids of those whose file is there.
+        missing: why it is not, by the ids of others that were made.
         edition: what was asked for.
     """
     best_first = comparison.best_first(list(deliveries.values()))
     delivery = best_first[0]
     message = (
+        ""
+        if entry.status.is_final
+        else f"{len(deliveries)} of {len(takes)} takes are made; call again for the rest.",
         comparison.compared([deliveries.get(take.request_id) for take in takes]) if len(takes) > 1 else "",
         delivery.note,
         _about(edition),
@@ -161,13 +169,16 @@ def delivered(
         cost_usd=_dollars(entry.cost_usd),
         verdict=comparison.in_words(delivery),
         measured=comparison.figures(delivery),
-        takes=_takes(takes, deliveries, best_first) if len(takes) > 1 else None,
+        takes=_takes(takes, deliveries, missing, best_first) if len(takes) > 1 else None,
         message=" ".join(filter(None, message)),
     )
 
 
 def _takes(
-    takes: Sequence[Entry], deliveries: Mapping[str, Delivery], best_first: Sequence[Delivery]
+    takes: Sequence[Entry],
+    deliveries: Mapping[str, Delivery],
+    missing: Mapping[str, str],
+    best_first: Sequence[Delivery],
 ) -> list[TakeReport]:
     """One line for each take, the best first, those without a file last."""
 
@@ -185,7 +196,7 @@ def _takes(
                 seed=delivery.seed if delivery else None,
                 path=delivery.path if delivery else None,
                 verdict=comparison.in_words(delivery) if delivery else None,
-                error=take.error,
+                error=take.error or missing.get(take.request_id),
             )
         )
     return told
@@ -207,9 +218,15 @@ def _about(edition: Edition) -> str:
     )
 
 
-def cancellation(entry: Entry, outcome: CancelOutcome) -> Cancellation:
-    """Say what became of the wish to cancel."""
+def cancellation(entry: Entry, outcome: CancelOutcome, takes: Sequence[Entry]) -> Cancellation:
+    """Say what became of the wish to cancel; of several takes, of each."""
     match outcome, entry.status:
+        case _ if len(takes) > 1 and outcome is CancelOutcome.NOT_CANCELLABLE and not entry.status.is_final:
+            message = (
+                f"Not all of it was cancelled; what is in progress is carried out, and billed. {_each(takes)}"
+            )
+        case _ if len(takes) > 1:
+            message = _each(takes)
         case CancelOutcome.CANCELLED, Status.CANCELLED:
             message = entry.error or "Cancelled; nothing was delivered."
         case CancelOutcome.CANCELLED, _:
@@ -222,6 +239,12 @@ def cancellation(entry: Entry, outcome: CancelOutcome) -> Cancellation:
                 " get_outpaint_status tells."
             )
     return Cancellation(request_id=entry.request_id, outcome=outcome, status=entry.status, message=message)
+
+
+def _each(takes: Sequence[Entry]) -> str:
+    """Where each of several takes stands, by its own id."""
+    told = [f"take {number} ({take.request_id}) {take.status}" for number, take in enumerate(takes, 1)]
+    return f"{'; '.join(told)}.".capitalize() if len(takes) > 1 else ""
 
 
 def summary(entry: Entry) -> RequestSummary:

@@ -125,7 +125,7 @@ class Results:
             DeliveryFailed: something lies there, or nothing can be written there.
         """
         source = Path(delivery.path)
-        place = target / source.name if target.is_dir() else _at(target, source.suffix)
+        place = target / source.name if target.is_dir() else place_at(target, source.suffix)
         if place == source:
             return delivery
         try:
@@ -166,7 +166,7 @@ class Results:
         """Propose places for a file, in the order in which a person would look for it."""
         suffix = outcome.path.suffix
         if target is not None and not target.is_dir():
-            yield _at(target, suffix)
+            yield place_at(target, suffix)
             return
         folder = target or self._output_dir
         name = self._name(entry, edition)
@@ -195,7 +195,7 @@ class Results:
         return before, after
 
 
-def _at(target: Path, suffix: str) -> Path:
+def place_at(target: Path, suffix: str) -> Path:
     """A place that was asked for, with the suffix that the file has."""
     is_audio = target.suffix.lower() in _AUDIO_SUFFIXES
     return target.with_suffix(suffix) if is_audio else target.with_name(target.name + suffix)

@@ -44,7 +44,7 @@ def seen_as_one(takes: Sequence[Entry], seen: Sequence[ProviderStatus | None]) -
         queue_position=first.queue_position if len(open_ones) == len(takes) else None,
         progress=done / len(takes),
         step=f"take {number} of {len(takes)}{f', {first.step}' if first.step else ''}",
-        cost_usd=first.cost_usd if len(open_ones) == len(takes) == 1 else None,
+        cost_usd=_so_far(takes, seen),
     )
 
 
@@ -61,3 +61,10 @@ def _status(states: Sequence[Status]) -> Status:
 def _sum(amounts: Sequence[float | None]) -> float | None:
     known = [amount for amount in amounts if amount is not None]
     return sum(known) if len(known) == len(amounts) else None
+
+
+def _so_far(takes: Sequence[Entry], seen: Sequence[ProviderStatus | None]) -> float | None:
+    """What has been billed by now, as far as the provider says so."""
+    told = [each.cost_usd if each else take.cost_usd for take, each in zip(takes, seen, strict=True)]
+    known = [amount for amount in told if amount is not None]
+    return sum(known) if known else None

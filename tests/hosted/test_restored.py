@@ -15,14 +15,14 @@ from tests.fakes.runcomfy import Fault
 from tests.hosting import AS_MADE, open_house
 
 from outpaint_mcp.edition import Edition
-from outpaint_mcp.errors import OverBudget
+from outpaint_mcp.errors import DeliveryFailed, OverBudget
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.sources import Doors, fetch
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSong
     from tests.fakes.runcomfy import FakeRunComfy
-    from tests.hosting import House
+    from tests.hosting import Clock, House
 
     from outpaint_mcp.config import Settings
 
@@ -173,3 +173,41 @@ async def test_takes_are_cancelled_together(house: House, song: Path) -> None:
     cancellation = await house.desk.cancel(submission.request_id)
     assert cancellation.outcome is CancelOutcome.CANCELLED
     assert (await house.result(submission.request_id)).status is Status.CANCELLED
+
+
+async def test_cancelling_takes_of_which_one_is_carried_out_says_that_it_is_billed(
+    house: House, song: Path
+) -> None:
+    switch(house.fake, cancel="never")
+    house.fake.hold()
+    submission = await house.submit(song, seed=5, takes=2)
+    cancellation = await house.desk.cancel(submission.request_id)
+    assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
+    assert "carried out, and billed" in cancellation.message
+    house.fake.release()
+    assert (await house.result(submission.request_id)).status is Status.COMPLETED
+
+
+async def test_a_take_whose_answer_was_lost_is_told_at_once_and_found_by_its_state(
+    house: House, song: Path
+) -> None:
+    house.fake.fail("submit", Fault(kind="drop"))
+    submission = await house.submit(song, seed=5, takes=2)
+    assert "never" in submission.message or "lost" in submission.message
+    await house.result(submission.request_id)
+    found = await house.desk.list(status=Status.UNKNOWN)
+    assert [each.request_id for each in found.requests] == [submission.request_id]
+
+
+async def test_a_week_after_it_was_delivered_what_was_delivered_is_found_and_the_rest_told_as_gone(
+    fake: FakeRunComfy, settings: Settings, song: Path, clock: Clock
+) -> None:
+    async with open_house(fake, settings, now=clock) as house:
+        restored = await house.extend(song)
+        own = await house.result(restored.request_id, AS_MADE)
+    clock.time += 8 * 86_400
+    async with open_house(fake, settings, now=clock) as house:
+        assert (await house.result(restored.request_id)).path == restored.path
+        assert (await house.result(restored.request_id, AS_MADE)).path == own.path
+        with pytest.raises(DeliveryFailed, match="7 days"):
+            await house.result(restored.request_id, Edition(format="mp3"))

@@ -45,7 +45,7 @@ def finished(  # noqa: PLR0913 - what was made, of what, and what is to be said 
         "before_seconds": begins_seconds,
         "after_seconds": made.after_frames / made.sample_rate,
         "seed": seed,
-        "verdict": verdict,
+        "verdict": verdict | {"audio_sha256": made.sha256},  # of the file before it was tagged
     }
 
 
