@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from outpaint_mcp.audio.shapes import Side
@@ -84,3 +86,20 @@ def test_the_worst_comes_first_and_no_more_than_three_are_spelled_out() -> None:
 
 def test_more_of_a_fault_is_worse() -> None:
     assert badness(verdict(fault(FaultKind.SILENCE, 9.0))) > badness(verdict(fault(FaultKind.SILENCE, 2.0)))
+
+
+def test_where_the_source_has_faded_it_is_said_where_to_cut_it() -> None:
+    faded = Extent(2.0, 0.0, 8.0, 0.0)
+    jump = fault(FaultKind.LOUDNESS_JUMP, 20.0)
+    found = dataclasses.replace(
+        verdict(jump),
+        additions=(Addition(Side.AFTER, 30.0, 30.0, Extent(0, 0, 0, 0), faded, -1.0, 0.0, 0.0),),
+    )
+    assert "submit it with source_end_seconds=50" in in_words(found, provider="local")
+    assert "source_end_seconds" not in in_words(verdict(jump), provider="local")
+
+
+def test_restoring_is_advised_only_where_it_is_to_be_had() -> None:
+    shifted = verdict(fault(FaultKind.SOURCE_SHIFTED, 0.09, None), exact=False)
+    assert "restore_source=true" in in_words(shifted, provider="runcomfy", can_restore=True)
+    assert "restore_source" not in in_words(shifted, provider="runcomfy")

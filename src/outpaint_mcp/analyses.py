@@ -8,9 +8,11 @@ from outpaint_mcp.answers import AnalysisReport
 
 if TYPE_CHECKING:
     from outpaint_mcp.entries import Delivery
+    from outpaint_mcp.provider import Outcome
 
 _SURE_OF_TEMPO, _SURE_OF_KEY = 0.6, 0.25
 """With less confidence they are guesses, and are not among the tags either."""
+_OFFSET = 0.01
 _CLIPPED = 1e-4
 """Share of frames at full scale; a few peaks that just reach it are nothing to speak of."""
 
@@ -43,7 +45,7 @@ def report(heard: dict[str, Any], *, title: str, details: bool) -> AnalysisRepor
     )
 
 
-def seams_seconds(delivery: Delivery) -> tuple[float, ...]:
+def seams_seconds(delivery: Delivery | Outcome) -> tuple[float, ...]:
     """Where the source begins and ends in a longer file, where there is music before or after it."""
     end = delivery.duration_seconds - delivery.after_seconds
     seams = ((delivery.before_seconds, delivery.before_seconds), (delivery.after_seconds, end))
@@ -63,6 +65,7 @@ def _message(heard: dict[str, Any], tempo: dict[str, Any], key: dict[str, Any]) 
         f"{heard['full_scale_frames']} frames are at full scale: it may be clipped."
         if heard["full_scale_frames"] > _CLIPPED * heard["frames"]
         else "",
+        f"It has a DC offset of {heard['dc_offset']:.2f}." if abs(heard["dc_offset"]) >= _OFFSET else "",
         "Genre, instruments and voices cannot be measured: add them to the tags yourself.",
     )
     return " ".join(filter(None, told))

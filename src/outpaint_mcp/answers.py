@@ -83,7 +83,9 @@ class ResultReport(_Answer):
     sha256: str | SkipJsonSchema[None] = _absent()
     cost_usd: float | SkipJsonSchema[None] = _absent()
     verdict: str | SkipJsonSchema[None] = _absent()
-    measured: dict[str, Any] | SkipJsonSchema[None] = _absent()
+    measured: dict[str, Any] | SkipJsonSchema[None] = _absent(
+        "click, flux: share of the most that the source does itself; above 1 stands out."
+    )
     takes: (
         Annotated[list[TakeReport], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
         | SkipJsonSchema[None]

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from outpaint_mcp.entries import Delivery
 
 _SURVIVAL = ("bit_exact", "correlation", "gain_db", "offset_seconds", "drift_percent")
-_SEAM = ("click", "flux", "loudness_jump_lu", "tempo_ratio", "beat_slip_ms", "key_fifths")
+_SEAM = ("click", "flux", "loudness_jump_lu", "key_fifths")
+_TIME = ("tempo_ratio", "beat_slip_ms")
+_UNSTEADY_MS = 15.0
+"""A source whose own beat wanders so far, as measured, tells nothing of the beat."""
 
 
 def in_words(delivery: Delivery) -> str | None:
@@ -37,7 +40,8 @@ def figures(delivery: Delivery) -> dict[str, Any] | None:
             **_rounded(addition["new"], ("silence_seconds", "fade_seconds")),
         }
     for seam in verdict["seams"]:
-        told[seam["side"]] |= _rounded(seam, _SEAM)
+        keeps_time = (seam["usual_slip_ms"] or _UNSTEADY_MS) < _UNSTEADY_MS
+        told[seam["side"]] |= _rounded(seam, _SEAM + (_TIME if keeps_time else ()))
     return told
 
 

@@ -6,11 +6,9 @@ import asyncio
 import itertools
 import time
 from contextlib import suppress
-from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outpaint_mcp import analyses, comparison, reports, sources
+from outpaint_mcp import analyses, reports
 from outpaint_mcp.answers import (
     AnalysisReport,
     Cancellation,
@@ -23,9 +21,9 @@ from outpaint_mcp.edition import Edition
 from outpaint_mcp.editions import KEPT_DAYS, Editions
 from outpaint_mcp.entries import Delivery
 from outpaint_mcp.errors import InvalidRequest, OutpaintError, RequestNotFound
-from outpaint_mcp.intake import Intake, Named
-from outpaint_mcp.journal import Journal, is_request_id
+from outpaint_mcp.intake import Intake
 from outpaint_mcp.models import CancelOutcome, Commission, Status
+from outpaint_mcp.naming import Naming
 from outpaint_mcp.provider import ProviderStatus
 from outpaint_mcp.results import Results
 from outpaint_mcp.takes import as_one, seen_as_one
@@ -34,9 +32,11 @@ from outpaint_mcp.workers.listening import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.entries import Entry
+    from outpaint_mcp.journal import Journal
     from outpaint_mcp.ledger import Ledger
     from outpaint_mcp.provider import Provider
     from outpaint_mcp.watch import OnUpdate
@@ -71,6 +71,7 @@ class Desk:
         self._results = Results(journal, settings.output_dir, settings.data_dir / "locks")
         self._editions = Editions(self._results, providers, settings.data_dir / "editions")
         self._watch = Watch(journal, providers)
+        self._naming = Naming(settings.input_dirs, self._watch, self._editions, providers)
         self._intake = Intake(journal, self._watch, providers, settings.provider)
         self._listener = Listener()
 
@@ -100,12 +101,11 @@ class Desk:
         Raises:
             InvalidRequest, SourceError: it cannot be listened to.
         """
-        named = await self._named(audio)
-        seams = analyses.seams_seconds(named.delivery) if named.delivery else ()
+        source, title, seams = await self._naming.heard(audio)
         news: list[ProviderStatus] = []
         listening = asyncio.create_task(
             self._listener.hear(
-                named.source,
+                source,
                 picture=picture,
                 seams_seconds=seams,
                 on_progress=lambda share, step: news.append(
@@ -122,43 +122,13 @@ class Desk:
         finally:
             listening.cancel()
             await asyncio.wait({listening})
-        return analyses.report(heard, title=sources.title_of(named.shown), details=details), drawn
+        return analyses.report(heard, title=title, details=details), drawn
 
     async def submit(self, commission: Commission, *, caller: str = "") -> Submission:
         """Take a request in; see `Intake.submit`."""
-        return await self._intake.submit(commission, await self._named(commission.audio), caller=caller)
-
-    async def _named(self, audio: str) -> Named:
-        """Find what an `audio` argument names."""
-        audio = audio.strip()
-        parent = delivery = None
-        folders = self._settings.input_dirs
-        if is_request_id(audio):
-            parent, delivery = await self._earlier(audio)
-            audio = delivery.path
-            folders = (Path(audio).parent,)  # ours to read, wherever it was put at the time
-        source = await asyncio.to_thread(sources.resolve_source, audio, input_dirs=folders)
-        return Named(source, audio, parent, delivery)
-
-    async def _earlier(self, request_id: str) -> tuple[Entry, Delivery]:
-        """Find an earlier request whose longer file is the new source, delivering it if need be.
-
-        Of several takes it is the best.
-        """
-        takes = await self._watch.look_at_all(request_id)
-        whole = as_one(takes)
-        if whole.status is not Status.COMPLETED:
-            raise InvalidRequest(
-                f"Request {request_id} is {whole.status}, so it has no result to extend."
-                f" {'Give another source.' if whole.status.is_final else 'Wait until it is completed.'}"
-            )
-        made = {take.request_id: take for take in takes if take.status is Status.COMPLETED}
-        delivered = await self._editions.deliver([*made.values()], _WHOLE, wait_seconds=inf)
-        ready = {each: take for each, take in delivered.items() if isinstance(take, Delivery)}
-        if not ready:
-            raise next(each for each in delivered.values() if isinstance(each, OutpaintError))
-        best = comparison.best_first([*ready.values()])[0]
-        return next(made[each] for each, take in ready.items() if take == best), best
+        return await self._intake.submit(
+            commission, await self._naming.named(commission.audio), caller=caller
+        )
 
     async def status(
         self, request_id: str, *, wait_seconds: float = 0, on_update: OnUpdate | None = None

@@ -14,6 +14,7 @@ holds no token, no query string and no lyrics.
   * RequestNotFound       no such request id
   * GenerationFailed      the provider took the request and could not carry it out
     * WorkerDied          the process that was at it died; another may not
+    * NothingNew          what a hosted model returned ends where what it was sent does
   * ProviderError         the provider itself
     * ProviderUnavailable the provider cannot work now
       * RateLimited       it is asked too often
@@ -67,6 +68,10 @@ class RequestNotFound(OutpaintError):
 
 class GenerationFailed(OutpaintError):
     """The provider took the request and could not carry it out."""
+
+
+class NothingNew(GenerationFailed):
+    """What a hosted model returned ends where the music that it was sent does."""
 
 
 class WorkerDied(GenerationFailed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from outpaint_mcp import reports, sources
 from outpaint_mcp.errors import OutpaintError
@@ -18,27 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from outpaint_mcp.answers import Submission
-    from outpaint_mcp.entries import Delivery, Entry
+    from outpaint_mcp.entries import Entry
     from outpaint_mcp.journal import Journal
     from outpaint_mcp.models import Commission
+    from outpaint_mcp.naming import Named
     from outpaint_mcp.provider import Provider
     from outpaint_mcp.sources import Source
     from outpaint_mcp.watch import Watch
-
-
-class Named(NamedTuple):
-    """What an `audio` argument names.
-
-    Attributes:
-        shown: the argument as it may be told, once redacted.
-        parent: the earlier request whose longer file it is.
-        delivery: that file.
-    """
-
-    source: Source
-    shown: str
-    parent: Entry | None
-    delivery: Delivery | None
 
 
 class Intake:

@@ -151,7 +151,7 @@ def delivered(
         if entry.status.is_final
         else f"{len(deliveries)} of {len(takes)} takes are made; call again for the rest.",
         comparison.compared([deliveries.get(take.request_id) for take in takes]) if len(takes) > 1 else "",
-        delivery.note,
+        delivery.note if (edition.part, edition.format) == ("whole", "source") else "",
         _about(edition),
     )
     return ResultReport(
@@ -213,6 +213,9 @@ def _about(edition: Edition) -> str:
                 if edition.part != "whole"
                 else "",
                 f"{lossy} is lossy: the verdict is on the music before it was coded." if lossy else "",
+                "Of more than 16 bits it is rounded to them, with dither."
+                if edition.format == "wav16"
+                else "",
             ),
         )
     )

@@ -18,6 +18,7 @@ _WEIGHTS: dict[FaultKind, tuple[float, float]] = {
     FaultKind.UNREADABLE: (100.0, 0.0),
     FaultKind.SOURCE_NOT_FOUND: (50.0, 0.0),
     FaultKind.SOURCE_DAMAGED: (20.0, 10.0),
+    FaultKind.SOURCE_LOST: (10.0, 1.0),
     FaultKind.SILENCE: (6.0, 0.5),
     FaultKind.TOO_SHORT: (3.0, 0.5),
     FaultKind.TOO_LONG: (2.0, 0.1),
@@ -39,7 +40,13 @@ _WEIGHTS: dict[FaultKind, tuple[float, float]] = {
 """How much a fault is worth by itself, and for each unit of its amount: takes are ranked by the sum."""
 
 _OF_THE_SOURCE = frozenset(
-    {FaultKind.SOURCE_DAMAGED, FaultKind.SOURCE_SHIFTED, FaultKind.SOURCE_RESAMPLED, FaultKind.SOURCE_GAIN}
+    {
+        FaultKind.SOURCE_DAMAGED,
+        FaultKind.SOURCE_LOST,
+        FaultKind.SOURCE_SHIFTED,
+        FaultKind.SOURCE_RESAMPLED,
+        FaultKind.SOURCE_GAIN,
+    }
 )
 _ANOTHER_MUSIC = frozenset(
     {
@@ -51,6 +58,8 @@ _ANOTHER_MUSIC = frozenset(
         FaultKind.LOUDNESS_JUMP,
     }
 )
+_OF_A_FADED_EDGE = frozenset({FaultKind.LOUDNESS_JUMP, FaultKind.FLUX, FaultKind.CLICK, FaultKind.BEAT_SLIP})
+_FADED_SECONDS = 1.0
 _OUT_OF_BREATH = frozenset(
     {FaultKind.TOO_SHORT, FaultKind.TOO_LONG, FaultKind.SILENCE, FaultKind.FADE, FaultKind.REPETITION}
 )
@@ -76,12 +85,13 @@ def _weight(fault: Fault) -> float:
     return alone + each * abs(fault.amount)
 
 
-def in_words(verdict: Verdict, *, provider: str) -> str:
+def in_words(verdict: Verdict, *, provider: str, can_restore: bool = False) -> str:
     """Say in a few sentences how a longer recording came out, and what to try where something is wrong.
 
     Args:
         verdict: what was measured.
         provider: who made it, `runcomfy` or `local`.
+        can_restore: whether there is an edition into which the source's own samples were put back.
     """
     found = real_faults(verdict)
     if not found:
@@ -89,7 +99,7 @@ def in_words(verdict: Verdict, *, provider: str) -> str:
     told = [_words(fault, verdict) for fault in found[:_TOLD]]
     more = len(found) - len(told)
     rest = f" {more} more {'fault is' if more == 1 else 'faults are'} in the figures." if more else ""
-    return f"{_sentence(told)}{rest} {_advice(found, provider)}"
+    return f"{_sentence(told)}{rest} {_advice(found, verdict, provider, can_restore=can_restore)}"
 
 
 def _sentence(parts: Sequence[str]) -> str:
@@ -133,6 +143,8 @@ def _words(fault: Fault, verdict: Verdict) -> str:  # noqa: C901, PLR0911, PLR09
             return "the source cannot be recognised in it: this may be other music altogether"
         case FaultKind.SOURCE_DAMAGED:
             return f"{amount:.0%} of the source is not itself any more"
+        case FaultKind.SOURCE_LOST:
+            return f"the source is not itself in the {amount:.0f} s next to the new music"
         case FaultKind.SOURCE_SHIFTED:
             return f"the source begins {abs(1000 * amount):.0f} ms {'late' if amount > 0 else 'early'}"
         case FaultKind.SOURCE_RESAMPLED:
@@ -158,7 +170,7 @@ def _words(fault: Fault, verdict: Verdict) -> str:  # noqa: C901, PLR0911, PLR09
         case FaultKind.FLUX:
             return f"the sound changes {there} {amount:.1f} times as abruptly as the source ever does"
         case FaultKind.LOUDNESS_JUMP:
-            return f"the new music is {abs(amount):.1f} dB {'louder' if amount > 0 else 'softer'} {there}"
+            return f"the new music is {abs(amount):.1f} LU {'louder' if amount > 0 else 'softer'} {there}"
         case FaultKind.BEAT_SLIP:
             return f"the beat comes {abs(amount):.0f} ms {'late' if amount > 0 else 'early'} {there}"
         case FaultKind.TEMPO_CHANGE:
@@ -177,9 +189,15 @@ def _asked(fault: Fault, verdict: Verdict) -> float:
     return sum(addition.asked_seconds for addition in verdict.additions if addition.side is fault.side)
 
 
-def _advice(found: Sequence[Fault], provider: str) -> str:
+def _advice(found: Sequence[Fault], verdict: Verdict, provider: str, *, can_restore: bool) -> str:
     """Say what to try."""
     kinds = {fault.kind for fault in found}
+    if verdict.survival.found is None:
+        return "The source is silent, or too short to be carried on from."
+    if kinds <= _OF_THE_SOURCE and can_restore:
+        return "The source's own samples are in the edition with restore_source=true."
+    if where := _where_it_fades(found, verdict):
+        return f"{where}, or try another seed."
     if provider == "local":
         return "Try another seed, or a second or two more or less."
     ways = ["another seed"]
@@ -191,9 +209,22 @@ def _advice(found: Sequence[Fault], provider: str) -> str:
         )
     if kinds & _OUT_OF_BREATH:
         ways.append("a shorter extension, in several steps")
-    if kinds <= _OF_THE_SOURCE:
-        return "Have the source's own samples put back (restore_source), or try another seed."
     return f"Try {_either(ways)}."
+
+
+def _where_it_fades(found: Sequence[Fault], verdict: Verdict) -> str:
+    """Say where to cut a source that fades or is silent where the new music begins, if that is what is heard."""
+    abrupt = {fault.side for fault in found if fault.kind in _OF_A_FADED_EDGE}
+    added = sum(each.actual_seconds or 0.0 for each in verdict.additions)
+    for addition in verdict.additions:
+        faded = addition.own.fade_seconds + addition.own.silence_seconds
+        if addition.side not in abrupt or faded < _FADED_SECONDS:
+            continue
+        if addition.side == "before":
+            return f"The source begins softly: submit it with source_start_seconds={faded:.0f}"
+        end = verdict.seconds - added - faded
+        return f"The source fades out there: submit it with source_end_seconds={end:.0f}"
+    return ""
 
 
 def _either(ways: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from tests.audio.composing import sequenced
 from outpaint_mcp.audio.engine.outpaint import outpaint_file
 from outpaint_mcp.audio.verdict.faults import FaultKind
 from outpaint_mcp.audio.verdict.judge import Verdict, judge
+from outpaint_mcp.audio.verdict.spikes import spike_share
 from outpaint_mcp.errors import SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -271,3 +272,17 @@ def test_what_cannot_be_read_is_refused_in_the_houses_words(tmp_path: Path, musi
         judge(tmp_path / "a.wav", tmp_path / "c.wav", **asked, max_source_seconds=600)
     with pytest.raises(SourceTooLarge):
         judge(tmp_path / "a.wav", tmp_path / "a.wav", **asked, max_source_seconds=10)
+
+
+def test_a_click_is_told_from_the_attacks_around_it_however_loud_they_are() -> None:
+    rng = np.random.default_rng(3)
+    t = np.arange(10 * 44_100) / 44_100
+    hiss = np.convolve(rng.normal(0, 2, len(t)), np.hanning(24) / 12, "same")
+    drums = hiss * np.minimum((t % 0.125) / 0.003, 1) * np.exp(-60 * (t % 0.125))
+    seam = 5 * 44_100  # on an attack
+    assert spike_share(drums, drums, seam, 44_100) < 1
+    clicked = drums.copy()
+    clicked[seam + 40 : seam + 128] += 0.8 * np.exp(-np.linspace(0, 5, 88))
+    assert spike_share(drums, clicked, seam, 44_100) > 1
+    assert spike_share(drums, clicked, seam + 4_000, 44_100) < 1
+    assert spike_share(drums[:2], clicked, seam, 44_100) == 0

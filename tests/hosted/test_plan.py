@@ -10,7 +10,7 @@ from outpaint_mcp.errors import InvalidRequest
 from outpaint_mcp.hosted.plan import CANVAS_SECONDS, PlannedStep, plan
 
 lengths = st.floats(0.01, 7_200) | st.floats(0.01, 10)
-extensions = st.just(0.0) | st.floats(0.1, 240) | st.floats(0.1, 5)
+extensions = st.just(0.0) | st.floats(0.5, 240) | st.floats(0.5, 5)
 
 # A source of a sample rate of its own is never cut to the microsecond.
 TOLERANCE_SECONDS = 2e-3
@@ -43,13 +43,13 @@ def test_every_plan_keeps_to_what_the_model_can_do_or_there_is_none(
             made += step.seconds
 
 
-@given(length=st.floats(1, 119), share=st.floats(0.01, 1))
+@given(length=st.floats(1, 119), share=st.floats(0.5, 1))
 def test_what_can_be_made_in_one_step_is(length: float, share: float) -> None:
     [step] = plan(length, before_seconds=0, after_seconds=length * share)
     assert step == PlannedStep(side="after", seconds=length * share, context_seconds=length)
 
 
-@given(length=lengths, seconds=st.floats(0.1, 240))
+@given(length=lengths, seconds=st.floats(0.5, 240))
 def test_both_sides_are_treated_alike(length: float, seconds: float) -> None:
     try:
         steps = plan(length, before_seconds=seconds, after_seconds=seconds)
@@ -69,3 +69,11 @@ def test_a_last_step_is_never_a_moment_that_is_paid_for_like_any_other() -> None
 def test_a_source_that_is_next_to_nothing_is_refused_in_words() -> None:
     with pytest.raises(InvalidRequest, match=r"lasts 0\.05 s, which is too little for 240 s after it"):
         plan(0.05, before_seconds=0, after_seconds=240)
+
+
+@pytest.mark.parametrize(("before", "after", "side"), [(0.2, 0, "before"), (30, 0.49, "after")])
+def test_so_little_that_nothing_may_come_back_is_refused_before_it_is_paid(
+    before: float, after: float, side: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"s {side} are asked"):
+        plan(60, before_seconds=before, after_seconds=after)

@@ -15,9 +15,10 @@ from tests.fakes.runcomfy import Fault
 from tests.hosting import AS_MADE, open_house
 
 from outpaint_mcp.edition import Edition
-from outpaint_mcp.errors import DeliveryFailed, OverBudget
+from outpaint_mcp.errors import DeliveryFailed, NothingNew, OutpaintError, OverBudget, WorkerDied
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.sources import Doors, fetch
+from outpaint_mcp.workers.process import call_worker
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSong
@@ -211,3 +212,79 @@ async def test_a_week_after_it_was_delivered_what_was_delivered_is_found_and_the
         assert (await house.result(restored.request_id, AS_MADE)).path == own.path
         with pytest.raises(DeliveryFailed, match="7 days"):
             await house.result(restored.request_id, Edition(format="mp3"))
+
+
+class Faulty:
+    """Calls workers, but for some whose task breaks."""
+
+    def __init__(self, kind: type[OutpaintError], times: int) -> None:
+        self.left = times
+        self._kind = kind
+
+    async def __call__(self, order: dict[str, Any], **options: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on
+        if order["task"] in {"finish", "assemble"} and self.left:
+            self.left -= 1
+            raise self._kind("It broke.")
+        return await call_worker(order, **options)
+
+
+@pytest.mark.parametrize(("before", "words"), [(0, "went wrong"), (1, "joined to the source")])
+async def test_what_was_paid_for_does_not_hang_on_what_is_done_with_it(
+    house: House, song: Path, monkeypatch: pytest.MonkeyPatch, before: float, words: str
+) -> None:
+    monkeypatch.setattr("outpaint_mcp.hosted.means.call_worker", Faulty(WorkerDied, 3))
+    result = await house.extend(song, extend_before_duration=before)
+    assert words in result.message
+    assert soundfile.info(result.path).duration == pytest.approx(4 + before, abs=0.1)
+    assert result.verdict is None
+
+
+async def test_nothing_new_ends_a_request_with_its_bill(
+    house: House, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outpaint_mcp.hosted.means.call_worker", Faulty(NothingNew, 99))
+    error = await house.failed(song, extend_before_duration=1)
+    assert "It broke." in error
+    assert "which may be billed" in error
+
+
+def _with_a_broken_tag(song: Path) -> None:
+    content = song.read_bytes() + b"id3 " + (5).to_bytes(4, "little") + b"ID3\x04\x00\x00"
+    song.write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:])
+
+
+@pytest.mark.parametrize("task", ["restore", "local"])
+async def test_broken_tags_of_a_source_cost_nobody_the_longer_file(
+    fake: FakeRunComfy, settings: Settings, song: Path, task: str
+) -> None:
+    _with_a_broken_tag(song)
+    provider = "local" if task == "local" else "runcomfy"
+    async with open_house(fake, settings, provider=provider) as house:
+        result = await house.extend(song)
+    assert result.verdict is not None
+
+
+async def test_listening_to_a_result_delivers_nothing(house: House, song: Path) -> None:
+    submission = await house.submit(song)
+    await house.status_once(submission.request_id, lambda seen: seen.status is Status.COMPLETED)
+    report, _ = await house.desk.analyze(submission.request_id)
+    assert report.duration_seconds == pytest.approx(4, abs=0.05)
+    assert not house.settings.output_dir.exists()
+
+
+async def test_the_services_own_file_is_copied_where_its_own_format_is_asked_for(
+    house: House, song: Path
+) -> None:
+    switch(house.fake, container="mp3", sample_rate=44_100)
+    restored = await house.extend(song)
+    own = await house.result(restored.request_id, AS_MADE)
+    mp3 = await house.result(restored.request_id, Edition(format="mp3", restore_source=False))
+    rendered, _ = soundfile.read(own.path)
+    copied, _ = soundfile.read(mp3.path)
+    assert np.array_equal(copied, rendered)
+
+
+async def test_a_cut_of_a_lossy_source_is_not_called_bit_for_bit(house: House, make_song: MakeSong) -> None:
+    song = make_song("song.mp3", seconds=6)
+    result = await house.extend(song, source_start_seconds=2)
+    assert "as it decodes, at 24 bits" in result.message

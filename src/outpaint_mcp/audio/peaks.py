@@ -59,7 +59,8 @@ def hold_peaks(new: Samples, sample_rate: int, ceiling: float) -> Samples:
     # a mean of minima over twice its reach is nowhere above what is allowed
     gains = running_mean(lowest, look)
     shortest = int(_SHORTEST_RAMP_SECONDS * sample_rate / hop)
-    ramp = int(np.clip(np.argmax(allowed < 1), shortest, look))
+    # whole a hop before the first, since it goes straight from the middle of one to that of the next
+    ramp = int(np.clip(np.argmax(allowed < 1) - 1, shortest, look))
     gains[:ramp] = 1 + (gains[:ramp] - 1) * (np.arange(ramp) / ramp)[: len(gains)]
     return _scaled(new, gains, hop)
 

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from outpaint_mcp.errors import GenerationFailed, OutpaintError, StorageFailed, SubmissionUnknown
+from outpaint_mcp.errors import GenerationFailed, NothingNew, OutpaintError, StorageFailed, SubmissionUnknown
 from outpaint_mcp.hosted.means import CancelledOrder, Errand, Verdict, until_on_disk
 from outpaint_mcp.hosted.work import carry_out, take_back
 from outpaint_mcp.models import Status
@@ -107,8 +107,9 @@ class Courier:
                 return Status.CANCELLED, GenerationFailed(str(exc)) if str(exc) else None, None
             except Verdict as exc:
                 return Status.FAILED, _with_bill(exc.error, errand), None
-            except SubmissionUnknown as exc:
-                return Status.UNKNOWN, _with_bill(exc, errand), None
+            except (SubmissionUnknown, NothingNew) as exc:
+                is_lost = isinstance(exc, SubmissionUnknown)
+                return Status.UNKNOWN if is_lost else Status.FAILED, _with_bill(exc, errand), None
             except OutpaintError as exc:
                 failure = exc
             except Exception as exc:  # noqa: BLE001 - as above

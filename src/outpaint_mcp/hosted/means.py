@@ -97,6 +97,7 @@ class Errand:
         self.folder = means.folder / order.request_id
         self.unwanted = asyncio.Event()
         self.is_held_up = False
+        self.finishing_failures = 0
         self._said: tuple[Any, ...] = ()
 
     def words(self, step: Step) -> str:

@@ -25,6 +25,8 @@ _CONTEXT_SECONDS = CANVAS_SECONDS / 2
 # Each step doubles what there is: more of them would be built on next to nothing.
 _MOST_STEPS = 8
 
+LEAST_SECONDS = 0.5
+
 # What the model makes is longer or shorter than asked by some tenths of a second.
 _IMPRECISION = 0.02
 
@@ -51,8 +53,14 @@ def plan(source_seconds: float, *, before_seconds: float, after_seconds: float) 
     """Divide a request into steps, those before the source first.
 
     Raises:
-        InvalidRequest: the source is too short to be grown to the asked length.
+        InvalidRequest: too little is asked, or the source is too short to be grown to the asked length.
     """
+    for side, seconds in (("before", before_seconds), ("after", after_seconds)):
+        if 0 < seconds < LEAST_SECONDS:
+            raise InvalidRequest(
+                f"{seconds:g} s {side} are asked, and the model works in steps of a tenth of a second: of less than"
+                f" {LEAST_SECONDS:g} s nothing may come back. Ask for more."
+            )
     return (
         *_steps("before", source_seconds, before_seconds),
         *_steps("after", source_seconds, after_seconds),

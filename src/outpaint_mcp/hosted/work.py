@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.credits import comment
+from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.hosted.fetching import fetch_result, file_of
 from outpaint_mcp.hosted.following import follow
 from outpaint_mcp.hosted.preparation import look_at_source, settle_plan
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from outpaint_mcp.hosted.plan import Side
     from outpaint_mcp.hosted.preparation import Looked
     from outpaint_mcp.hosted.records import Step
+
+
+_FINISHING_TRIES = 3
 
 
 async def carry_out(errand: Errand) -> dict[str, Any]:
@@ -43,11 +47,7 @@ async def carry_out(errand: Errand) -> dict[str, Any]:
         pieces[step.side].append(
             {"path": str(file_of(errand, step)), "context_seconds": step.context_seconds}
         )
-    steps = errand.order.steps
-    if len(steps) == 1 and steps[0].context_seconds >= looked.seconds:
-        return await _finish(errand, steps[0], looked, url)
-    await errand.say(Status.IN_PROGRESS, "putting it together")
-    return await errand.work("assemble", **pieces, **_finishing(errand, looked))
+    return await _finish(errand, looked, pieces, url)
 
 
 async def _carry_out_step(
@@ -71,12 +71,28 @@ async def take_back(errand: Errand, step: Step) -> None:
         await errand.means.handover.take_back(step.object_name)
 
 
-async def _finish(errand: Errand, step: Step, looked: Looked, url: str | None) -> dict[str, Any]:
-    """Put the source back into the one file that the model made, which is kept as well."""
-    await errand.say(Status.IN_PROGRESS, "putting the source back")
-    outcome = await errand.work("finish", made=str(file_of(errand, step)), **_finishing(errand, looked))
-    untouched = outcome.get("as_made", outcome)
-    untouched["url"] = url
+async def _finish(
+    errand: Errand, looked: Looked, pieces: dict[Side, list[dict[str, Any]]], url: str | None
+) -> dict[str, Any]:
+    """Put the source back into the one file that the model made, which is kept as well, or join several to it.
+
+    What was paid for must not hang on what is done with it: when that has failed some times, it is done without.
+    """
+    steps = errand.order.steps
+    is_one = len(steps) == 1 and steps[0].context_seconds >= looked.seconds
+    await errand.say(Status.IN_PROGRESS, "putting the source back" if is_one else "putting it together")
+    order = _finishing(errand, looked) | {"plain": errand.finishing_failures >= _FINISHING_TRIES}
+    try:
+        if is_one:
+            outcome = await errand.work("finish", made=str(file_of(errand, steps[0])), **order)
+        else:
+            outcome = await errand.work("assemble", **pieces, **order)
+    except OutpaintError:
+        errand.finishing_failures += 1
+        raise
+    if is_one:
+        untouched = outcome.get("as_made", outcome)
+        untouched["url"] = url
     return outcome
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.audio.files.decode import probe
-from outpaint_mcp.audio.files.encode import delivery_format, seal
-from outpaint_mcp.audio.files.measure import measure
+from outpaint_mcp.audio.files.encode import delivery_format, fingerprint
+from outpaint_mcp.audio.files.measure import Measured, measure
 from outpaint_mcp.audio.joining import assemble as joining
 from outpaint_mcp.audio.joining.restore import restore
 from outpaint_mcp.workers.sealing import MADE_SHARE, damage, finished, in_its_place, judged, kept, read_pieces
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     Say = Callable[..., None]
 
 _SUFFIXES = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "FLAC": ".flac", "MP3": ".mp3", "OGG": ".ogg"}
+
+_REFUSED_BADNESS = 10.0
+"""As bad as losing the source next to the new music."""
 
 
 def assemble(  # noqa: PLR0913 - the order, spelled out
@@ -32,6 +35,7 @@ def assemble(  # noqa: PLR0913 - the order, spelled out
     seed: int,
     comment: str,
     max_source_seconds: float,
+    plain: bool,
     say: Say,
 ) -> dict[str, Any]:
     """Join what a hosted model made in several steps to the source."""
@@ -57,12 +61,13 @@ def assemble(  # noqa: PLR0913 - the order, spelled out
             provider="runcomfy",
             max_seconds=max_source_seconds,
             say=say,
+            plain=plain,
         )
     loose = sum(not join.aligned for join in made.joins)
     note = (
-        f"What RunComfy added is joined to the source, which is inside {kept(made)}.",
-        f"At {loose} of the joins what came back is unlike what was sent: listen there." if loose else "",
+        f"What RunComfy added is joined to the source, which is inside {kept(Path(original))}.",
         damage(made.source_intact),
+        f"At {loose} of the joins what came back is unlike what was sent: listen there." if loose else "",
     )
     return outcome | {"path": str(output), "note": " ".join(filter(None, note))}
 
@@ -77,11 +82,14 @@ def finish(  # noqa: PLR0913 - the order, spelled out
     seed: int,
     comment: str,
     max_source_seconds: float,
+    plain: bool,
     say: Say,
 ) -> dict[str, Any]:
     """Put the person's own samples back into what a hosted model made in one step, where that can be trusted."""
-    used = Path(source)
-    as_made = _as_made(used, Path(made), Path(folder), asked, seed, max_source_seconds)
+    used, seen = Path(source), (Path(source), Path(made), Path(folder), asked, seed, max_source_seconds)
+    if plain:
+        as_made = _as_made(*seen, plain=True, can_restore=False)
+        return as_made | {"note": f"{as_made['note']} Putting the source back into it went wrong."}
     output = Path(folder, f"output{delivery_format(probe(used)).suffix}")
     with in_its_place(output) as part:
         restored = restore(
@@ -93,12 +101,11 @@ def finish(  # noqa: PLR0913 - the order, spelled out
             max_source_seconds=max_source_seconds,
             on_progress=lambda share, step: say(progress=share * MADE_SHARE, step=step),
         )
+        as_made = _as_made(*seen, plain=False, can_restore=restored.trusted)
         if restored.assembled is None:
-            untouched = f"{as_made['note']} The source was not put back into it: {restored.reason}."
-            return as_made | {"note": untouched}
-        whole = restored.assembled
+            return _refused(as_made, restored.reason)
         outcome = finished(
-            whole,
+            restored.assembled,
             part,
             used=used,
             original=Path(original),
@@ -110,17 +117,25 @@ def finish(  # noqa: PLR0913 - the order, spelled out
             say=say,
         )
     note = (
-        f"The source is put back into what RunComfy made, {kept(whole)}.",
+        f"The source is put back into what RunComfy made, {kept(Path(original))}.",
+        damage(restored.assembled.source_intact),
         "restore_source=false gives RunComfy's own file.",
-        damage(whole.source_intact),
     )
     return outcome | {"path": str(output), "note": " ".join(filter(None, note)), "as_made": as_made}
 
 
 def _as_made(  # noqa: PLR0913 - as above
-    source: Path, made: Path, folder: Path, asked: tuple[float, float], seed: int, max_seconds: float
+    source: Path,
+    made: Path,
+    folder: Path,
+    asked: tuple[float, float],
+    seed: int,
+    max_seconds: float,
+    *,
+    plain: bool,
+    can_restore: bool,
 ) -> dict[str, Any]:
-    """Give a hosted model's own file its suffix, and look at it."""
+    """Give a hosted model's own file its suffix, and look at it; nothing in it is changed."""
     found = measure(made, max_seconds)
     output = folder / f"made{_SUFFIXES.get(found.container, '.wav')}"
     output.unlink(missing_ok=True)
@@ -128,22 +143,51 @@ def _as_made(  # noqa: PLR0913 - as above
         output.hardlink_to(made)
     except OSError:  # a disk without hard links
         shutil.copyfile(made, output)
-    added = found.seconds - measure(source, max_seconds).seconds
-    before = asked[0] if asked[1] else added
-    size_bytes, sha256 = seal(output)
+    verdict = (
+        None
+        if plain
+        else judged(source, output, *asked, max_seconds, provider="runcomfy", can_restore=can_restore)
+    )
+    before, after = _added(verdict) or _by_length(found, measure(source, max_seconds), asked)
+    size_bytes, sha256 = fingerprint(output)
+    is_same = verdict is not None and verdict["survival"]["bit_exact"]
     note = (
         f"RunComfy's file as it came ({found.container}, {found.sample_rate} Hz).",
-        "The model decodes the source anew, so it is not bit for bit inside.",
-        damage(found.intact),
+        "" if is_same else "The model decodes the source anew, so it is not bit for bit inside.",
+        "" if found.intact else "It is damaged, and ends where decoding it did.",
     )
     return {
         "path": str(output),
         "size_bytes": size_bytes,
         "sha256": sha256,
         "duration_seconds": found.seconds,
-        "before_seconds": before if asked[0] else 0.0,
-        "after_seconds": added - before if asked[0] else added,
+        "before_seconds": before,
+        "after_seconds": after,
         "seed": seed,
         "note": " ".join(filter(None, note)),
-        "verdict": judged(source, output, *asked, max_seconds, provider="runcomfy"),
+        "verdict": verdict,
     }
+
+
+def _refused(as_made: dict[str, Any], reason: str) -> dict[str, Any]:
+    """Say of a file, wherever it is spoken of, that the source was not put back into it."""
+    told = f"The source was not put back into it: {reason}."
+    verdict = as_made["verdict"]
+    if verdict is not None:
+        verdict |= {"words": f"{told} {verdict['words']}", "badness": verdict["badness"] + _REFUSED_BADNESS}
+    return as_made | {"note": f"{as_made['note']} {told}"}
+
+
+def _added(verdict: dict[str, Any] | None) -> tuple[float, float] | None:
+    """What was added before and after the source, if that was found."""
+    if verdict is None or not verdict["survival"]["found"]:
+        return None
+    seconds = {each["side"]: each["actual_seconds"] for each in verdict["additions"]}
+    return seconds.get("before", 0.0), seconds.get("after", 0.0)
+
+
+def _by_length(made: Measured, source: Measured, asked: tuple[float, float]) -> tuple[float, float]:
+    """The same where only lengths tell: what was asked on one side, and the rest on the other."""
+    added = max(0.0, made.seconds - source.seconds)
+    before = min(asked[0], added) if asked[1] else added
+    return (before, added - before) if asked[0] else (0.0, added)

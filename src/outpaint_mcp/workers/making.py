@@ -89,17 +89,18 @@ def extend(  # noqa: PLR0913 - the order, spelled out
     here.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(here / "lock", timeout=_LOCK_TIMEOUT_SECONDS):
-            used = original
+            used, is_intact = original, True
             if start_seconds or end_seconds:
                 say(progress=0.0, step="cutting")
                 used = here / "cut"
-                cutting.crop(
+                cropped = cutting.crop(
                     original,
                     used,
                     start_seconds=start_seconds,
                     end_seconds=end_seconds,
                     max_seconds=max_seconds,
                 )
+                is_intact = cropped.source_intact
             part = here / "output.part"
             made = outpaint_file(
                 used,
@@ -128,7 +129,10 @@ def extend(  # noqa: PLR0913 - the order, spelled out
                 used.unlink()
     except Timeout as exc:
         raise GenerationFailed("Another process is still working on this request; submit it again.") from exc
-    return outcome | {"path": str(output), "note": _note(made)}
+    return outcome | {
+        "path": str(output),
+        "note": _note(made, original, intact=is_intact and made.source_intact),
+    }
 
 
 def convert(  # noqa: PLR0913 - the order, spelled out
@@ -144,7 +148,7 @@ def convert(  # noqa: PLR0913 - the order, spelled out
     """Write another edition of a finished file: in another format, or only what was added on one side."""
     whole = Path(made)
     found = measure(whole, float("inf"))
-    begin, end = 0, found.frames
+    begin, end = 0, None
     if part == "before":
         end = round(before_seconds * found.sample_rate)
     elif part == "after":
@@ -168,15 +172,15 @@ def convert(  # noqa: PLR0913 - the order, spelled out
     }
 
 
-def _note(made: Outpainted) -> str:
+def _note(made: Outpainted, original: Path, *, intact: bool) -> str:
     """Say in a few sentences how the longer file was made."""
     methods = {method for method in (made.method_before, made.method_after) if method}
     how = "; ".join(_METHODS[method] for method in sorted(methods))
     if made.tempo_bpm is not None:
         how += f" ({made.tempo_bpm:.0f} bpm)"
     note = (
-        f"The source is inside {kept(made)}.",
-        damage(made.source_intact),
+        f"The source is inside {kept(original)}.",
+        damage(intact),
         f"The music added {how}. Tags and lyrics did not steer it.",
     )
     return " ".join(filter(None, note))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from outpaint_mcp.audio.files.encode import seal
+from outpaint_mcp.audio.files.decode import probe
+from outpaint_mcp.audio.files.encode import is_lossless, seal
 from outpaint_mcp.audio.files.tagging import carry_over
 from outpaint_mcp.audio.joining.pieces import Piece
 from outpaint_mcp.audio.verdict.judge import judge
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.audio.engine.outpaint import Outpainted
     from outpaint_mcp.audio.joining.assemble import Assembled
+
+_log = logging.getLogger(__name__)
 
 MADE_SHARE = 0.7
 """Of the whole work, that on the file; the rest is listening to it."""
@@ -35,18 +39,28 @@ def finished(  # noqa: PLR0913 - what was made, of what, and what is to be said 
     provider: str,
     max_seconds: float,
     say: Callable[..., None],
+    plain: bool = False,
 ) -> dict[str, Any]:
-    """Listen to a longer file that is whole, and tag it; returns what `Outcome` has of it but for path and note."""
+    """Listen to a longer file that is whole, and tag it; returns what `Outcome` has of it but for path and note.
+
+    With `plain` neither is done, since that has failed before.
+    """
     say(progress=MADE_SHARE, step="listening to it")
     begins_seconds = made.before_frames / made.sample_rate
-    verdict = judged(used, part, *asked, max_seconds, provider=provider, begins_seconds=begins_seconds)
-    return tagged(original, part, comment) | {
+    told: dict[str, Any] = {
         "duration_seconds": made.duration_seconds,
         "before_seconds": begins_seconds,
         "after_seconds": made.after_frames / made.sample_rate,
         "seed": seed,
-        "verdict": verdict | {"audio_sha256": made.sha256},  # of the file before it was tagged
+        "verdict": None,
     }
+    if plain:
+        size_bytes, sha256 = seal(part)
+        return told | {"size_bytes": size_bytes, "sha256": sha256}
+    verdict = judged(used, part, *asked, max_seconds, provider=provider, begins_seconds=begins_seconds)
+    if verdict is not None:
+        told["verdict"] = verdict | {"audio_sha256": made.sha256}  # of the file before it was tagged
+    return told | tagged(original, part, comment)
 
 
 def judged(  # noqa: PLR0913 - as `judge` has it
@@ -58,34 +72,43 @@ def judged(  # noqa: PLR0913 - as `judge` has it
     *,
     provider: str,
     begins_seconds: float | None = None,
-) -> dict[str, Any]:
-    """Listen to a longer file, and say how it came out; see `audio.verdict.judge`."""
-    verdict = judge(
-        source,
-        made,
-        before_seconds=before_seconds,
-        after_seconds=after_seconds,
-        max_source_seconds=max_seconds,
-        begins_seconds=begins_seconds,
-    )
-    return verdict.to_json() | {"words": in_words(verdict, provider=provider), "badness": badness(verdict)}
+    can_restore: bool = False,
+) -> dict[str, Any] | None:
+    """Listen to a longer file, and say how it came out; see `judge`. None where that went wrong."""
+    try:
+        verdict = judge(
+            source,
+            made,
+            before_seconds=before_seconds,
+            after_seconds=after_seconds,
+            max_source_seconds=max_seconds,
+            begins_seconds=begins_seconds,
+        )
+    except Exception as exc:  # noqa: BLE001 - a sound that nobody thought of must not cost the file that was made
+        _log.warning("A longer file could not be judged: %r", exc)
+        return None
+    words = in_words(verdict, provider=provider, can_restore=can_restore)
+    return verdict.to_json() | {"words": words, "badness": badness(verdict)}
 
 
 def tagged(original: Path, made: Path, comment: str) -> dict[str, Any]:
     """Give a finished file what its source says of itself, and what was done; returns what it is then."""
-    carry_over(original, made, comment=comment)
+    try:
+        carry_over(original, made, comment=comment)
+    except Exception as exc:  # noqa: BLE001 - nor must tags that nobody thought of
+        _log.warning("A longer file could not be tagged: %r", exc)
     size_bytes, sha256 = seal(made)
     return {"size_bytes": size_bytes, "sha256": sha256}
 
 
-def kept(made: Outpainted | Assembled) -> str:
-    """Say how the source is inside."""
-    return "bit for bit" if made.source_lossless else "as it decodes, at 24 bits"
+def kept(original: Path) -> str:
+    """Say how a source, or a part that was cut out of it, is inside."""
+    return "bit for bit" if is_lossless(probe(original)) else "as it decodes, at 24 bits"
 
 
 def damage(intact: bool) -> str:  # noqa: FBT001 - as above
-    """Say so where a file is damaged."""
-    return "" if intact else "It is damaged, and ends where decoding it did."
+    """Say so where the source is damaged."""
+    return "" if intact else "The source is damaged, and ends where decoding it did."
 
 
 @contextmanager

@@ -197,7 +197,7 @@ class _Work:
         progress = self._steps.begin("composing")
         extension = extend(material, side, frames, seed=self._seed, on_progress=progress)
         outwards = slice(None, None, 1 if side is Side.AFTER else -1)
-        ceiling = ceiling_of(material.peak)
+        ceiling = ceiling_of(material.peak if self._delivery.is_float else min(material.peak, 1.0))
         held = hold_peaks(extension.samples[outwards], self._found.sample_rate, ceiling)
         self._delivery.write(held[outwards])
         return _Music(extension.method, extension.tempo_bpm)

@@ -166,6 +166,11 @@ class Delivery:
         except soundfile.LibsndfileError as exc:
             raise self._failure() from exc
 
+    @property
+    def is_float(self) -> bool:
+        """Whether it holds values beyond full scale."""
+        return self.subtype in _FLOATS
+
     def write(self, samples: npt.NDArray[Any]) -> None:
         """Append samples: integers of the carrier as they are, floating point rounded where need be.
 
@@ -205,12 +210,28 @@ def seal(path: Path) -> tuple[int, str]:
                 file.write(bytes(4))
             if header.startswith(ogg.MARK):
                 ogg.settle_serial(file)
-            file.seek(0)
+    except OSError as exc:
+        raise _unfinished(path, exc) from exc
+    return fingerprint(path)
+
+
+def fingerprint(path: Path) -> tuple[int, str]:
+    """See that a file is on disk as it is; return its bytes and SHA-256.
+
+    Raises:
+        GenerationFailed: if it is not.
+    """
+    try:
+        with path.open("r+b") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
             return file.tell(), digest
     except OSError as exc:
-        raise GenerationFailed(f"{path.name} could not be finished on disk: {exc.strerror}.") from exc
+        raise _unfinished(path, exc) from exc
+
+
+def _unfinished(path: Path, exc: OSError) -> GenerationFailed:
+    return GenerationFailed(f"{path.name} could not be finished on disk: {exc.strerror}.")
 
 
 def _stored(subtype: str) -> npt.DTypeLike:

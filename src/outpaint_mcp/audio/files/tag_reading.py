@@ -191,7 +191,7 @@ def _told(text: bytes) -> str:
 def _read_id3(file: BinaryIO, at: int, found: Gathering) -> None:
     file.seek(at)
     header = file.read(_ID3_HEADER_BYTES)
-    if not header.startswith(b"ID3") or header[3] not in _ID3_HIDDEN:
+    if len(header) < _ID3_HEADER_BYTES or not header.startswith(b"ID3") or header[3] not in _ID3_HIDDEN:
         return
     version, flags = header[3], header[5]
     at += len(header)

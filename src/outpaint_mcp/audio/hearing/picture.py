@@ -185,7 +185,7 @@ def _draw_wave(canvas: _Canvas, columns: Columns) -> None:
     pixels[(rows >= lowest - least) & (rows <= highest + least)] = _SWING
     pixels[np.abs(rows) <= np.minimum(rms, np.maximum(highest, -lowest))] = _LOUD
     canvas.paste(pixels, _LEFT, top)
-    for level, words in ((0.5, "-6 dB"), (-0.5, "-6 dB"), (0.0, "0")):
+    for level, words in ((0.5, "-6 dB"), (-0.5, "-6 dB"), (0.0, "-∞")):
         if abs(level) <= max(loudest, 1.0):
             canvas.words((_LEFT - _GAP, round(middle - level * scale)), words, 12, _FAINT_INK, "rm")
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from outpaint_mcp.audio.files.decode import Probe, Source, probe
 from outpaint_mcp.audio.files.encode import Delivery, carrier, is_lossless, seal
 from outpaint_mcp.audio.files.forms import Form, as_sound
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.audio.engine.outpaint import Report
     from outpaint_mcp.audio.joining.pieces import Piece
+    from outpaint_mcp.audio.shapes import Samples
 
 _SOURCE_SHARE = 4.0
 """How long the source takes beside a piece, roughly."""
@@ -153,7 +156,7 @@ class _Work:
         if not pieces:
             return ()
         self._report(0.0, "joining")
-        edge = read_edge(self._source, Side.BEFORE, self._form, EDGE_SECONDS)
+        edge = self._as_delivered(read_edge(self._source, Side.BEFORE, self._form, EDGE_SECONDS))
         strip = grow(edge, pieces, Side.BEFORE, self._form, goes_on=False)
         self._least_frames = len(edge)
         if len(edge) < round(EDGE_SECONDS * self._found.sample_rate):
@@ -187,6 +190,10 @@ class _Work:
         if not pieces:
             return ()
         self._report(self._copied_to, "joining")
-        strip = grow(as_sound(held), pieces, Side.AFTER, self._form, goes_on=False)
+        strip = grow(self._as_delivered(as_sound(held)), pieces, Side.AFTER, self._form, goes_on=False)
         self._delivery.write(strip.samples[len(held) :])
         return strip.joins
+
+    def _as_delivered(self, samples: Samples) -> Samples:
+        """What loud lossy sources decode to beyond full scale is clipped in the delivery, and no measure of loud."""
+        return samples if self._delivery.is_float else np.clip(samples, -1, 1)

@@ -22,7 +22,7 @@ from outpaint_mcp.audio.joining.levels import loudness_step, settle
 from outpaint_mcp.audio.joining.locate import HEARD_SECONDS, REACH_SECONDS, cut_out, locate
 from outpaint_mcp.audio.peaks import ceiling_of, hold_peaks
 from outpaint_mcp.audio.waves import peak
-from outpaint_mcp.errors import GenerationFailed
+from outpaint_mcp.errors import NothingNew
 
 if TYPE_CHECKING:
     from outpaint_mcp.audio.joining.locate import Place
@@ -39,10 +39,6 @@ _MOST_GAIN = 10 ** (12 / 20)
 _FAINTEST = 1e-12
 _LEAST_NEW_SECONDS = 0.2
 """What returns with less than this has nothing new: lengths are right to about so much."""
-
-
-class NothingNew(GenerationFailed):
-    """A piece ends where its context does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp.audio.files.measure import measure
 from outpaint_mcp.audio.joining.assemble import assemble
-from outpaint_mcp.audio.joining.joins import NothingNew
 from outpaint_mcp.audio.joining.pieces import Piece
 from outpaint_mcp.audio.shapes import Side
+from outpaint_mcp.errors import NothingNew
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,8 @@ _SAME_SECONDS = 0.02
 """By so much the two ends of the source may disagree on where it is."""
 _LENGTHS_AGREE_SECONDS = 0.2
 """What shifts and codecs put lengths out by."""
-_ALIKE = 0.6
-"""Levels that agree less may be another arrangement's."""
+_ALIKE, _FAR_SECONDS = 0.8, 0.4
+"""Levels that agree less, or that far from where they should, may be another arrangement's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,8 @@ def _agreement(found: Assembled | str) -> float:
 def _doubt(joins: Sequence[Join], ends: _Ends) -> str | None:
     """Why the source is not to be believed to be where it was found."""
     for join in joins:
-        if not (join.exact or (join.aligned and join.agreement >= _ALIKE)):
+        by_levels = join.aligned and join.agreement >= _ALIKE and abs(join.offset_seconds) <= _FAR_SECONDS
+        if not (join.exact or by_levels):
             end = "beginning" if join.side is Side.BEFORE else "end"
             return f"nothing that came back is like its {end}"
     if len(joins) == len(Side):

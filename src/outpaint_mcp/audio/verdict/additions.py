@@ -33,6 +33,7 @@ class Survival:
         gain_db: its level against the original's.
         offset_seconds: how much later it begins than it should.
         drift_percent: how much slower it runs.
+        lost_seconds: how much of it, next to music that was added, is not itself.
     """
 
     found: bool | None
@@ -44,6 +45,7 @@ class Survival:
     gain_db: float = 0.0
     offset_seconds: float = 0.0
     drift_percent: float = 0.0
+    lost_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ def read_ends(
     with Source(path, max_seconds=max_seconds) as source:
         for block in streamed(source, Form(form.sample_rate, min(STEREO, source.probe.channels))):
             samples = _with_channels(block, form.channels)
+            if source.probe.channels > STEREO:  # folding adds up: nothing is over full scale that was not
+                samples *= np.float32(1 / _MOST_FOLDED)
             if frames < wanted:
                 head.append(samples[: wanted - frames])
             tail.append(samples)
@@ -63,6 +65,10 @@ def read_ends(
             while tail and held - len(tail[0]) >= kept:
                 held -= len(tail.popleft())
     return Ends(_joined(head, form), _joined(tail, form)[max(0, held - kept) :], frames)
+
+
+_MOST_FOLDED = 1 + 2 * 0.5**0.5
+"""A front channel, the centre and one behind it."""
 
 
 def _with_channels(block: Samples, channels: int) -> Samples:

@@ -24,6 +24,8 @@ class FaultKind(StrEnum):
     """The source is not in it, or cannot be recognised."""
     SOURCE_DAMAGED = "source_damaged"
     """Share of the source that is not itself."""
+    SOURCE_LOST = "source_lost"
+    """Seconds of it, next to music that was added, in which it is not itself."""
     SOURCE_SHIFTED = "source_shifted"
     """Seconds later than it should begin."""
     SOURCE_RESAMPLED = "source_resampled"
@@ -49,7 +51,7 @@ class FaultKind(StrEnum):
     FLUX = "flux"
     """The same of the change of the spectrum."""
     LOUDNESS_JUMP = "loudness_jump"
-    """dB by which the extension is louder."""
+    """LU by which the extension is louder."""
     BEAT_SLIP = "beat_slip"
     """Milliseconds by which the beat comes late."""
     TEMPO_CHANGE = "tempo_change"
@@ -88,6 +90,8 @@ _GAIN_DB = 0.8
 """LAME takes half a decibel away by itself."""
 _AGREEING = 0.8
 _CLICK, _FLUX = 1.0, 1.15
+_ABRUPT_LU = 12.0
+"""From one moment to the next, whatever else the music does."""
 _STEP_DB, _STEP_SHARE, _HEARD_LU = 1.5, 1.15, 1.0
 _SLIP_MS, _WANDER_MS = 30.0, 15.0
 _TEMPO_PERCENT = 5.0
@@ -119,6 +123,8 @@ def _of_source(survival: Survival) -> Iterator[Fault]:
         return
     if survival.agreeing < _AGREEING or 0 < survival.changed < 1 - _AGREEING:
         yield Fault(FaultKind.SOURCE_DAMAGED, None, max(survival.changed, 1 - survival.agreeing))
+    elif survival.lost_seconds:
+        yield Fault(FaultKind.SOURCE_LOST, None, survival.lost_seconds)
     if abs(survival.offset_seconds) > _SHIFT_SECONDS:
         yield Fault(FaultKind.SOURCE_SHIFTED, None, survival.offset_seconds)
     if abs(survival.drift_percent) > _DRIFT_PERCENT:
@@ -165,10 +171,13 @@ def _of_seam(seam: Seam) -> Iterator[Fault]:
 def _of_level(seam: Seam) -> Iterator[Fault]:
     """A step beyond the source's ways that the plain loudness on both sides bears out."""
     step, usual, jump = seam.level_step_db, seam.usual_step_db, seam.loudness_jump_lu
+    if jump is not None and abs(jump) > _ABRUPT_LU:
+        yield Fault(FaultKind.LOUDNESS_JUMP, seam.side, jump if seam.side is Side.AFTER else -jump)
+        return
     if step is None or usual is None or jump is None:
         return
     if abs(step) > max(_STEP_DB, _STEP_SHARE * usual) and step * jump > 0 and abs(jump) > _HEARD_LU:
-        yield Fault(FaultKind.LOUDNESS_JUMP, seam.side, step if seam.side is Side.AFTER else -step)
+        yield Fault(FaultKind.LOUDNESS_JUMP, seam.side, jump if seam.side is Side.AFTER else -jump)
 
 
 def _of_time(seam: Seam) -> Iterator[Fault]:

@@ -27,6 +27,8 @@ _EDGE_SECONDS = 90.0
 """How much of either end of the source is looked for and compared; both make three minutes."""
 _SPARE_SECONDS = 5.0
 _LOOSE_SECONDS = 0.5
+_NEAREST_SECONDS, _FAINT_DB = 10.0, 30.0
+"""How much of the source is looked at by itself beside each seam, if it is not too faint for that."""
 _LEAST_SECONDS = 0.1
 _SILENT_DB = -85.0
 _WHOLE_FRAMES = 0.05
@@ -219,9 +221,29 @@ class _Case:
             gain_db=(head.gain_db + tail.gain_db) / 2 if tail.trusted else head.gain_db,
             offset_seconds=start / rate - self.begins_seconds,
             drift_percent=100 * drift,
+            lost_seconds=self._lost_at_the_edges(start, stop),
         )
         whole = abs(start - round(start)) < _WHOLE_FRAMES and head.correlation > _ALIKE
         return _Place(start, stop, survival), round(start) if whole and start >= 0 else None
+
+    def _lost_at_the_edges(self, start: float, stop: float) -> float:
+        """How much of the source is not itself right where music was added: of the whole that may be little."""
+        frames = round(_NEAREST_SECONDS * self.form.sample_rate)
+        if self.ours.frames < 2 * frames:
+            return 0.0
+        first = self.theirs.frames - len(self.theirs.tail)
+        edges = (
+            (self.before_seconds, self.ours.head[:frames], self.theirs.head, round(start)),
+            (self.after_seconds, self.ours.tail[-frames:], self.theirs.tail, round(stop) - frames - first),
+        )
+        usual_db = level_db(self.ours.head)
+        lost = [
+            asked > 0
+            and level_db(own) > usual_db - _FAINT_DB
+            and not track(own, theirs, at, self.form.sample_rate).trusted
+            for asked, own, theirs, at in edges
+        ]
+        return sum(lost) * _NEAREST_SECONDS
 
     def _is_silent(self) -> bool | None:
         """None where there is nothing to recognise the source by, False otherwise."""

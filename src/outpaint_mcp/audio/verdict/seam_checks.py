@@ -15,6 +15,7 @@ from outpaint_mcp.audio.loudness import loudness_of
 from outpaint_mcp.audio.pulse import slip_seconds
 from outpaint_mcp.audio.seams import flux_around, strongest_click
 from outpaint_mcp.audio.shapes import Side
+from outpaint_mcp.audio.verdict.spikes import spike_share
 from outpaint_mcp.audio.verdict.steps import level_step
 from outpaint_mcp.audio.waves import mono, percentile
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _OWN_SECONDS, _NEW_SECONDS = 60.0, 30.0
 _LEAST_NEW_SECONDS = 1.0
+_FAINTEST_CLICK, _FAINTEST_FLUX_DB = 10 ** (-50 / 20), 0.5
+"""What nobody hears, however still a source is otherwise."""
 _LOUDNESS_SECONDS = 3.0
 _CLICK_SECONDS, _FLUX_SECONDS = 0.005, 1.0
 _KEY_SECONDS, _LEAST_KEY_SECONDS, _LEAST_CONFIDENCE = 30.0, 10.0, 0.5
@@ -43,7 +46,8 @@ class Seam:
     Attributes:
         side: of the source.
         at_seconds: where in the longer recording.
-        click: strongest fourth difference there, as a share of the most at the source's own beats.
+        click: sharpest bend of the wave there (fourth difference), as a share of the most that the source has, by
+            itself or against what surrounds it.
         flux: strongest rise of the spectrum there, likewise.
         loudness_jump_lu: loudness of the 3 s after it less that of the 3 s before it.
         level_step_db: by how much gain alone changes there.
@@ -144,7 +148,11 @@ class _Joint:
         first = max(0, self.seam - reach)
         wave = mono(self.around[first : self.seam + reach], self.material.downmix)
         flux = flux_around(wave, self.seam - first, self.sample_rate, self.own.features)
-        return strongest_click(near) / limit, flux / self.own.limits.flux_db
+        around = mono(self.around, self.material.downmix)
+        source = mono(self.material.samples, self.material.downmix)
+        lone = spike_share(source, around, self.seam, self.sample_rate)
+        click = strongest_click(near) / max(limit, _FAINTEST_CLICK)
+        return max(click, lone), flux / max(self.own.limits.flux_db, _FAINTEST_FLUX_DB)
 
     def loudness_jump_lu(self) -> float | None:
         span = round(_LOUDNESS_SECONDS * self.sample_rate)
