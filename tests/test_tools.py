@@ -171,7 +171,7 @@ async def test_an_earlier_request_is_extended_by_its_id(client: Client, song: Pa
 async def test_a_request_that_has_no_result_cannot_be_extended(client: Client) -> None:
     failed = await extend(client, NOWHERE)
     said = await refusal(client, "submit_outpaint", audio=failed["request_id"], tags="")
-    assert "is failed, so it has no result to extend" in said
+    assert "is failed, so it has no result to work with" in said
 
 
 async def test_a_failed_request_says_why_in_status_result_and_list(client: Client) -> None:
