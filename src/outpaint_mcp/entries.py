@@ -75,9 +75,9 @@ class Entry:
 
     @property
     def delivery(self) -> Delivery | None:
-        """The longer file, whole and as it is by default; anything else of it where that was not asked for."""
-        whole = self.deliveries.get(str(Edition()))
-        return whole or next(iter(self.deliveries.values()), None)
+        """The longer file as it is by default; in another form where only that was asked for, if it is all of it."""
+        wholes = [each for name, each in self.deliveries.items() if name.startswith("whole")]
+        return self.deliveries.get(str(Edition())) or next(iter(wholes), None)
 
 
 def read_entry(connection: sqlite3.Connection, row: sqlite3.Row) -> Entry:
