@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from outpaint_mcp.edition import Edition, Format
-from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, WorkerDied
+from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, StorageFailed, WorkerDied
 from outpaint_mcp.models import Commission, Status
 from outpaint_mcp.opening import open_desk
 
@@ -165,6 +165,25 @@ async def test_what_was_being_written_when_a_server_was_killed_goes_after_a_day(
     await desk.tidy()
     assert not left.exists()
     assert fresh.exists()
+
+
+async def test_what_another_server_throws_away_this_moment_is_no_trouble(
+    desk: Desk, settings: Settings
+) -> None:
+    folder = settings.data_dir / "editions"
+    folder.mkdir()
+    (folder / "gone").symlink_to(folder / "nowhere")
+    await desk.tidy()
+
+
+async def test_a_data_folder_that_takes_no_edition_is_told_and_nothing_is_lost(
+    desk: Desk, song: Path, settings: Settings
+) -> None:
+    whole = await extended(desk, song)
+    (settings.data_dir / "editions").write_text("a file in the folder's place")
+    with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
+        await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"))
+    assert (await desk.result(whole.request_id)).path == whole.path
 
 
 async def test_a_part_is_not_taken_for_the_longer_file(desk: Desk, song: Path) -> None:

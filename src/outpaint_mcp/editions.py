@@ -9,9 +9,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.database import told
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, OutpaintError, RequestNotFound, WorkerDied
 from outpaint_mcp.models import Status
 from outpaint_mcp.provider import ProviderStatus
@@ -148,8 +150,9 @@ class Editions:
             self._shares.pop(entry.request_id, None)
 
     def _new_folder(self) -> str:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return tempfile.mkdtemp(dir=self._folder)
+        with told(self._folder.parent):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return tempfile.mkdtemp(dir=self._folder)
 
     async def _converted(self, entry: Entry, edition: Edition, outcome: Outcome, folder: Path) -> Outcome:
         """Have a worker write another edition of what was made."""
@@ -178,8 +181,9 @@ class Editions:
     def tidy(self) -> None:
         """Throw away what was being written when a server was killed."""
         for folder in self._folder.glob("*"):
-            if time.time() - folder.stat().st_mtime > _OLD_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # another server may be done with it this moment
+                if time.time() - folder.stat().st_mtime > _OLD_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _gone(entry: Entry) -> DeliveryFailed:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp import errors
 from outpaint_mcp.errors import OutpaintError, ProviderUnavailable, RequestNotFound
-from outpaint_mcp.hosted.records import CancelWish, Order, Step, StepState
+from outpaint_mcp.hosted.records import CancelWish, Order, Step, StepState, read_order, read_steps
 from outpaint_mcp.models import Commission, OutpaintRequest, Status
 from outpaint_mcp.provider import ProviderStatus
 
@@ -74,7 +74,7 @@ class Orders:
                 " RETURNING *",
                 (server_id,),
             ).fetchone()
-            return None if row is None else _order(connection, row)
+            return None if row is None else read_order(connection, row)
 
     def has_unclaimed(self) -> bool:
         """Whether a request waits for a server; cheaper than a claim in vain."""
@@ -115,7 +115,7 @@ class Orders:
             RequestNotFound: there is no such request.
         """
         with self._database.read() as connection:
-            return _order(connection, _row(connection, request_id))
+            return read_order(connection, _row(connection, request_id))
 
     def settle_plan(self, request_id: str, steps: Sequence[PlannedStep], *, source_seconds: float) -> Order:
         """Write down how a request is going to be carried out; once."""
@@ -131,7 +131,7 @@ class Orders:
                     for number, step in enumerate(steps, 1)
                 ],
             )
-            return _order(connection, _row(connection, request_id))
+            return read_order(connection, _row(connection, request_id))
 
     def update_step(self, request_id: str, step: Step) -> None:
         """Write down how far a step is; on disk when this returns."""
@@ -218,7 +218,7 @@ class Orders:
         """
         with self._database.read() as connection:
             row = _row(connection, request_id)
-            steps = _steps(connection, request_id)
+            steps = read_steps(connection, request_id)
         status = Status(row["status"])
         made = sum(step.state is StepState.MADE for step in steps)
         return ProviderStatus(
@@ -274,35 +274,3 @@ def _row(connection: sqlite3.Connection, request_id: str) -> sqlite3.Row:
     if row is None:
         raise RequestNotFound(f"The hosted provider has no request {request_id}.")
     return row
-
-
-def _order(connection: sqlite3.Connection, row: sqlite3.Row) -> Order:
-    return Order(
-        request_id=row["request_id"],
-        source=row["source"],
-        start_seconds=row["start_seconds"],
-        end_seconds=row["end_seconds"],
-        inputs=json.loads(row["inputs"] or "{}"),
-        source_seconds=row["source_seconds"],
-        account=row["account"],
-        most_usd=row["most_usd"],
-        steps=_steps(connection, row["request_id"]),
-    )
-
-
-def _steps(connection: sqlite3.Connection, request_id: str) -> tuple[Step, ...]:
-    rows = connection.execute("SELECT * FROM steps WHERE request_id = ? ORDER BY number", (request_id,))
-    return tuple(
-        Step(
-            number=row["number"],
-            side=row["side"],
-            seconds=row["seconds"],
-            context_seconds=row["context_seconds"],
-            state=StepState(row["state"]),
-            sent_at=row["sent_at"],
-            remote_id=row["remote_id"],
-            object_name=row["object_name"],
-            cost_usd=row["cost_usd"],
-        )
-        for row in rows
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from outpaint_mcp.models import OutpaintRequest
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from outpaint_mcp.hosted.plan import Side
 
 
@@ -102,3 +105,37 @@ class Order:
                 "extend_after_duration": step.seconds if step.side == "after" else 0,
             },
         )
+
+
+def read_order(connection: sqlite3.Connection, row: sqlite3.Row) -> Order:
+    """Read a row of the table of orders, and its steps."""
+    return Order(
+        request_id=row["request_id"],
+        source=row["source"],
+        start_seconds=row["start_seconds"],
+        end_seconds=row["end_seconds"],
+        inputs=json.loads(row["inputs"] or "{}"),
+        source_seconds=row["source_seconds"],
+        account=row["account"],
+        most_usd=row["most_usd"],
+        steps=read_steps(connection, row["request_id"]),
+    )
+
+
+def read_steps(connection: sqlite3.Connection, request_id: str) -> tuple[Step, ...]:
+    """Read the steps of an order, in order."""
+    rows = connection.execute("SELECT * FROM steps WHERE request_id = ? ORDER BY number", (request_id,))
+    return tuple(
+        Step(
+            number=row["number"],
+            side=row["side"],
+            seconds=row["seconds"],
+            context_seconds=row["context_seconds"],
+            state=StepState(row["state"]),
+            sent_at=row["sent_at"],
+            remote_id=row["remote_id"],
+            object_name=row["object_name"],
+            cost_usd=row["cost_usd"],
+        )
+        for row in rows
+    )

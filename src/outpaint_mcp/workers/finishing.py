@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,10 @@ from outpaint_mcp.audio.joining.restore import restore
 from outpaint_mcp.workers.sealing import MADE_SHARE, damage, finished, in_its_place, judged, kept, read_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from outpaint_mcp.audio.engine.outpaint import Report
+    from outpaint_mcp.audio.files.longer import Longer
 
-    Say = Callable[..., None]
+Say = Callable[..., None]
 
 _SUFFIXES = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "FLAC": ".flac", "MP3": ".mp3", "OGG": ".ogg"}
 
@@ -24,120 +27,117 @@ _REFUSED_BADNESS = 10.0
 """As bad as losing the source next to the new music."""
 
 
-def assemble(  # noqa: PLR0913 - the order, spelled out
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What both tasks are told.
+
+    Attributes:
+        source: what was extended.
+        original: the same, or the recording that it was cut out of.
+        folder: where the longer file is written.
+        asked: seconds before and after.
+        seed: that was used.
+        comment: for the file's own tags.
+        max_source_seconds: the longest source to accept.
+        plain: whether to do without all that is not needed, since it has failed before.
+    """
+
+    source: str
+    original: str
+    folder: str
+    asked: tuple[float, float]
+    seed: int
+    comment: str
+    max_source_seconds: float
+    plain: bool
+
+    @property
+    def output(self) -> Path:
+        """The longer file, in the format of the source."""
+        return Path(self.folder, f"output{delivery_format(probe(Path(self.source))).suffix}")
+
+    def finished(self, made: Longer, part: Path, say: Say) -> dict[str, Any]:
+        """Listen to the longer file and tag it; see `sealing.finished`."""
+        return finished(
+            made,
+            part,
+            used=Path(self.source),
+            original=Path(self.original),
+            asked=self.asked,
+            seed=self.seed,
+            comment=self.comment,
+            provider="runcomfy",
+            max_seconds=self.max_source_seconds,
+            say=say,
+            plain=self.plain,
+        )
+
+
+def _reporting(say: Say) -> Report:
+    return lambda share, step: say(progress=share * MADE_SHARE, step=step)
+
+
+def assemble(
     *,
-    source: str,
-    original: str,
     before: list[dict[str, Any]],
     after: list[dict[str, Any]],
-    folder: str,
-    asked: tuple[float, float],
-    seed: int,
-    comment: str,
-    max_source_seconds: float,
-    plain: bool,
     say: Say,
+    **told: Any,  # noqa: ANN401 - an `_Order`
 ) -> dict[str, Any]:
     """Join what a hosted model made in several steps to the source."""
-    used = Path(source)
-    output = Path(folder, f"output{delivery_format(probe(used)).suffix}")
-    with in_its_place(output) as part:
+    order = _Order(**told)
+    with in_its_place(order.output) as part:
         made = joining.assemble(
-            used,
+            Path(order.source),
             read_pieces(before),
             read_pieces(after),
             part,
-            max_source_seconds=max_source_seconds,
-            on_progress=lambda share, step: say(progress=share * MADE_SHARE, step=step),
+            max_source_seconds=order.max_source_seconds,
+            on_progress=_reporting(say),
         )
-        outcome = finished(
-            made,
-            part,
-            used=used,
-            original=Path(original),
-            asked=asked,
-            seed=seed,
-            comment=comment,
-            provider="runcomfy",
-            max_seconds=max_source_seconds,
-            say=say,
-            plain=plain,
-        )
+        outcome = order.finished(made, part, say)
     loose = sum(not join.aligned for join in made.joins)
     note = (
-        f"What RunComfy added is joined to the source, which is inside {kept(Path(original))}.",
+        f"What RunComfy added is joined to the source, which is inside {kept(Path(order.original))}.",
         damage(made.source_intact),
         f"At {loose} of the joins what came back is unlike what was sent: listen there." if loose else "",
     )
-    return outcome | {"path": str(output), "note": " ".join(filter(None, note))}
+    return outcome | {"path": str(order.output), "note": " ".join(filter(None, note))}
 
 
-def finish(  # noqa: PLR0913 - the order, spelled out
-    *,
-    source: str,
-    original: str,
-    made: str,
-    folder: str,
-    asked: tuple[float, float],
-    seed: int,
-    comment: str,
-    max_source_seconds: float,
-    plain: bool,
-    say: Say,
-) -> dict[str, Any]:
+def finish(*, made: str, say: Say, **told: Any) -> dict[str, Any]:  # noqa: ANN401 - an `_Order`
     """Put the person's own samples back into what a hosted model made in one step, where that can be trusted."""
-    used, seen = Path(source), (Path(source), Path(made), Path(folder), asked, seed, max_source_seconds)
-    if plain:
-        as_made = _as_made(*seen, plain=True, can_restore=False)
+    order = _Order(**told)
+    if order.plain:
+        as_made = _as_made(order, Path(made), can_restore=False)
         return as_made | {"note": f"{as_made['note']} Putting the source back into it went wrong."}
-    output = Path(folder, f"output{delivery_format(probe(used)).suffix}")
-    with in_its_place(output) as part:
+    with in_its_place(order.output) as part:
         restored = restore(
-            used,
+            Path(order.source),
             Path(made),
             part,
-            before_seconds=asked[0],
-            after_seconds=asked[1],
-            max_source_seconds=max_source_seconds,
-            on_progress=lambda share, step: say(progress=share * MADE_SHARE, step=step),
+            before_seconds=order.asked[0],
+            after_seconds=order.asked[1],
+            max_source_seconds=order.max_source_seconds,
+            on_progress=_reporting(say),
         )
-        as_made = _as_made(*seen, plain=False, can_restore=restored.trusted)
+        as_made = _as_made(order, Path(made), can_restore=restored.trusted)
         if restored.assembled is None:
             return _refused(as_made, restored.reason)
-        outcome = finished(
-            restored.assembled,
-            part,
-            used=used,
-            original=Path(original),
-            asked=asked,
-            seed=seed,
-            comment=comment,
-            provider="runcomfy",
-            max_seconds=max_source_seconds,
-            say=say,
-        )
+        outcome = order.finished(restored.assembled, part, say)
     note = (
-        f"The source is put back into what RunComfy made, {kept(Path(original))}.",
+        f"The source is put back into what RunComfy made, {kept(Path(order.original))}.",
         damage(restored.assembled.source_intact),
         "restore_source=false gives RunComfy's own file.",
     )
-    return outcome | {"path": str(output), "note": " ".join(filter(None, note)), "as_made": as_made}
+    return outcome | {"path": str(order.output), "note": " ".join(filter(None, note)), "as_made": as_made}
 
 
-def _as_made(  # noqa: PLR0913 - as above
-    source: Path,
-    made: Path,
-    folder: Path,
-    asked: tuple[float, float],
-    seed: int,
-    max_seconds: float,
-    *,
-    plain: bool,
-    can_restore: bool,
-) -> dict[str, Any]:
+def _as_made(order: _Order, made: Path, *, can_restore: bool) -> dict[str, Any]:
     """Give a hosted model's own file its suffix, and look at it; nothing in it is changed."""
-    found = measure(made, max_seconds)
-    output = folder / f"made{_SUFFIXES.get(found.container, '.wav')}"
+    source, asked, most = Path(order.source), order.asked, order.max_source_seconds
+    found = measure(made, most)
+    output = Path(order.folder) / f"made{_SUFFIXES.get(found.container, '.wav')}"
     output.unlink(missing_ok=True)
     try:
         output.hardlink_to(made)
@@ -145,10 +145,10 @@ def _as_made(  # noqa: PLR0913 - as above
         shutil.copyfile(made, output)
     verdict = (
         None
-        if plain
-        else judged(source, output, *asked, max_seconds, provider="runcomfy", can_restore=can_restore)
+        if order.plain
+        else judged(source, output, *asked, most, provider="runcomfy", can_restore=can_restore)
     )
-    before, after = _added(verdict) or _by_length(found, measure(source, max_seconds), asked)
+    before, after = _added(verdict) or _by_length(found, measure(source, most), asked)
     size_bytes, sha256 = fingerprint(output)
     is_same = verdict is not None and verdict["survival"]["bit_exact"]
     note = (
@@ -163,7 +163,7 @@ def _as_made(  # noqa: PLR0913 - as above
         "duration_seconds": found.seconds,
         "before_seconds": before,
         "after_seconds": after,
-        "seed": seed,
+        "seed": order.seed,
         "note": " ".join(filter(None, note)),
         "verdict": verdict,
     }

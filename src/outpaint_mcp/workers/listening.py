@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from outpaint_mcp.errors import SourceError
+from outpaint_mcp.errors import SourceError, StorageFailed
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source, fetch
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
 from outpaint_mcp.workers.process import call_worker
@@ -49,6 +49,7 @@ class Listener:
         Raises:
             SourceError: it cannot be had or decoded, or takes too long.
             WorkerDied: the worker did.
+            StorageFailed: there is no room for temporary files.
         """
         try:
             async with self._listening, asyncio.timeout(_MOST_SECONDS), _here(source, on_progress) as path:
@@ -69,6 +70,11 @@ class Listener:
             raise SourceError(
                 f"The source could not be listened to within {_MOST_SECONDS:.0f} seconds. Copy it to a disk of this"
                 " machine, or give a shorter one."
+            ) from exc
+        except OSError as exc:
+            raise StorageFailed(
+                f"Nothing can be written to the folder for temporary files: {exc.strerror or exc}. Make room, then try"
+                " again."
             ) from exc
 
 

@@ -18,8 +18,7 @@ from outpaint_mcp.verdicts import badness, in_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from outpaint_mcp.audio.engine.outpaint import Outpainted
-    from outpaint_mcp.audio.joining.assemble import Assembled
+    from outpaint_mcp.audio.files.longer import Longer
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ MADE_SHARE = 0.7
 
 
 def finished(  # noqa: PLR0913 - what was made, of what, and what is to be said of it
-    made: Outpainted | Assembled,
+    made: Longer,
     part: Path,
     *,
     used: Path,

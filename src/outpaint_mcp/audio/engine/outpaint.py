@@ -11,6 +11,7 @@ from outpaint_mcp.audio.engine.continuation import extend
 from outpaint_mcp.audio.engine.regions import Tail, read_head
 from outpaint_mcp.audio.files.decode import Probe, Source, probe
 from outpaint_mcp.audio.files.encode import Delivery, carrier, is_lossless, seal
+from outpaint_mcp.audio.files.longer import Longer
 from outpaint_mcp.audio.peaks import ceiling_of, hold_peaks
 from outpaint_mcp.audio.shapes import Side
 from outpaint_mcp.errors import SourceUnreachable
@@ -29,47 +30,20 @@ _NEWS = 0.01
 """Progress smaller than this is not reported."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outpainted:
-    """A file that was made longer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outpainted(Longer):
+    """A file that was made longer by its own material.
 
     Attributes:
-        sample_rate: frames per second, the source's.
-        channels: the source's.
-        container: `WAV`, `RF64` or `FLAC`.
-        subtype: the encoding inside, in libsndfile's words.
-        source_frames: how many frames of the source are in it, bit for bit.
-        source_lossless: False where it decodes to values without a grid, each rounded once to 24 bits.
-        source_intact: False where the source was damaged and ends where decoding it did.
-        before_frames: frames of music before the source.
-        after_frames: frames of music after it.
         method_before: how the music goes on there (see `Extension`); None where none was asked.
         method_after: likewise.
         tempo_bpm: the tempo near the source's end, or its beginning where only that was extended;
             None where there is no steady beat.
-        size_bytes: of the file.
-        sha256: of the file.
     """
 
-    sample_rate: int
-    channels: int
-    container: str
-    subtype: str
-    source_frames: int
-    source_lossless: bool
-    source_intact: bool
-    before_frames: int
-    after_frames: int
     method_before: str | None
     method_after: str | None
     tempo_bpm: float | None
-    size_bytes: int
-    sha256: str
-
-    @property
-    def duration_seconds(self) -> float:
-        """The length of the whole."""
-        return (self.before_frames + self.source_frames + self.after_frames) / self.sample_rate
 
 
 class _Music(NamedTuple):

@@ -11,6 +11,7 @@ import numpy as np
 from outpaint_mcp.audio.files.decode import Probe, Source, probe
 from outpaint_mcp.audio.files.encode import Delivery, carrier, is_lossless, seal
 from outpaint_mcp.audio.files.forms import Form, as_sound
+from outpaint_mcp.audio.files.longer import Longer
 from outpaint_mcp.audio.joining.joins import EDGE_SECONDS, Join
 from outpaint_mcp.audio.joining.strips import Recent, grow, outwards, read_edge
 from outpaint_mcp.audio.shapes import Side
@@ -30,42 +31,15 @@ _NEWS = 0.01
 """Progress smaller than this is not reported."""
 
 
-@dataclass(frozen=True, slots=True)
-class Assembled:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled(Longer):
     """A file that was made longer by a model.
 
     Attributes:
-        sample_rate: frames per second, the source's.
-        channels: the source's.
-        container: `WAV`, `RF64` or `FLAC`.
-        subtype: the encoding inside, in libsndfile's words.
-        source_frames: how many frames of the source are in it, bit for bit, from `before_frames` on.
-        source_lossless: False where it decodes to values without a grid, each rounded once to 24 bits.
-        source_intact: False where the source was damaged and ends where decoding it did.
-        before_frames: frames of music before the source.
-        after_frames: frames of music after it.
-        size_bytes: of the file.
-        sha256: of the file.
         joins: one for each piece, those before the source first, each side in the order of its pieces.
     """
 
-    sample_rate: int
-    channels: int
-    container: str
-    subtype: str
-    source_frames: int
-    source_lossless: bool
-    source_intact: bool
-    before_frames: int
-    after_frames: int
-    size_bytes: int
-    sha256: str
     joins: tuple[Join, ...]
-
-    @property
-    def duration_seconds(self) -> float:
-        """The length of the whole."""
-        return (self.before_frames + self.source_frames + self.after_frames) / self.sample_rate
 
 
 def assemble(  # noqa: PLR0913 - one file, each part of it named
