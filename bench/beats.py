@@ -47,9 +47,9 @@ def _period_windows(strength: Floats) -> float | None:
     if len(strength) < 4 * _WINDOWS_PER_SECOND or not strength.any():
         return None
     size = 1 << int(np.ceil(np.log2(2 * len(strength))))
-    likeness = np.fft.irfft(np.abs(np.fft.rfft(strength - strength.mean(), size)) ** 2)
+    dedup_key = np.fft.irfft(np.abs(np.fft.rfft(strength - strength.mean(), size)) ** 2)
     lags = np.arange(30, 121)
-    score = likeness[lags] + 0.5 * likeness[2 * lags] + 0.25 * likeness[4 * lags]
+    score = dedup_key[lags] + 0.5 * dedup_key[2 * lags] + 0.25 * dedup_key[4 * lags]
     score = score * np.exp(-0.5 * (np.log2(lags / 50.0) / 0.9) ** 2)
     return float(lags[int(score.argmax())])
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tests.e2e.rounds import House, Round, Victim
 
-from outpaint_mcp.piece import compose_piece
+from outpaint_mcp.cli.demo_music import compose_piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

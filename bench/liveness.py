@@ -23,7 +23,7 @@ from tests.e2e.processes import until, workers_of
 from tests.e2e.rpc import Server, structure_of
 from tests.e2e.sound import check_longer_file
 
-from outpaint_mcp.piece import compose_piece
+from outpaint_mcp.cli.demo_music import compose_piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable

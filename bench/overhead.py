@@ -26,7 +26,7 @@ from tests.e2e.processes import until
 from tests.e2e.rpc import HANDSHAKES, Server, structure_of
 from tests.fakes.runcomfy import TOKEN, FakeRunComfy, Switches
 
-from outpaint_mcp.piece import compose_piece
+from outpaint_mcp.cli.demo_music import compose_piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

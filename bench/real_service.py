@@ -20,15 +20,15 @@ from urllib.parse import urlsplit
 import httpx
 import soundfile
 
+from outpaint_mcp.cli.demo_music import compose_piece
 from outpaint_mcp.config import Settings
-from outpaint_mcp.database import Database
 from outpaint_mcp.errors import OutpaintError
-from outpaint_mcp.hosted.orders import Orders
-from outpaint_mcp.hosted.plan import plan
-from outpaint_mcp.models import Commission
-from outpaint_mcp.opening import open_desk
-from outpaint_mcp.piece import compose_piece
-from outpaint_mcp.runcomfy.client import MODEL_ID, RunComfyProvider
+from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.providers.runcomfy.api.client import MODEL_ID, RunComfyClient
+from outpaint_mcp.providers.runcomfy.orders import Orders
+from outpaint_mcp.providers.runcomfy.plan import plan
+from outpaint_mcp.service.lifespan import open_service
+from outpaint_mcp.storage.database import Database
 
 _TAGS = "drums, bass, electric piano, 104 bpm"
 _PATHS = "/requests/{}/status", "/requests/{}/result?include_cost=true"
@@ -62,27 +62,27 @@ async def _run(settings: Settings, file: Path, chosen: argparse.Namespace) -> in
         print("Nothing was sent; give --yes to pay.", file=sys.stderr)
         return 2
     inputs = {"tags": _TAGS, "lyrics": "[inst]", "extend_after_duration": chosen.after}
-    request = Commission.of(audio=chosen.link or str(file), **inputs)
+    request = SubmitRequest.of(audio=chosen.link or str(file), **inputs)
     settings = replace(settings, input_dirs=(file.parent,), max_cost_usd=1.01 * estimate)
-    async with open_desk(settings) as desk:
-        submission = await desk.submit(request)
+    async with open_service(settings) as service:
+        submission = await service.submit(request)
         print(f"{submission.request_id}: {submission.message}")
         orders, told, is_over = Orders(Database(settings.data_dir / "outpaint.sqlite3")), set[str](), False
         while not is_over:
-            report = await desk.status(submission.request_id, wait_seconds=_LOOK_SECONDS)
+            report = await service.status(submission.request_id, wait_seconds=_LOOK_SECONDS)
             is_over, said = report.status.is_final, [f"{report.status}: {report.error or report.message}"]
             for step in orders.get(submission.request_id).steps:
                 if step.remote_id:
                     said += [f"  {await _said(settings, step.remote_id, path)}" for path in _PATHS]
             print("".join(f"{each}\n" for each in said if each not in told), end="")
             told.update(said)
-        result = await desk.result(submission.request_id)
+        result = await service.result(submission.request_id)
     print(_shape(result.model_dump(mode="json")), f"Cost: ${result.cost_usd} of ${estimate:.4f}", sep="\n")
     return 0 if result.path else 1
 
 
 async def _estimate(settings: Settings, source_seconds: float, after_seconds: float) -> float:
-    async with RunComfyProvider(settings.token, base_url=settings.runcomfy_base) as client:
+    async with RunComfyClient(settings.token, base_url=settings.runcomfy_base) as client:
         price, balance = await client.price(), await client.balance_usd()
     print(f"Catalogue: {await _said(settings, MODEL_ID, '/models/{}')}")
     print(f"Price: ${price.usd:g} per {price.unit} ({price.origin}). Balance: ${balance}.")

@@ -22,18 +22,26 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 import numpy as np
 import soundfile
-from bench.soak_server import AFTER_SECONDS, AT_A_TIME, CALLS_PER_SECOND, News, Rest, served, warm_up_of
+from bench.soak_server import (
+    AFTER_SECONDS,
+    AT_A_TIME,
+    CALLS_PER_SECOND,
+    Rest,
+    UpdateSignal,
+    served,
+    warm_up_of,
+)
 from tests.fakes.runcomfy import TOKEN, FakeRunComfy, Flaky, Switches
 
+from outpaint_mcp.cli.demo_music import compose_piece
 from outpaint_mcp.config import Settings
-from outpaint_mcp.piece import compose_piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.fakes.runcomfy import Job
 
-    from outpaint_mcp.answers import ResultReport
+    from outpaint_mcp.reports.models import ResultReport
 
 _FLAKY = Flaky(server_error=0.05, too_many=0.05, dropped=0.02, hang=0.01, seed=1)
 _SOURCE_SECONDS, _SAMPLE_RATE = 3, 16_000
@@ -54,11 +62,11 @@ class _Entry(NamedTuple):
 class _Seen(NamedTuple):
     """What a run leaves behind."""
 
-    news: list[News]
+    news: list[UpdateSignal]
     rests: list[Rest]
     fake: FakeRunComfy
     asked_at: dict[str, list[float]]
-    entries: list[_Entry]
+    records: list[_Entry]
     outputs: dict[str, bytes]
     left_over: list[str]
     seconds: float
@@ -99,7 +107,7 @@ def _run(count: int, here: Path) -> _Seen:
         fake.switches = replace(switches, flaky=None)
         outputs = {job.request_id: _output(fake, job) for job in fake.jobs.values() if job.is_over}
     left_over = [str(each.relative_to(here)) for each in (here / "data" / "hosted").glob("*")]
-    news = [each for each in told if isinstance(each, News)]
+    news = [each for each in told if isinstance(each, UpdateSignal)]
     rests = [each for each in told if isinstance(each, Rest)]
     return _Seen(news, rests, fake, asked_at, _entries(here / "data"), outputs, left_over, seconds)
 
@@ -133,14 +141,14 @@ def _broken_promises(seen: _Seen, count: int) -> Iterator[str]:
     for job in seen.fake.jobs.values():
         jobs[job.inputs["seed"]].append(job)
     reports = {each.seed: each.report for each in seen.news}
-    if sorted(each.seed for each in seen.entries) != list(range(count)) or len(reports) != count:
-        yield f"{count} requests were made, {len(seen.entries)} are in the journal, {len(reports)} ended"
-    for entry in seen.entries:
-        for what in _wrong_with(entry, reports.get(entry.seed), jobs[entry.seed], seen.outputs):
-            yield f"seed {entry.seed}, {entry.request_id}, {entry.status}: {what}"
+    if sorted(each.seed for each in seen.records) != list(range(count)) or len(reports) != count:
+        yield f"{count} requests were made, {len(seen.records)} are in the journal, {len(reports)} ended"
+    for record in seen.records:
+        for what in _wrong_with(record, reports.get(record.seed), jobs[record.seed], seen.outputs):
+            yield f"seed {record.seed}, {record.request_id}, {record.status}: {what}"
     sent = _posts(seen.fake)
     carried_out = sum(sent.values()) - sent[429]
-    states = Counter(each.status for each in seen.entries)
+    states = Counter(each.status for each in seen.records)
     if carried_out > count:
         yield f"{count} requests, but {carried_out} submissions that were not refused"
     if sum(sent.values()) - sent[429] - sent[200] != states["unknown"]:
@@ -153,16 +161,16 @@ def _broken_promises(seen: _Seen, count: int) -> Iterator[str]:
 
 
 def _wrong_with(
-    entry: _Entry, report: ResultReport | None, jobs: list[Job], outputs: dict[str, bytes]
+    record: _Entry, report: ResultReport | None, jobs: list[Job], outputs: dict[str, bytes]
 ) -> Iterator[str]:
     """Hold one request against what the service has of it."""
     if len(jobs) > 1:
         yield f"was taken on {len(jobs)} times"
-    if report is not None and report.status != entry.status:
+    if report is not None and report.status != record.status:
         yield f"was told to be {report.status}"
-    match entry.status, [job.status for job in jobs]:
+    match record.status, [job.status for job in jobs]:
         case ("completed", ["completed"]):
-            if entry.remote_id != jobs[0].request_id or entry.cost_usd != jobs[0].cost_usd:
+            if record.remote_id != jobs[0].request_id or record.cost_usd != jobs[0].cost_usd:
                 yield "the service's id or cost of it is another"
             if report is None:
                 yield "the submission was refused"
@@ -198,16 +206,16 @@ def _busiest_second(times: list[float]) -> int:
 
 
 def _table(seen: _Seen) -> str:
-    states = Counter(each.status for each in seen.entries)
+    states = Counter(each.status for each in seen.records)
     by_seed = Counter(job.inputs["seed"] for job in seen.fake.jobs.values())
-    unknown_but_taken_on = sum(by_seed[each.seed] for each in seen.entries if each.status == "unknown")
+    unknown_but_taken_on = sum(by_seed[each.seed] for each in seen.records if each.status == "unknown")
     sent, faults = _posts(seen.fake), sum(call.status != 200 for call in seen.fake.calls)
     warm, end = seen.rests
     slope_kib = 1024 * (end.held_mib - warm.held_mib) / (len(seen.news) - warm_up_of(len(seen.news)))
     asked_at = seen.asked_at["status"], seen.asked_at["status"] + seen.asked_at["result"]
     rows = {
-        f"requests, {AT_A_TIME} at a time": len(seen.entries),
-        "took": f"{seen.seconds:.0f} s, {seen.seconds / len(seen.entries):.2f} s each",
+        f"requests, {AT_A_TIME} at a time": len(seen.records),
+        "took": f"{seen.seconds:.0f} s, {seen.seconds / len(seen.records):.2f} s each",
         "completed": states["completed"],
         "failed": states["failed"],
         "unknown": f"{states['unknown']}, of which the service had taken on {unknown_but_taken_on}",

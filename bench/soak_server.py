@@ -13,21 +13,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from outpaint_mcp.database import Database
-from outpaint_mcp.desk import Desk
 from outpaint_mcp.errors import OutpaintError
-from outpaint_mcp.hosted.pace import Pace
-from outpaint_mcp.hosted.provider import open_hosted_provider
-from outpaint_mcp.journal import Journal
-from outpaint_mcp.ledger import Ledger
-from outpaint_mcp.models import Commission
+from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.providers.runcomfy.provider import open_runcomfy_provider
+from outpaint_mcp.providers.runcomfy.schedule import PollSchedule
+from outpaint_mcp.service.service import OutpaintService
+from outpaint_mcp.storage.costs import Ledger
+from outpaint_mcp.storage.database import Database
+from outpaint_mcp.storage.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from multiprocessing.connection import Connection
 
-    from outpaint_mcp.answers import ResultReport
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.reports.models import ResultReport
 
 AT_A_TIME = 40
 AFTER_SECONDS = 2
@@ -37,7 +37,7 @@ _WARM_UP = 0.2
 _SILENCE_SECONDS = 300.0
 
 
-class News(NamedTuple):
+class UpdateSignal(NamedTuple):
     """What the server process tells of one request.
 
     Attributes:
@@ -67,7 +67,7 @@ def warm_up_of(count: int) -> int:
     return math.ceil(_WARM_UP * count)
 
 
-def served(settings: Settings, source: Path, count: int) -> Iterator[News | Rest]:
+def served(settings: Settings, source: Path, count: int) -> Iterator[UpdateSignal | Rest]:
     """Run the server, in a process of its own, so that nobody else's memory is counted."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
@@ -78,7 +78,7 @@ def served(settings: Settings, source: Path, count: int) -> Iterator[News | Rest
         for number in range(1, count + 3):
             if not ours.poll(_SILENCE_SECONDS):
                 raise TimeoutError(f"nothing was heard for {_SILENCE_SECONDS:.0f} s")
-            news: News | Rest = ours.recv()
+            news: UpdateSignal | Rest = ours.recv()
             if number % 50 == 0:
                 print(f"{number}/{count}, {news.rss_mib:.1f} MiB", file=sys.stderr)
             yield news
@@ -97,11 +97,11 @@ async def _carry_out(settings: Settings, source: Path, count: int, told: Connect
 
     async def one(seed: int) -> None:
         async with places:
-            report = await _see_through(desk, _request(source, seed))
-        told.send(News(seed, report, _rss_mib()))
+            report = await _see_through(service, _request(source, seed))
+        told.send(UpdateSignal(seed, report, _rss_mib()))
 
     warm_up = warm_up_of(count)
-    async with _open_desk(settings) as desk:
+    async with _open_desk(settings) as service:
         for seeds in (range(warm_up), range(warm_up, count)):
             async with asyncio.TaskGroup() as group:
                 for seed in seeds:
@@ -110,32 +110,34 @@ async def _carry_out(settings: Settings, source: Path, count: int, told: Connect
 
 
 @asynccontextmanager
-async def _open_desk(settings: Settings) -> AsyncIterator[Desk]:
-    """As `open_desk`, with nothing but the hosted provider, at a pace that fits a service beside us."""
+async def _open_desk(settings: Settings) -> AsyncIterator[OutpaintService]:
+    """As `open_service`, with nothing but the hosted provider, at a pace that fits a service beside us."""
     database = Database(settings.data_dir / "outpaint.sqlite3")
     journal, ledger = Journal(database), Ledger(database)
-    pace = Pace(first_seconds=0.1, last_seconds=1.0, calls_per_second=CALLS_PER_SECOND)
+    schedule = PollSchedule(first_seconds=0.1, last_seconds=1.0, calls_per_second=CALLS_PER_SECOND)
     try:
-        async with open_hosted_provider(database, settings, ledger, pace=pace) as hosted:
-            yield Desk(settings, journal, ledger, {hosted.name: hosted})
+        async with open_runcomfy_provider(database, settings, ledger, schedule=schedule) as hosted:
+            yield OutpaintService(settings, journal, ledger, {hosted.name: hosted})
     finally:
         database.close()
 
 
-def _request(source: Path, seed: int) -> Commission:
-    return Commission(audio=str(source), tags="drums, bass", extend_after_duration=AFTER_SECONDS, seed=seed)
+def _request(source: Path, seed: int) -> SubmitRequest:
+    return SubmitRequest(
+        audio=str(source), tags="drums, bass", extend_after_duration=AFTER_SECONDS, seed=seed
+    )
 
 
-async def _see_through(desk: Desk, request: Commission) -> ResultReport | None:
+async def _see_through(service: OutpaintService, request: SubmitRequest) -> ResultReport | None:
     """Submit a request and wait for it twice at the same time, as two hosts may."""
     try:
-        submission = await desk.submit(request)
+        submission = await service.submit(request)
     except OutpaintError:
         return None
     while True:
         report, status = await asyncio.gather(
-            desk.result(submission.request_id, wait_seconds=45),
-            desk.status(submission.request_id, wait_seconds=45),
+            service.result(submission.request_id, wait_seconds=45),
+            service.status(submission.request_id, wait_seconds=45),
         )
         if report.status.is_final and status.status is report.status:
             return report

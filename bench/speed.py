@@ -26,7 +26,7 @@ import soundfile
 
 from outpaint_mcp.audio.files.decode import probe
 from outpaint_mcp.audio.files.encode import delivery_format
-from outpaint_mcp.piece import SAMPLE_RATE, compose_piece
+from outpaint_mcp.cli.demo_music import SAMPLE_RATE, compose_piece
 
 ALONE = """
 import sys, numpy, soundfile

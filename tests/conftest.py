@@ -23,14 +23,14 @@ from mcp.client import Client
 from tests.leaks import check_files, check_words
 
 from outpaint_mcp.config import Settings
-from outpaint_mcp.database import Database
-from outpaint_mcp.opening import open_desk
-from outpaint_mcp.server import build_server
+from outpaint_mcp.server.app import build_server
+from outpaint_mcp.service.lifespan import open_service
+from outpaint_mcp.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from outpaint_mcp.desk import Desk
+    from outpaint_mcp.service.service import OutpaintService
 
 
 class MakeSong(Protocol):
@@ -115,9 +115,9 @@ def database(settings: Settings) -> Iterator[Database]:
 
 
 @pytest.fixture
-async def desk(settings: Settings) -> AsyncIterator[Desk]:
+async def service(settings: Settings) -> AsyncIterator[OutpaintService]:
     """An open desk with the real local provider."""
-    async with open_desk(settings) as opened:
+    async with open_service(settings) as opened:
         yield opened
 
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from tests.fakes.runcomfy import TOKEN
 
-from outpaint_mcp.database import Database
-from outpaint_mcp.desk import Desk
-from outpaint_mcp.edition import Edition
 from outpaint_mcp.errors import SourceUnreachable
-from outpaint_mcp.hosted.pace import Pace
-from outpaint_mcp.hosted.provider import HostedProvider, open_hosted_provider
-from outpaint_mcp.journal import Journal
-from outpaint_mcp.ledger import Ledger
-from outpaint_mcp.local.provider import open_local_provider
-from outpaint_mcp.models import Commission, Status
-from outpaint_mcp.sources import Doors, fetch
+from outpaint_mcp.export import ExportOptions
+from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.providers.local.provider import open_local_provider
+from outpaint_mcp.providers.runcomfy.provider import RunComfyProvider, open_runcomfy_provider
+from outpaint_mcp.providers.runcomfy.schedule import PollSchedule
+from outpaint_mcp.service.service import OutpaintService
+from outpaint_mcp.sources import DownloadPolicy, fetch
+from outpaint_mcp.storage.costs import Ledger
+from outpaint_mcp.storage.database import Database
+from outpaint_mcp.storage.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
     from tests.fakes.runcomfy import FakeRunComfy, Job
 
-    from outpaint_mcp.answers import RequestSummary, ResultReport, StatusReport, Submission
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.reports.models import RequestSummary, ResultReport, StatusReport, Submission
 
-RESTORED, AS_MADE = Edition(), Edition(restore_source=False)
+RESTORED, AS_MADE = ExportOptions(), ExportOptions(restore_source=False)
 
 PATIENCE_SECONDS = 60.0
 """Nothing here takes so long, however busy the machine."""
 
 
-def quick_pace() -> Pace:
+def quick_schedule() -> PollSchedule:
     """Ask far more often than is polite: nobody is bothered here."""
-    return Pace(
+    return PollSchedule(
         first_seconds=0.05, last_seconds=0.2, calls_per_second=500, retry_seconds=0.5, unheard_of_seconds=0.5
     )
 
@@ -60,10 +60,10 @@ async def open_hosted_on(
     database: Database,
     settings: Settings,
     **options: Any,  # noqa: ANN401 - passed on
-) -> AsyncIterator[HostedProvider]:
+) -> AsyncIterator[RunComfyProvider]:
     """Open the hosted provider on the fake."""
-    options = {"pace": quick_pace()} | options
-    async with open_hosted_provider(
+    options = {"schedule": quick_schedule()} | options
+    async with open_runcomfy_provider(
         database, settings_on(fake, settings), Ledger(database), **options
     ) as provider:
         yield provider
@@ -77,17 +77,17 @@ class House:
     settings: Settings
     database: Database
     ledger: Ledger
-    hosted: HostedProvider
-    desk: Desk
+    hosted: RunComfyProvider
+    service: OutpaintService
 
     async def submit(self, audio: Path | str, *, caller: str = "", **inputs: Any) -> Submission:  # noqa: ANN401 - inputs
         """Ask for one second more after the source, or for what the inputs say."""
         asked = {"tags": "lofi", "extend_after_duration": 1, "seed": 7} | inputs
-        return await self.desk.submit(Commission.of(audio=str(audio), **asked), caller=caller)
+        return await self.service.submit(SubmitRequest.of(audio=str(audio), **asked), caller=caller)
 
-    async def result(self, request_id: str, edition: Edition = RESTORED) -> ResultReport:
+    async def result(self, request_id: str, options: ExportOptions = RESTORED) -> ResultReport:
         """Wait for the end of a request."""
-        report = await self.desk.result(request_id, wait_seconds=PATIENCE_SECONDS, edition=edition)
+        report = await self.service.result(request_id, wait_seconds=PATIENCE_SECONDS, options=options)
         assert report.status.is_final, report.message
         return report
 
@@ -113,13 +113,13 @@ class House:
     ) -> StatusReport:
         """Say where a request stands as soon as that is so."""
         with anyio.fail_after(PATIENCE_SECONDS):
-            while not is_so(seen := await self.desk.status(request_id)):
+            while not is_so(seen := await self.service.status(request_id)):
                 await asyncio.sleep(0.01)
         return seen
 
     async def listed(self) -> list[RequestSummary]:
         """All requests, newest first."""
-        return (await self.desk.list()).requests
+        return (await self.service.list()).requests
 
     def jobs(self) -> list[Job]:
         """What the service has accepted, in order."""
@@ -152,16 +152,18 @@ async def open_house(
     """Open everything as the server does, on the fake; what is no setting is passed on to the provider."""
     names = {field.name for field in dataclasses.fields(settings)} & set(options)
     settings = settings_on(fake, settings, **{name: options.pop(name) for name in names})
-    options = dict[str, Any](pace=quick_pace(), submit_seconds=PATIENCE_SECONDS) | options
+    options = dict[str, Any](schedule=quick_schedule(), submit_seconds=PATIENCE_SECONDS) | options
     async with AsyncExitStack() as stack:
         database = Database(settings.data_dir / "outpaint.sqlite3")
         stack.callback(database.close)
         journal, ledger = Journal(database, now=now), Ledger(database, now=now)
         local = await stack.enter_async_context(open_local_provider(database, settings.data_dir))
-        hosted = await stack.enter_async_context(open_hosted_provider(database, settings, ledger, **options))
-        desk = Desk(settings, journal, ledger, {each.name: each for each in (local, hosted)})
-        await desk.tidy()
-        yield House(fake, settings, database, ledger, hosted, desk)
+        hosted = await stack.enter_async_context(
+            open_runcomfy_provider(database, settings, ledger, **options)
+        )
+        service = OutpaintService(settings, journal, ledger, {each.name: each for each in (local, hosted)})
+        await service.tidy()
+        yield House(fake, settings, database, ledger, hosted, service)
 
 
 class Web:
@@ -170,13 +172,13 @@ class Web:
     def __init__(self, pages: dict[str, bytes]) -> None:
         self._pages = pages
 
-    async def __call__(self, url: str, destination: Path, *, doors: Doors | None = None) -> None:
+    async def __call__(self, url: str, destination: Path, *, policy: DownloadPolicy | None = None) -> None:
         if url in self._pages:
             await asyncio.to_thread(destination.write_bytes, self._pages[url])
-        elif doors is None:
+        elif policy is None:
             raise SourceUnreachable("There is no such page.")
         else:
-            await fetch(url, destination, doors=doors)
+            await fetch(url, destination, policy=policy)
 
 
 class Clock:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mcp.types import CallToolResult, ImageContent, TextContent
 
-from outpaint_mcp.piece import BPM, compose_piece
+from outpaint_mcp.cli.demo_music import BPM, compose_piece
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ import soundfile
 from mcp.client import Client
 from mcp.types import CallToolResult, TextContent
 
-from outpaint_mcp.server import build_server
+from outpaint_mcp.server.app import build_server
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,7 @@ from tests.fakes.bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LoopbackBucket
 
 from outpaint_mcp.config import parse_upload
 from outpaint_mcp.errors import ConfigError, SourceNotHosted
-from outpaint_mcp.hosted.bucket import Bucket
+from outpaint_mcp.providers.runcomfy.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,7 +181,7 @@ async def test_a_large_file_goes_in_parts_and_never_into_memory(
     content = os.urandom(1024) * 1024 * 40
     script = """
 import asyncio, pathlib, re, sys
-from outpaint_mcp.hosted.bucket import Bucket
+from outpaint_mcp.providers.runcomfy.bucket import Bucket
 def peak_kilobytes():
     return int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 async def main():
@@ -354,7 +354,8 @@ async def test_without_obstore_the_extra_is_named(
 
 def test_obstore_is_not_loaded_before_its_first_use() -> None:
     script = (
-        "import sys; from outpaint_mcp.config import parse_upload; from outpaint_mcp.hosted.bucket import Bucket\n"
+        "import sys; from outpaint_mcp.config import parse_upload\n"
+        "from outpaint_mcp.providers.runcomfy.bucket import Bucket\n"
         "parse_upload('gs://b/p'); Bucket('s3://b/p'); sys.exit('obstore' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

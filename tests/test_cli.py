@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from outpaint_mcp import __version__, errors
-from outpaint_mcp.cli import main
+from outpaint_mcp.cli.main import main
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSong

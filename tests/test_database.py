@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outpaint_mcp.database import _MIGRATIONS, Database
-from outpaint_mcp.edition import Edition
-from outpaint_mcp.entries import Delivery
 from outpaint_mcp.errors import StorageFailed
-from outpaint_mcp.journal import Journal
+from outpaint_mcp.export import ExportOptions
+from outpaint_mcp.storage.database import _MIGRATIONS, Database
+from outpaint_mcp.storage.journal import Journal
+from outpaint_mcp.storage.records import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -254,9 +254,9 @@ def test_a_file_of_the_version_before_is_brought_up_to_date_with_all_that_was_de
     journal = Journal(database)
     new, planned, old = (journal.get("op_" + digit * 20) for digit in "123")
     assert (new.deliveries, new.planned_paths, new.basis) == ({}, {}, "Price.")
-    assert (planned.deliveries, planned.planned_paths) == ({}, {str(Edition()): "/music/p.flac"})
+    assert (planned.deliveries, planned.planned_paths) == ({}, {str(ExportOptions()): "/music/p.flac"})
     assert old.deliveries == {
-        str(Edition()): Delivery(
+        str(ExportOptions()): Delivery(
             path="/music/t.flac",
             sha256="ab",
             size_bytes=9,

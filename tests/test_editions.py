@@ -13,36 +13,38 @@ import numpy as np
 import pytest
 import soundfile
 
-from outpaint_mcp.edition import Edition, Format
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, StorageFailed, WorkerDied
-from outpaint_mcp.models import Commission, Status
-from outpaint_mcp.opening import open_desk
+from outpaint_mcp.export import ExportOptions, Format
+from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.service.lifespan import open_service
 
 if TYPE_CHECKING:
-    from outpaint_mcp.answers import ResultReport
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.desk import Desk
-    from outpaint_mcp.provider import ProviderStatus
+    from outpaint_mcp.providers.base import ProviderStatus
+    from outpaint_mcp.reports.models import ResultReport
+    from outpaint_mcp.service.service import OutpaintService
 
 pytestmark = pytest.mark.anyio
 
 WAIT_SECONDS = 60
 
 
-async def extended(desk: Desk, song: Path, **asked: float) -> ResultReport:
+async def extended(service: OutpaintService, song: Path, **asked: float) -> ResultReport:
     inputs = {"extend_before_duration": 1.0, "extend_after_duration": 2.0, "seed": 7} | asked
-    submission = await desk.submit(Commission.of(audio=str(song), tags="", **inputs))
-    report = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    submission = await service.submit(SubmitRequest.of(audio=str(song), tags="", **inputs))
+    report = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
     assert report.status is Status.COMPLETED, report.error
     return report
 
 
 @pytest.mark.parametrize("format_", get_args(Format))
 async def test_a_result_comes_in_every_format_and_stays_as_long(
-    desk: Desk, song: Path, format_: Format
+    service: OutpaintService, song: Path, format_: Format
 ) -> None:
-    whole = await extended(desk, song)
-    report = await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format=format_))
+    whole = await extended(service, song)
+    report = await service.result(
+        whole.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(format=format_)
+    )
     assert report.path is not None, report.message
     info = soundfile.info(report.path)
     wanted = {
@@ -64,11 +66,11 @@ async def test_a_result_comes_in_every_format_and_stays_as_long(
 
 @pytest.mark.parametrize(("part", "seconds"), [("before", 1.0), ("after", 2.0)])
 async def test_only_the_new_part_is_delivered_frame_by_frame_as_it_is_in_the_whole(
-    desk: Desk, song: Path, part: str, seconds: float
+    service: OutpaintService, song: Path, part: str, seconds: float
 ) -> None:
-    whole = await extended(desk, song)
-    edition = Edition(part=part)  # type: ignore[arg-type]
-    report = await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=edition)
+    whole = await extended(service, song)
+    options = ExportOptions(part=part)  # type: ignore[arg-type]
+    report = await service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=options)
     samples, rate = soundfile.read(whole.path, dtype="int16")
     new, _ = soundfile.read(report.path, dtype="int16")
     frames = int(seconds * rate)
@@ -78,34 +80,34 @@ async def test_only_the_new_part_is_delivered_frame_by_frame_as_it_is_in_the_who
     assert part in report.message
 
 
-async def test_a_part_that_nothing_was_added_to_is_refused(desk: Desk, song: Path) -> None:
-    whole = await extended(desk, song, extend_before_duration=0)
+async def test_a_part_that_nothing_was_added_to_is_refused(service: OutpaintService, song: Path) -> None:
+    whole = await extended(service, song, extend_before_duration=0)
     with pytest.raises(InvalidRequest, match="Nothing was added before"):
-        await desk.result(whole.request_id, edition=Edition(part="before"))
+        await service.result(whole.request_id, options=ExportOptions(part="before"))
 
 
 async def test_each_edition_is_made_once_and_the_others_stay(
-    desk: Desk, song: Path, settings: Settings
+    service: OutpaintService, song: Path, settings: Settings
 ) -> None:
-    whole = await extended(desk, song)
+    whole = await extended(service, song)
     first, again = [
-        await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"))
+        await service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(format="mp3"))
         for _ in range(2)
     ]
     assert again == first
-    assert (await desk.result(whole.request_id)).path == whole.path
+    assert (await service.result(whole.request_id)).path == whole.path
     assert {str(path) for path in settings.output_dir.iterdir()} == {whole.path, first.path}
-    assert not list((settings.data_dir / "editions").iterdir())
+    assert not list((settings.data_dir / "exporter").iterdir())
 
 
 async def test_editions_that_are_asked_at_once_do_not_get_in_each_others_way(
-    desk: Desk, song: Path, settings: Settings
+    service: OutpaintService, song: Path, settings: Settings
 ) -> None:
-    whole = await extended(desk, song)
+    whole = await extended(service, song)
     formats: tuple[Format, ...] = ("wav16", "mp3", "ogg", "opus", "mp3")
     reports = await asyncio.gather(
         *(
-            desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format=each))
+            service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(format=each))
             for each in formats
         )
     )
@@ -114,9 +116,9 @@ async def test_editions_that_are_asked_at_once_do_not_get_in_each_others_way(
 
 
 async def test_an_edition_that_fails_after_its_caller_has_left_is_told_to_the_next_one(
-    desk: Desk, song: Path, monkeypatch: pytest.MonkeyPatch
+    service: OutpaintService, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = await extended(desk, song)
+    whole = await extended(service, song)
     may_fail, calls = asyncio.Event(), 0
 
     async def fail_late(*_: object, **__: object) -> dict[str, object]:
@@ -125,109 +127,111 @@ async def test_an_edition_that_fails_after_its_caller_has_left_is_told_to_the_ne
         await may_fail.wait()
         raise WorkerDied("It died.")
 
-    monkeypatch.setattr("outpaint_mcp.editions.call_worker", fail_late)
-    monkeypatch.setattr("outpaint_mcp.desk._DELIVERY_SECONDS", 0.05)
-    first = await desk.result(whole.request_id, edition=Edition(format="mp3"))
+    monkeypatch.setattr("outpaint_mcp.service.exporter.call_worker", fail_late)
+    monkeypatch.setattr("outpaint_mcp.service.service._DELIVERY_SECONDS", 0.05)
+    first = await service.result(whole.request_id, options=ExportOptions(format="mp3"))
     assert (first.path, first.status) == (None, Status.COMPLETED)
     assert "is being written" in first.message
     may_fail.set()
     await asyncio.sleep(0)
     with pytest.raises(WorkerDied):
-        await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"))
+        await service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(format="mp3"))
     assert calls == 1
 
 
 async def test_who_waits_for_an_edition_hears_how_far_it_is(
-    desk: Desk, song: Path, monkeypatch: pytest.MonkeyPatch
+    service: OutpaintService, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = await extended(desk, song)
+    whole = await extended(service, song)
     heard: list[ProviderStatus] = []
 
     async def note(seen: ProviderStatus) -> None:
         heard.append(seen)
 
-    monkeypatch.setattr("outpaint_mcp.editions._NEWS_SECONDS", 0.01)
-    await desk.result(
-        whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"), on_update=note
+    monkeypatch.setattr("outpaint_mcp.service.exporter._NEWS_SECONDS", 0.01)
+    await service.result(
+        whole.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(format="mp3"), on_update=note
     )
     assert heard
     assert "mp3" in heard[-1].step
 
 
 async def test_what_was_being_written_when_a_server_was_killed_goes_after_a_day(
-    desk: Desk, settings: Settings
+    service: OutpaintService, settings: Settings
 ) -> None:
-    left, fresh = (settings.data_dir / "editions" / name for name in ("left", "fresh"))
+    left, fresh = (settings.data_dir / "exporter" / name for name in ("left", "fresh"))
     for folder in (left, fresh):
         folder.mkdir(parents=True)
-    (left / "edition.mp3.part").write_bytes(b"half")
+    (left / "options.mp3.part").write_bytes(b"half")
     os.utime(left, (0, 0))
-    await desk.tidy()
+    await service.tidy()
     assert not left.exists()
     assert fresh.exists()
 
 
 async def test_what_another_server_throws_away_this_moment_is_no_trouble(
-    desk: Desk, settings: Settings
+    service: OutpaintService, settings: Settings
 ) -> None:
-    folder = settings.data_dir / "editions"
+    folder = settings.data_dir / "exporter"
     folder.mkdir()
     (folder / "gone").symlink_to(folder / "nowhere")
-    await desk.tidy()
+    await service.tidy()
 
 
 async def test_a_data_folder_that_takes_no_edition_is_told_and_nothing_is_lost(
-    desk: Desk, song: Path, settings: Settings
+    service: OutpaintService, song: Path, settings: Settings
 ) -> None:
-    whole = await extended(desk, song)
-    (settings.data_dir / "editions").write_text("a file in the folder's place")
+    whole = await extended(service, song)
+    (settings.data_dir / "exporter").write_text("a file in the folder's place")
     with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
-        await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"))
-    assert (await desk.result(whole.request_id)).path == whole.path
+        await service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(format="mp3"))
+    assert (await service.result(whole.request_id)).path == whole.path
 
 
-async def test_a_part_is_not_taken_for_the_longer_file(desk: Desk, song: Path) -> None:
-    submission = await desk.submit(Commission.of(audio=str(song), tags="", extend_after_duration=2))
-    part = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(part="after"))
-    analysis, _ = await desk.analyze(submission.request_id)
+async def test_a_part_is_not_taken_for_the_longer_file(service: OutpaintService, song: Path) -> None:
+    submission = await service.submit(SubmitRequest.of(audio=str(song), tags="", extend_after_duration=2))
+    part = await service.result(
+        submission.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(part="after")
+    )
+    analysis, _ = await service.analyze(submission.request_id)
     assert analysis.duration_seconds == 5
-    (listed,) = (await desk.list()).requests
+    (listed,) = (await service.list()).requests
     assert listed.path != part.path
 
 
 async def test_the_local_providers_own_file_is_the_one_that_there_is(
-    desk: Desk, song: Path, settings: Settings
+    service: OutpaintService, song: Path, settings: Settings
 ) -> None:
-    whole = await extended(desk, song)
-    report = await desk.result(whole.request_id, edition=Edition(restore_source=False))
+    whole = await extended(service, song)
+    report = await service.result(whole.request_id, options=ExportOptions(restore_source=False))
     assert report.path == whole.path
     assert len(list(settings.output_dir.iterdir())) == 1
 
 
 async def test_after_a_week_what_was_delivered_is_there_and_nothing_else_can_be_made_of_it(
-    desk: Desk, song: Path, settings: Settings
+    service: OutpaintService, song: Path, settings: Settings
 ) -> None:
-    whole = await extended(desk, song)
+    whole = await extended(service, song)
     kept = settings.data_dir / "jobs" / whole.request_id
-    await desk.tidy()
+    await service.tidy()
     assert kept.is_dir()
-    desk._journal._now = lambda now=desk._journal._now: now() + 8 * 86_400  # type: ignore[misc]
-    await desk.tidy()
+    service._journal._now = lambda now=service._journal._now: now() + 8 * 86_400  # type: ignore[misc]
+    await service.tidy()
     assert not kept.exists()
-    assert (await desk.result(whole.request_id)).path == whole.path
+    assert (await service.result(whole.request_id)).path == whole.path
     with pytest.raises(DeliveryFailed, match="7 days"):
-        await desk.result(whole.request_id, wait_seconds=WAIT_SECONDS, edition=Edition(format="mp3"))
+        await service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(format="mp3"))
 
 
 async def test_a_server_that_runs_for_weeks_tidies_up_meanwhile(
     settings: Settings, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outpaint_mcp.opening._TIDY_SECONDS", 0.05)
-    async with open_desk(settings) as desk:
-        whole = await extended(desk, song)
+    monkeypatch.setattr("outpaint_mcp.service.lifespan._TIDY_SECONDS", 0.05)
+    async with open_service(settings) as service:
+        whole = await extended(service, song)
         kept = settings.data_dir / "jobs" / whole.request_id
         assert kept.is_dir()
-        desk._journal._now = lambda now=desk._journal._now: now() + 8 * 86_400  # type: ignore[misc]
+        service._journal._now = lambda now=service._journal._now: now() + 8 * 86_400  # type: ignore[misc]
         with anyio.fail_after(WAIT_SECONDS):
             while kept.exists():  # noqa: ASYNC110 - what another task does is looked for
                 await anyio.sleep(0.01)
@@ -240,5 +244,5 @@ def test_editions_have_names_that_tell_them_apart() -> None:
         {"format": "mp3"},
         {"restore_source": False},
     ]
-    names = {str(dataclasses.replace(Edition(), **change)) for change in changes}  # type: ignore[arg-type]
+    names = {str(dataclasses.replace(ExportOptions(), **change)) for change in changes}  # type: ignore[arg-type]
     assert len(names) == len(changes)

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from outpaint_mcp import cli, errors
+from outpaint_mcp import errors
+from outpaint_mcp.cli import main as cli
 
 CLASSES: dict[str, type[Exception]] = {
     name: of for name, of in vars(errors).items() if inspect.isclass(of) and issubclass(of, Exception)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outpaint_mcp.database import Database
 from outpaint_mcp.errors import ProviderUnavailable, RequestNotFound, StorageFailed
-from outpaint_mcp.local.jobs import MAX_ATTEMPTS, Job, Jobs
+from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.models import CancelOutcome, Status
-from outpaint_mcp.presence import Presence
+from outpaint_mcp.providers.local.jobs import MAX_ATTEMPTS, Job, Jobs
+from outpaint_mcp.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outpaint_mcp.database import Database
-from outpaint_mcp.edition import Edition
-from outpaint_mcp.entries import Delivery, Entry
 from outpaint_mcp.errors import RequestNotFound
-from outpaint_mcp.journal import Journal, is_request_id
-from outpaint_mcp.models import Commission, Status
+from outpaint_mcp.export import ExportOptions
+from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.storage.database import Database
+from outpaint_mcp.storage.journal import Journal, is_request_id
+from outpaint_mcp.storage.records import Delivery, RequestRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ DELIVERY = Delivery(
     note="Well made.",
 )
 
-WHOLE, MP3 = Edition(), Edition(format="mp3")
+WHOLE, MP3 = ExportOptions(), ExportOptions(format="mp3")
 
 
 class Clock:
@@ -55,9 +55,9 @@ def journal(database: Database, clock: Clock) -> Journal:
 
 def add(
     journal: Journal, title: str = "song", *, parent: str | None = None, provider: str = "local"
-) -> Entry:
-    entry, is_new = journal.add(
-        Commission.of(audio=f"/music/{title}.wav", tags="lofi", extend_before_duration=1.5, lyrics="la"),
+) -> RequestRecord:
+    record, is_new = journal.add(
+        SubmitRequest.of(audio=f"/music/{title}.wav", tags="lofi", extend_before_duration=1.5, lyrics="la"),
         provider=provider,
         shown_audio=f"/music/{title}.wav",
         title=title,
@@ -65,15 +65,15 @@ def add(
         expected_duration_seconds=34.5,
     )
     assert is_new
-    return entry
+    return record
 
 
 def test_a_new_request_is_written_down_as_it_was_made(journal: Journal) -> None:
-    entry = add(journal)
-    assert is_request_id(entry.request_id)
-    assert journal.get(entry.request_id) == entry
-    assert entry == Entry(
-        request_id=entry.request_id,
+    record = add(journal)
+    assert is_request_id(record.request_id)
+    assert journal.get(record.request_id) == record
+    assert record == RequestRecord(
+        request_id=record.request_id,
         provider="local",
         status=Status.IN_QUEUE,
         audio="/music/song.wav",
@@ -96,9 +96,9 @@ def test_a_new_request_is_written_down_as_it_was_made(journal: Journal) -> None:
 
 
 def test_another_process_finds_it_at_once(journal: Journal, settings: Settings) -> None:
-    entry = add(journal)
+    record = add(journal)
     other = Database(settings.data_dir / "outpaint.sqlite3")
-    assert Journal(other).get(entry.request_id) == entry
+    assert Journal(other).get(record.request_id) == record
     other.close()
 
 
@@ -130,9 +130,9 @@ def test_an_unknown_request_is_not_found_and_the_way_to_find_it_is_told(
 
 
 def test_a_request_grows_older(journal: Journal, clock: Clock) -> None:
-    entry = add(journal)
+    record = add(journal)
     clock.time += 31
-    assert journal.age_seconds(entry) == 31
+    assert journal.age_seconds(record) == 31
 
 
 @pytest.mark.parametrize("final", [status for status in Status if status.is_final])
@@ -141,8 +141,8 @@ def test_a_final_state_stays_what_it_is(journal: Journal, final: Status) -> None
     assert journal.note(request_id, Status.IN_PROGRESS).status is Status.IN_PROGRESS
     assert journal.note(request_id, final, "why").status is final
     for other in Status:
-        entry = journal.note(request_id, other, "another reason")
-        assert (entry.status, entry.error) == (final, "why")
+        record = journal.note(request_id, other, "another reason")
+        assert (record.status, record.error) == (final, "why")
 
 
 def test_a_plan_is_remembered_until_the_file_is_in_its_place(journal: Journal, tmp_path: Path) -> None:
@@ -154,10 +154,10 @@ def test_a_plan_is_remembered_until_the_file_is_in_its_place(journal: Journal, t
     assert planned.delivery is None
     delivered = journal.deliver(request_id, WHOLE, DELIVERY)
     assert delivered == dataclasses.replace(DELIVERY, delivered_at=1_000.0)
-    entry = journal.get(request_id)
-    assert (entry.planned_paths, entry.delivery) == ({}, delivered)
+    record = journal.get(request_id)
+    assert (record.planned_paths, record.delivery) == ({}, delivered)
     journal.plan_delivery(request_id, WHOLE, tmp_path / "third.wav")
-    assert journal.get(request_id) == entry
+    assert journal.get(request_id) == record
 
 
 def test_each_edition_of_a_result_is_written_down_apart(journal: Journal, clock: Clock) -> None:
@@ -165,9 +165,9 @@ def test_each_edition_of_a_result_is_written_down_apart(journal: Journal, clock:
     whole = journal.deliver(request_id, WHOLE, DELIVERY)
     clock.time += 5
     mp3 = journal.deliver(request_id, MP3, dataclasses.replace(DELIVERY, path="/music/song.mp3"))
-    entry = journal.get(request_id)
-    assert entry.deliveries == {str(WHOLE): whole, str(MP3): mp3}
-    assert entry.delivery == whole
+    record = journal.get(request_id)
+    assert record.deliveries == {str(WHOLE): whole, str(MP3): mp3}
+    assert record.delivery == whole
 
 
 def test_a_verdict_is_kept_as_it_was(journal: Journal) -> None:
@@ -198,16 +198,16 @@ def test_the_newest_come_first_also_within_one_instant(journal: Journal, clock: 
     assert list(journal.newest()) == [third, second, first]
 
 
-def add_takes(journal: Journal, takes: int, *, seed: int = 7) -> list[Entry]:
-    commission = Commission.of(audio="/music/song.wav", tags="", seed=seed, takes=takes)
+def add_takes(journal: Journal, takes: int, *, seed: int = 7) -> list[RequestRecord]:
+    request = SubmitRequest.of(audio="/music/song.wav", tags="", seed=seed, takes=takes)
     first, _ = journal.add(
-        commission,
+        request,
         provider="local",
         shown_audio="/music/song.wav",
         title="song",
         parent_request_id=None,
         expected_duration_seconds=None,
-        likeness="alike",
+        dedup_key="alike",
     )
     return journal.takes(first.request_id)
 

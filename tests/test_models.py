@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from outpaint_mcp.answers import (
+from outpaint_mcp.errors import InvalidRequest
+from outpaint_mcp.models import (
+    MAX_LYRICS_CHARACTERS,
+    MAX_TAGS_CHARACTERS,
+    OutpaintRequest,
+    Status,
+    SubmitRequest,
+)
+from outpaint_mcp.reports.models import (
     AnalysisReport,
     Cancellation,
     RequestList,
@@ -20,15 +28,7 @@ from outpaint_mcp.answers import (
     StatusReport,
     Submission,
 )
-from outpaint_mcp.errors import InvalidRequest
-from outpaint_mcp.models import (
-    MAX_LYRICS_CHARACTERS,
-    MAX_TAGS_CHARACTERS,
-    Commission,
-    OutpaintRequest,
-    Status,
-)
-from outpaint_mcp.tools import all_tools
+from outpaint_mcp.server.tools import all_tools
 
 PUBLISHED: dict[str, Any] = json.loads(
     (Path(__file__).parent / "model-schema.json").read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def test_a_field_of_the_request_is_what_was_published(name: str) -> None:
 def test_the_submit_tool_takes_the_published_fields_and_behind_them_what_is_done_around_the_model() -> None:
     ours = ["source_start_seconds", "source_end_seconds", "takes"]
     assert list(SUBMIT["properties"]) == FIELDS + ours
-    assert list(Commission.model_fields) == FIELDS + ours
+    assert list(SubmitRequest.model_fields) == FIELDS + ours
     assert SUBMIT["required"] == PUBLISHED["required"]
     assert SUBMIT["additionalProperties"] is False
 
@@ -181,9 +181,9 @@ def test_extending_nothing_is_refused_with_the_way_out() -> None:
 def test_what_is_used_of_a_source_is_what_lies_between_start_and_end(
     start: float, end: float, used: float
 ) -> None:
-    commission = Commission.of(**VALID, source_start_seconds=start, source_end_seconds=end)
-    assert commission.used_seconds(120) == used
-    assert commission.is_cut is (start > 0 or end > 0)
+    request = SubmitRequest.of(**VALID, source_start_seconds=start, source_end_seconds=end)
+    assert request.used_seconds(120) == used
+    assert request.is_cut is (start > 0 or end > 0)
 
 
 @pytest.mark.parametrize(
@@ -191,27 +191,27 @@ def test_what_is_used_of_a_source_is_what_lies_between_start_and_end(
     [(120, 0, "source_start_seconds"), (500, 0, "source_start_seconds"), (0, 121, "source_end_seconds")],
 )
 def test_what_lies_beyond_the_sources_end_is_refused_by_name(start: float, end: float, name: str) -> None:
-    commission = Commission.of(**VALID, source_start_seconds=start, source_end_seconds=end)
+    request = SubmitRequest.of(**VALID, source_start_seconds=start, source_end_seconds=end)
     with pytest.raises(InvalidRequest, match=rf"{name} is .*the source lasts 120\.00 s"):
-        commission.used_seconds(120)
+        request.used_seconds(120)
 
 
 @pytest.mark.parametrize(("start", "end"), [(10, 10), (10, 5)])
 def test_a_part_of_nothing_is_refused(start: float, end: float) -> None:
     with pytest.raises(InvalidRequest, match="source_end_seconds is not after source_start_seconds"):
-        Commission.of(**VALID, source_start_seconds=start, source_end_seconds=end)
+        SubmitRequest.of(**VALID, source_start_seconds=start, source_end_seconds=end)
 
 
 @pytest.mark.parametrize("takes", [0, 5, True, 1.5])
 def test_a_number_of_takes_that_is_none_is_refused_by_name(takes: object) -> None:
     with pytest.raises(InvalidRequest, match="takes"):
-        Commission.of(**VALID, takes=takes)
+        SubmitRequest.of(**VALID, takes=takes)
 
 
 def test_takes_have_the_seeds_that_follow_the_one_that_was_given_or_all_of_them_chance() -> None:
-    given = Commission.of(**VALID, seed=2**31 - 2, takes=3)
+    given = SubmitRequest.of(**VALID, seed=2**31 - 2, takes=3)
     assert [given.take(number).seed for number in (1, 2, 3)] == [2**31 - 2, 2**31 - 1, 0]
-    chance = Commission.of(**VALID, takes=2)
+    chance = SubmitRequest.of(**VALID, takes=2)
     assert [chance.take(number).seed for number in (1, 2)] == [-1, -1]
 
 

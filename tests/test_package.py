@@ -25,22 +25,22 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_starting_the_server_loads_nothing_heavy() -> None:
-    loaded = loaded_by("from outpaint_mcp.server import build_server")
-    assert "outpaint_mcp.local.provider" in loaded
+    loaded = loaded_by("from outpaint_mcp.server.app import build_server")
+    assert "outpaint_mcp.providers.local.provider" in loaded
     assert not loaded & {"numpy", "soundfile", "soxr", "scipy", "librosa"}
     assert not {module for module in loaded if module.startswith("outpaint_mcp.audio")}
 
 
 def test_we_load_httpx_no_earlier_than_the_protocols_own_library_does() -> None:
     by_sdk = loaded_by("import mcp.server")
-    ours = loaded_by("from outpaint_mcp.server import build_server")
+    ours = loaded_by("from outpaint_mcp.server.app import build_server")
     assert "outpaint_mcp.sources.download" in ours
     assert "outpaint_mcp.sources.transfer" not in ours
     assert "httpx" in by_sdk or "httpx" not in ours
 
 
 def test_the_command_line_answers_before_it_loads_the_protocol() -> None:
-    assert not loaded_by("import outpaint_mcp.cli") & {"mcp", "pydantic", "httpx", "numpy", "sqlite3"}
+    assert not loaded_by("import outpaint_mcp.cli.main") & {"mcp", "pydantic", "httpx", "numpy", "sqlite3"}
 
 
 def test_a_worker_loads_neither_the_protocol_nor_the_network() -> None:
@@ -52,10 +52,10 @@ def test_the_installed_version_is_the_packages_own() -> None:
 
 
 def test_the_registry_entry_has_the_packages_name_version_and_variables() -> None:
-    entry = json.loads((ROOT / "server.json").read_text(encoding="utf-8"))
-    assert entry["version"] == outpaint_mcp.__version__
-    assert len(entry["description"]) <= 100
-    [package] = entry["packages"]
+    record = json.loads((ROOT / "server.json").read_text(encoding="utf-8"))
+    assert record["version"] == outpaint_mcp.__version__
+    assert len(record["description"]) <= 100
+    [package] = record["packages"]
     assert package["identifier"] == "outpaint-mcp"
     assert package["version"] == outpaint_mcp.__version__
     config = (ROOT / "src" / "outpaint_mcp" / "config.py").read_text(encoding="utf-8")

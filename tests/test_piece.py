@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from outpaint_mcp.piece import BARS, BPM, SAMPLE_RATE, compose_piece
+from outpaint_mcp.cli.demo_music import BARS, BPM, SAMPLE_RATE, compose_piece
 
 if TYPE_CHECKING:
     from pathlib import Path

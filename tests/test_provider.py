@@ -16,8 +16,8 @@ from tests.fakes.runcomfy import FakeRunComfy
 from tests.hosting import open_hosted_on
 
 from outpaint_mcp.errors import ProviderUnavailable, RequestNotFound, SourceError
-from outpaint_mcp.local.provider import open_local_provider
-from outpaint_mcp.models import CancelOutcome, Commission, Status
+from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+from outpaint_mcp.providers.local.provider import open_local_provider
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tests.conftest import MakeSong
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.database import Database
-    from outpaint_mcp.provider import Outcome, Provider, ProviderStatus
+    from outpaint_mcp.providers.base import Outcome, Provider, ProviderStatus
+    from outpaint_mcp.storage.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ async def submit(  # noqa: PLR0913 - what a request says
     request_id: str | None = None,
 ) -> str:
     request_id = request_id or new_id()
-    request = Commission.of(
+    request = SubmitRequest.of(
         audio="as resolved",
         tags="lofi",
         extend_before_duration=before,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp import config
-from outpaint_mcp.tools import all_tools
+from outpaint_mcp.server.tools import all_tools
 
 if TYPE_CHECKING:
     import pytest

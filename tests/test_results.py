@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from outpaint_mcp.edition import Edition
 from outpaint_mcp.errors import DeliveryFailed, StorageFailed
-from outpaint_mcp.journal import Journal
-from outpaint_mcp.models import Commission
-from outpaint_mcp.provider import Outcome
-from outpaint_mcp.results import Results
+from outpaint_mcp.export import ExportOptions
+from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.providers.base import Outcome
+from outpaint_mcp.service.output_folder import OutputFolder
+from outpaint_mcp.storage.journal import Journal
 
 if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.database import Database
+    from outpaint_mcp.storage.database import Database
 
 MADE = b"a longer file"
-WHOLE = Edition()
+WHOLE = ExportOptions()
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def journal(database: Database) -> Journal:
 
 
 @pytest.fixture
-def results(journal: Journal, settings: Settings) -> Results:
-    return Results(journal, settings.output_dir, settings.data_dir / "locks")
+def results(journal: Journal, settings: Settings) -> OutputFolder:
+    return OutputFolder(journal, settings.output_dir, settings.data_dir / "locks")
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ def outcome(tmp_path: Path) -> Outcome:
 def add(
     journal: Journal, title: str = "song", before: float = 10, after: float = 20, parent: str | None = None
 ) -> str:
-    request = Commission.of(
+    request = SubmitRequest.of(
         audio="x.wav", tags="", extend_before_duration=before, extend_after_duration=after
     )
-    entry, _ = journal.add(
+    record, _ = journal.add(
         request,
         provider="local",
         shown_audio="x.wav",
@@ -65,15 +65,15 @@ def add(
         parent_request_id=parent,
         expected_duration_seconds=None,
     )
-    return entry.request_id
+    return record.request_id
 
 
-def placed(results: Results, request_id: str, outcome: Outcome) -> str:
+def placed(results: OutputFolder, request_id: str, outcome: Outcome) -> str:
     return Path(results.deliver(request_id, WHOLE, outcome).path).name
 
 
 def test_the_longer_file_is_put_into_the_output_folder_and_written_down(
-    results: Results, journal: Journal, outcome: Outcome, settings: Settings
+    results: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings
 ) -> None:
     request_id = add(journal)
     delivery = results.deliver(request_id, WHOLE, outcome)
@@ -97,13 +97,13 @@ def test_the_longer_file_is_put_into_the_output_folder_and_written_down(
     ],
 )
 def test_the_name_says_what_was_added(  # noqa: PLR0913
-    results: Results, journal: Journal, outcome: Outcome, before: float, after: float, name: str
+    results: OutputFolder, journal: Journal, outcome: Outcome, before: float, after: float, name: str
 ) -> None:
     assert placed(results, add(journal, "song", before, after), outcome) == name
 
 
 def test_a_chain_of_extensions_adds_up_under_the_first_title(
-    results: Results, journal: Journal, outcome: Outcome
+    results: OutputFolder, journal: Journal, outcome: Outcome
 ) -> None:
     first = add(journal, "song", 0, 30)
     second = add(journal, "song", 5, 30, first)
@@ -114,7 +114,7 @@ def test_a_chain_of_extensions_adds_up_under_the_first_title(
 
 
 def test_delivering_again_finds_the_first_delivery(
-    results: Results, journal: Journal, outcome: Outcome, settings: Settings
+    results: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings
 ) -> None:
     request_id = add(journal)
     first = results.deliver(request_id, WHOLE, outcome)
@@ -123,7 +123,7 @@ def test_delivering_again_finds_the_first_delivery(
     assert len(list(settings.output_dir.iterdir())) == 1
 
 
-def test_another_take_gets_a_number(results: Results, journal: Journal, outcome: Outcome) -> None:
+def test_another_take_gets_a_number(results: OutputFolder, journal: Journal, outcome: Outcome) -> None:
     names = [placed(results, add(journal, after=0), outcome) for _ in range(3)]
     assert names == [
         "song, extended 10s before.flac",
@@ -134,7 +134,7 @@ def test_another_take_gets_a_number(results: Results, journal: Journal, outcome:
 
 @pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
 def test_whatever_lies_there_already_stays_as_it_is(
-    results: Results, journal: Journal, outcome: Outcome, settings: Settings, kind: str
+    results: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings, kind: str
 ) -> None:
     settings.output_dir.mkdir()
     there = settings.output_dir / "song, extended 10s before.flac"
@@ -151,7 +151,7 @@ def test_whatever_lies_there_already_stays_as_it_is(
 
 
 def test_a_file_that_was_in_place_when_the_server_was_killed_is_found_there(
-    results: Results, journal: Journal, outcome: Outcome, settings: Settings
+    results: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings
 ) -> None:
     request_id = add(journal)
     settings.output_dir.mkdir()
@@ -163,7 +163,7 @@ def test_a_file_that_was_in_place_when_the_server_was_killed_is_found_there(
 
 
 def test_somebody_elses_file_at_the_planned_place_is_not_taken_for_ours(
-    results: Results, journal: Journal, outcome: Outcome, settings: Settings
+    results: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings
 ) -> None:
     request_id = add(journal, after=0)
     settings.output_dir.mkdir()
@@ -175,7 +175,7 @@ def test_somebody_elses_file_at_the_planned_place_is_not_taken_for_ours(
 
 
 def test_a_plan_that_came_to_nothing_is_made_anew(
-    results: Results, journal: Journal, outcome: Outcome, settings: Settings
+    results: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings
 ) -> None:
     request_id = add(journal, after=0)
     journal.plan_delivery(request_id, WHOLE, settings.output_dir / "never made.flac")
@@ -184,7 +184,7 @@ def test_a_plan_that_came_to_nothing_is_made_anew(
 
 @pytest.mark.parametrize("refused", [1, 2])
 def test_without_hard_links_a_whole_copy_is_put_there(  # noqa: PLR0913
-    results: Results,
+    results: OutputFolder,
     journal: Journal,
     outcome: Outcome,
     settings: Settings,
@@ -209,7 +209,7 @@ def test_without_hard_links_a_whole_copy_is_put_there(  # noqa: PLR0913
 
 
 def test_a_file_that_appears_in_the_last_moment_is_not_overwritten(
-    results: Results, journal: Journal, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+    results: OutputFolder, journal: Journal, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link = os.link
 
@@ -225,7 +225,11 @@ def test_a_file_that_appears_in_the_last_moment_is_not_overwritten(
 
 
 def test_a_full_disk_leaves_nothing_half_written_and_the_result_waits(
-    results: Results, journal: Journal, outcome: Outcome, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    results: OutputFolder,
+    journal: Journal,
+    outcome: Outcome,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def be_full(*_: object) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -247,7 +251,7 @@ def test_an_output_folder_that_is_none_is_refused_with_the_way_out(
 ) -> None:
     (tmp_path / "file").touch()
     folder = tmp_path / "file" if place == "file" else tmp_path / "file" / "folder"
-    results = Results(journal, folder, settings.data_dir / "locks")
+    results = OutputFolder(journal, folder, settings.data_dir / "locks")
     with pytest.raises(DeliveryFailed, match="OUTPAINT_OUTPUT_DIR"):
         results.deliver(add(journal), WHOLE, outcome)
     assert outcome.path.exists()
@@ -257,20 +261,20 @@ def test_a_data_folder_that_cannot_be_written_to_is_told(
     journal: Journal, outcome: Outcome, settings: Settings, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    results = Results(journal, settings.output_dir, tmp_path / "file" / "locks")
+    results = OutputFolder(journal, settings.output_dir, tmp_path / "file" / "locks")
     with pytest.raises(StorageFailed, match="nothing is lost"):
         results.deliver(add(journal), WHOLE, outcome)
 
 
 def test_a_target_is_used_with_the_formats_own_suffix(
-    results: Results, journal: Journal, outcome: Outcome, tmp_path: Path
+    results: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
 ) -> None:
     delivery = results.deliver(add(journal), WHOLE, outcome, tmp_path / "new folder" / "my name.mp3")
     assert Path(delivery.path) == tmp_path / "new folder" / "my name.flac"
 
 
 def test_a_target_that_is_taken_is_refused_and_another_may_be_given(
-    results: Results, journal: Journal, outcome: Outcome, tmp_path: Path
+    results: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
 ) -> None:
     request_id = add(journal)
     (tmp_path / "taken.flac").write_text("the person's own")
@@ -280,7 +284,9 @@ def test_a_target_that_is_taken_is_refused_and_another_may_be_given(
     assert Path(results.deliver(request_id, WHOLE, outcome, tmp_path / "free.wav").path).read_bytes() == MADE
 
 
-def test_a_delivered_file_that_is_gone_is_told(results: Results, journal: Journal, outcome: Outcome) -> None:
+def test_a_delivered_file_that_is_gone_is_told(
+    results: OutputFolder, journal: Journal, outcome: Outcome
+) -> None:
     delivery = results.deliver(add(journal), WHOLE, outcome)
     results.find(delivery, is_paid=False)
     Path(delivery.path).unlink()
@@ -291,7 +297,7 @@ def test_a_delivered_file_that_is_gone_is_told(results: Results, journal: Journa
 
 
 def test_a_delivered_file_is_put_at_another_place_too_but_over_nothing(
-    results: Results, journal: Journal, outcome: Outcome, tmp_path: Path
+    results: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
 ) -> None:
     request_id = add(journal)
     delivery = results.deliver(request_id, WHOLE, outcome)

@@ -27,7 +27,7 @@ from tests.fakes.delivery import PAGE
 from tests.fakes.runcomfy import TOKEN, FakeRunComfy, Fault
 from tests.test_package import loaded_by
 
-from outpaint_mcp import OutpaintRequest, RunComfyProvider
+from outpaint_mcp import OutpaintRequest, RunComfyClient
 from outpaint_mcp.config import RUNCOMFY_BASE
 from outpaint_mcp.errors import (
     InsufficientBalance,
@@ -41,8 +41,8 @@ from outpaint_mcp.errors import (
     UnexpectedReply,
 )
 from outpaint_mcp.models import CancelOutcome, Status
-from outpaint_mcp.runcomfy import client as client_module
-from outpaint_mcp.runcomfy.reading import retry_after_seconds
+from outpaint_mcp.providers.runcomfy.api import client as client_module
+from outpaint_mcp.providers.runcomfy.api.reading import retry_after_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -113,15 +113,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def runcomfy(fake: FakeRunComfy, clock: Clock) -> AsyncIterator[RunComfyProvider]:
+async def runcomfy(fake: FakeRunComfy, clock: Clock) -> AsyncIterator[RunComfyClient]:
     async with provider(fake.base, clock) as opened:
         yield opened
 
 
 def provider(
     base: str, clock: Clock, *, token: str | None = TOKEN, timeout: httpx.Timeout = LATE, seed: int = 0
-) -> RunComfyProvider:
-    return RunComfyProvider(
+) -> RunComfyClient:
+    return RunComfyClient(
         token, base_url=base, timeout=timeout, sleep=clock.sleep, clock=clock, rng=random.Random(seed)
     )
 
@@ -130,7 +130,7 @@ def switch(fake: FakeRunComfy, **switches: Any) -> None:  # noqa: ANN401 - any o
     fake.switches = replace(fake.switches, **switches)
 
 
-async def finished(fake: FakeRunComfy, runcomfy: RunComfyProvider) -> str:
+async def finished(fake: FakeRunComfy, runcomfy: RunComfyClient) -> str:
     request_id = await runcomfy.submit(REQUEST)
     fake.finish_all()
     return request_id
@@ -177,7 +177,7 @@ class Elsewhere:
 
 
 async def test_a_request_goes_from_submission_to_its_result(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider, clock: Clock
+    fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
     switch(fake, queue_polls=2)
     request_id = await runcomfy.submit(REQUEST)
@@ -200,7 +200,7 @@ async def test_a_request_goes_from_submission_to_its_result(
 
 
 async def test_what_is_sent_are_the_six_inputs_with_their_types(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     request_id = await runcomfy.submit(REQUEST)
     sent = fake.jobs[request_id].inputs
@@ -218,7 +218,7 @@ async def test_what_is_sent_are_the_six_inputs_with_their_types(
 @pytest.mark.parametrize("success", ["succeeded", "completed"])
 @pytest.mark.parametrize("shape", ["audio", "audios", "both", "string", "list", "nested"])
 async def test_a_result_is_found_under_both_words_and_in_every_shape_and_inputs_are_none(
-    success: str, shape: str, fake: FakeRunComfy, runcomfy: RunComfyProvider
+    success: str, shape: str, fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     switch(fake, success=success, output=shape, echoes_inputs=True, signed=False)
     request_id = await finished(fake, runcomfy)
@@ -232,7 +232,7 @@ async def test_a_result_is_found_under_both_words_and_in_every_shape_and_inputs_
     [("string", "The model failed"), ("object", "The model failed"), ("absent", "RunComfy gives no reason")],
 )
 async def test_what_is_completed_on_status_can_have_failed_on_result(
-    how: str, error: str, fake: FakeRunComfy, runcomfy: RunComfyProvider
+    how: str, error: str, fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     switch(fake, result_fails=how)
     request_id = await finished(fake, runcomfy)
@@ -242,7 +242,7 @@ async def test_what_is_completed_on_status_can_have_failed_on_result(
 
 
 async def test_a_failure_that_comes_with_a_code_is_the_requests_and_not_the_calls(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     request_id = await runcomfy.submit(REQUEST)
     said = {"status": "failed", "error_code": 500001, "error_message": "out of memory"}
@@ -252,7 +252,7 @@ async def test_a_failure_that_comes_with_a_code_is_the_requests_and_not_the_call
 
 
 async def test_a_word_that_is_not_known_is_still_running_and_is_passed_on(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     switch(fake, status_words=("pending", "starting", "warming_up"))
     request_id = await runcomfy.submit(REQUEST)
@@ -265,7 +265,7 @@ async def test_a_word_that_is_not_known_is_still_running_and_is_passed_on(
     ]
 
 
-async def test_only_the_queue_can_be_left(fake: FakeRunComfy, runcomfy: RunComfyProvider) -> None:
+async def test_only_the_queue_can_be_left(fake: FakeRunComfy, runcomfy: RunComfyClient) -> None:
     queued, running, raced = [await runcomfy.submit(REQUEST) for _ in range(3)]
     assert await runcomfy.cancel(queued) is CancelOutcome.CANCELLED
     assert (await runcomfy.status(queued)).status is Status.CANCELLED
@@ -280,7 +280,7 @@ async def test_only_the_queue_can_be_left(fake: FakeRunComfy, runcomfy: RunComfy
 
 @pytest.mark.parametrize("lost", [Fault(kind="drop"), Fault(status=502, body=HTML, accepts=True)], ids=str)
 async def test_a_request_whose_cancellation_was_not_heard_of_counts_as_cancelled(
-    lost: Fault, fake: FakeRunComfy, runcomfy: RunComfyProvider
+    lost: Fault, fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     request_id = await runcomfy.submit(REQUEST)
     fake.fail("cancel", lost)
@@ -292,7 +292,7 @@ async def test_a_request_whose_cancellation_was_not_heard_of_counts_as_cancelled
 async def test_what_it_cost_is_told_where_the_service_tells_it(
     includes: bool,  # noqa: FBT001
     fake: FakeRunComfy,
-    runcomfy: RunComfyProvider,
+    runcomfy: RunComfyClient,
 ) -> None:
     switch(fake, includes_cost=includes)
     done = await runcomfy.result(await finished(fake, runcomfy))
@@ -301,7 +301,7 @@ async def test_what_it_cost_is_told_where_the_service_tells_it(
 
 @pytest.mark.parametrize(("unit", "most_usd"), [("second", 15), ("output", 1)])
 async def test_the_price_is_the_catalogues(
-    unit: str, most_usd: float, fake: FakeRunComfy, runcomfy: RunComfyProvider
+    unit: str, most_usd: float, fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     switch(fake, price_usd=0.5, price_unit=unit)
     price = await runcomfy.price()
@@ -317,16 +317,14 @@ async def test_the_price_is_the_catalogues(
 async def test_a_catalogue_without_a_price_is_unexpected(
     body: Any,  # noqa: ANN401 - JSON
     fake: FakeRunComfy,
-    runcomfy: RunComfyProvider,
+    runcomfy: RunComfyClient,
 ) -> None:
     fake.fail("model", Fault(body=body))
     with pytest.raises(UnexpectedReply):
         await runcomfy.price()
 
 
-async def test_the_balance_is_what_is_left_or_not_told(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
-) -> None:
+async def test_the_balance_is_what_is_left_or_not_told(fake: FakeRunComfy, runcomfy: RunComfyClient) -> None:
     assert await runcomfy.balance_usd() == 10
     await runcomfy.result(await finished(fake, runcomfy))
     assert await runcomfy.balance_usd() == 9.9994
@@ -336,7 +334,7 @@ async def test_the_balance_is_what_is_left_or_not_told(
 
 @pytest.mark.parametrize("endpoint", ["model", "balance"])
 async def test_an_address_without_a_price_or_balance_is_no_lost_request(
-    endpoint: Endpoint, fake: FakeRunComfy, runcomfy: RunComfyProvider
+    endpoint: Endpoint, fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     fake.fail(endpoint, Fault(status=404))
     with pytest.raises(UnexpectedReply, match="RUNCOMFY_MODEL_API_BASE"):
@@ -347,7 +345,7 @@ async def test_an_address_without_a_price_or_balance_is_no_lost_request(
 async def test_an_answer_that_means_nothing_is_unexpected(
     body: Any,  # noqa: ANN401 - JSON
     fake: FakeRunComfy,
-    runcomfy: RunComfyProvider,
+    runcomfy: RunComfyClient,
 ) -> None:
     request_id = await runcomfy.submit(REQUEST)
     for endpoint in ("status", "result"):
@@ -377,7 +375,7 @@ BUSINESS_ERRORS: list[tuple[Fault, type[OutpaintError]]] = [
 
 @pytest.mark.parametrize(("fault", "error"), BUSINESS_ERRORS, ids=str)
 async def test_a_business_error_is_told_by_its_reason_and_never_asked_again(
-    fault: Fault, error: type[OutpaintError], fake: FakeRunComfy, runcomfy: RunComfyProvider, clock: Clock
+    fault: Fault, error: type[OutpaintError], fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
     request_id = await runcomfy.submit(REQUEST)
     for endpoint, call in CALLS.items():
@@ -393,7 +391,7 @@ async def test_a_business_error_is_told_by_its_reason_and_never_asked_again(
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 411, 413, 414, 415, 422, 431])
 async def test_a_submission_that_is_refused_was_not_taken_on_and_is_not_repeated(
-    status: int, fake: FakeRunComfy, runcomfy: RunComfyProvider
+    status: int, fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     fake.fail("submit", Fault(status=status), Fault(status=status, body=HTML), Fault(status=status, body={}))
     for _ in range(3):
@@ -404,7 +402,7 @@ async def test_a_submission_that_is_refused_was_not_taken_on_and_is_not_repeated
 
 
 async def test_a_model_that_is_not_there_is_a_matter_of_the_address(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     fake.fail("submit", Fault(status=404, body={"error_code": 404001}))
     with pytest.raises(ProviderRejected, match=r"does not offer acestep-ai/.*RUNCOMFY_MODEL_API_BASE"):
@@ -420,7 +418,7 @@ async def test_a_token_that_is_not_taken_is_told_with_what_to_do(fake: FakeRunCo
 
 
 async def test_too_little_money_is_told_with_the_balance(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     switch(fake, balance_usd=0)
     with pytest.raises(InsufficientBalance, match=r"Its balance is \$0\.00\."):
@@ -434,7 +432,7 @@ async def test_too_little_money_is_told_with_the_balance(
 
 @pytest.mark.parametrize("fault", [Fault(status=404), Fault(status=503), Fault(body=HTML)], ids=str)
 async def test_too_little_money_is_told_where_the_balance_is_not(
-    fault: Fault, fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fault: Fault, fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     switch(fake, balance_usd=0)
     fake.fail("balance", *[fault] * 20)
@@ -443,7 +441,7 @@ async def test_too_little_money_is_told_where_the_balance_is_not(
 
 
 async def test_a_source_inside_of_the_request_can_be_refused(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     switch(fake, data_uris=False)
     inline = REQUEST.model_copy(update={"audio": "data:audio/wav;base64,UklGRgAAAABXQVZF"})
@@ -454,7 +452,7 @@ async def test_a_source_inside_of_the_request_can_be_refused(
 
 
 async def test_a_request_that_has_expired_or_never_was_is_not_found(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider, clock: Clock
+    fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
     request_id = await runcomfy.submit(REQUEST)
     fake.expire(request_id)
@@ -478,7 +476,7 @@ async def test_a_request_that_has_expired_or_never_was_is_not_found(
     ],
 )
 async def test_a_request_id_is_quoted_in_a_path(
-    request_id: str, quoted: str, fake: FakeRunComfy, runcomfy: RunComfyProvider
+    request_id: str, quoted: str, fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     for endpoint in OF_A_REQUEST:
         with pytest.raises(RequestNotFound):
@@ -487,7 +485,7 @@ async def test_a_request_id_is_quoted_in_a_path(
 
 
 async def test_a_request_id_that_no_quoting_keeps_in_its_place_is_not_asked_for(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     for endpoint in OF_A_REQUEST:
         for request_id in ("", ".", ".."):
@@ -501,7 +499,7 @@ async def test_a_request_id_that_no_quoting_keeps_in_its_place_is_not_asked_for(
 
 @pytest.mark.parametrize("endpoint", REPEATABLE)
 async def test_a_call_that_costs_nothing_is_repeated_whatever_goes_wrong(
-    endpoint: Endpoint, fake: FakeRunComfy, runcomfy: RunComfyProvider, clock: Clock
+    endpoint: Endpoint, fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
     request_id = await runcomfy.submit(REQUEST)
     faults = [
@@ -522,7 +520,7 @@ async def test_a_call_that_costs_nothing_is_repeated_whatever_goes_wrong(
 @pytest.mark.parametrize("endpoint", REPEATABLE)
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_call_is_never_repeated_for_longer_than_the_caller_waits(
-    endpoint: Endpoint, status: int, fake: FakeRunComfy, runcomfy: RunComfyProvider, clock: Clock
+    endpoint: Endpoint, status: int, fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
     request_id = await runcomfy.submit(REQUEST)
     fake.fail(endpoint, *[Fault(status=status)] * 50)
@@ -550,7 +548,7 @@ async def test_a_call_is_never_repeated_for_longer_than_the_caller_waits(
     ],
 )
 async def test_the_service_is_left_alone_for_as_long_as_it_asks_within_reason(
-    retry_after: str | None, seconds: float, fake: FakeRunComfy, runcomfy: RunComfyProvider, clock: Clock
+    retry_after: str | None, seconds: float, fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
     for status in (429, 502, 503, 504):
         fake.fail("model", Fault(status=status, retry_after=retry_after))
@@ -560,7 +558,7 @@ async def test_the_service_is_left_alone_for_as_long_as_it_asks_within_reason(
 
 
 async def test_a_caller_who_waits_for_less_than_the_service_asks_is_told_at_once(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider, clock: Clock
+    fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
     fake.fail("model", Fault(status=429, retry_after="60"))
     with pytest.raises(RateLimited) as raised:
@@ -714,7 +712,7 @@ async def test_a_submission_that_finds_no_free_connection_was_not_sent(
 
 
 async def test_a_submission_that_was_refused_unread_is_repeated_and_taken_on_once(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider, clock: Clock
+    fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
     fake.fail("submit", Fault(status=429, retry_after="2"), Fault(status=429, body=HTML))
     request_id = await runcomfy.submit(REQUEST)
@@ -724,7 +722,7 @@ async def test_a_submission_that_was_refused_unread_is_repeated_and_taken_on_onc
 
 
 async def test_a_submission_is_not_repeated_for_longer_than_the_caller_waits(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider, clock: Clock
+    fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
     fake.fail("submit", *[Fault(status=429)] * 50)
     with pytest.raises(RateLimited):
@@ -769,7 +767,7 @@ async def test_a_submission_that_may_have_been_taken_on_is_never_sent_again(
 
 
 async def test_a_submission_that_may_have_been_taken_on_after_a_refusal_is_not_sent_again_either(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     fake.fail("submit", Fault(status=429), Fault(kind="drop"))
     with pytest.raises(SubmissionUnknown):
@@ -779,7 +777,7 @@ async def test_a_submission_that_may_have_been_taken_on_after_a_refusal_is_not_s
 
 
 async def test_a_submission_with_a_request_id_is_taken_on_whatever_else_is_said(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     said = {
         "request_id": "abc",
@@ -866,7 +864,7 @@ async def test_the_token_goes_to_no_address_that_the_service_names(fake: FakeRun
 
 
 async def test_the_balance_of_another_address_is_asked_for_there(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     await runcomfy.balance_usd()
     assert [call.path for call in fake.calls] == ["/prod/v2/balance"]
@@ -883,7 +881,7 @@ async def test_the_balance_of_another_address_is_asked_for_there(
     ],
 )
 async def test_the_token_goes_to_no_host_but_the_one_that_was_named(base: str, host: str) -> None:
-    async with RunComfyProvider(TOKEN, base_url=base) as runcomfy:
+    async with RunComfyClient(TOKEN, base_url=base) as runcomfy:
         assert urlsplit(runcomfy._balance_url).netloc == host
 
 
@@ -902,7 +900,7 @@ ECHOES = (
 
 @pytest.mark.parametrize("status", [200, 400, 401, 402, 404, 422, 429, 503])
 async def test_a_token_that_the_service_echoes_is_not_repeated(
-    status: int, fake: FakeRunComfy, runcomfy: RunComfyProvider
+    status: int, fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     for echo in ECHOES:
         body = f'{{"error_code": 400999, "error_message": "no such token: {echo}!"}}'
@@ -915,7 +913,7 @@ async def test_a_token_that_the_service_echoes_is_not_repeated(
 
 
 async def test_a_token_in_a_status_or_a_reason_is_not_repeated(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider
+    fake: FakeRunComfy, runcomfy: RunComfyClient
 ) -> None:
     request_id = await runcomfy.submit(REQUEST)
     fake.fail("status", Fault(body={"status": f"waiting for {TOKEN}"}))
@@ -961,7 +959,7 @@ async def test_no_log_line_and_no_repr_of_a_whole_session_holds_the_token(
 # How it is used.
 
 
-async def test_many_calls_share_one_connection(fake: FakeRunComfy, runcomfy: RunComfyProvider) -> None:
+async def test_many_calls_share_one_connection(fake: FakeRunComfy, runcomfy: RunComfyClient) -> None:
     ours: list[tuple[str, int]] = []
 
     async def note(response: httpx.Response) -> None:
@@ -982,8 +980,8 @@ def test_the_package_alone_loads_neither_the_network_nor_the_models() -> None:
 
 
 def test_the_client_can_be_had_without_the_rest_of_the_house() -> None:
-    loaded = loaded_by("from outpaint_mcp import RunComfyProvider\nRunComfyProvider('t')")
-    assert "outpaint_mcp.runcomfy.client" in loaded
+    loaded = loaded_by("from outpaint_mcp import RunComfyClient\nRunComfyClient('t')")
+    assert "outpaint_mcp.providers.runcomfy.api.client" in loaded
     ours = {module for module in loaded if module.startswith("outpaint_mcp.")}
     rooms = ("client", "inline", "patience", "reading", "refusals", "wire")
     assert ours == {
@@ -996,7 +994,7 @@ def test_the_client_can_be_had_without_the_rest_of_the_house() -> None:
 async def test_the_example_in_the_docstring_runs(fake: FakeRunComfy, clock: Clock) -> None:
     _, _, example = inspect.cleandoc(client_module.__doc__ or "").partition("Usable alone::\n")
     names: dict[str, Any] = {
-        "RunComfyProvider": partial(RunComfyProvider, base_url=fake.base),
+        "RunComfyClient": partial(RunComfyClient, base_url=fake.base),
         "asyncio": SimpleNamespace(sleep=clock.sleep),
         "token": TOKEN,
         "request": REQUEST,

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tests.fakes.runcomfy import TOKEN, FakeRunComfy, Fault
 
 from outpaint_mcp.models import OutpaintRequest
-from outpaint_mcp.runcomfy import wire
-from outpaint_mcp.runcomfy.client import RunComfyProvider
-from outpaint_mcp.runcomfy.inline import InlineFile, encoded
+from outpaint_mcp.providers.runcomfy.api import wire
+from outpaint_mcp.providers.runcomfy.api.client import RunComfyClient
+from outpaint_mcp.providers.runcomfy.api.inline import InlineFile, encoded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -109,11 +109,11 @@ def fake() -> Iterator[FakeRunComfy]:
 
 
 @pytest.fixture
-async def runcomfy(fake: FakeRunComfy) -> AsyncIterator[RunComfyProvider]:
+async def runcomfy(fake: FakeRunComfy) -> AsyncIterator[RunComfyClient]:
     async def at_once(_seconds: float) -> None:
         await asyncio.sleep(0)
 
-    async with RunComfyProvider(TOKEN, base_url=fake.base, sleep=at_once) as client:
+    async with RunComfyClient(TOKEN, base_url=fake.base, sleep=at_once) as client:
         yield client
 
 
@@ -121,7 +121,7 @@ REQUEST = OutpaintRequest(audio="data:", tags=f'"{PLACE}" löfi', lyrics=PLACE, 
 
 
 async def test_what_is_sent_again_after_a_refusal_is_sent_whole_again(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider, tmp_path: Path
+    fake: FakeRunComfy, runcomfy: RunComfyClient, tmp_path: Path
 ) -> None:
     path, content = tmp_path / "song.wav", b"RIFF\0\0\0\0WAVE" + random.Random(1).randbytes(1_000_000)
     await asyncio.to_thread(path.write_bytes, content)
@@ -132,7 +132,7 @@ async def test_what_is_sent_again_after_a_refusal_is_sent_whole_again(
 
 
 async def test_sixteen_mebibytes_arrive_whole_in_small_pieces(
-    fake: FakeRunComfy, runcomfy: RunComfyProvider, tmp_path: Path
+    fake: FakeRunComfy, runcomfy: RunComfyClient, tmp_path: Path
 ) -> None:
     path, content = tmp_path / "song.flac", b"fLaC" + random.Random(2).randbytes(16 * 1024**2 - 4)
     await asyncio.to_thread(path.write_bytes, content)

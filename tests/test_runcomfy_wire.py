@@ -22,13 +22,13 @@ from outpaint_mcp.errors import (
     UnexpectedReply,
 )
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
-from outpaint_mcp.runcomfy import reading, refusals, wire
-from outpaint_mcp.runcomfy.wire import LIST_PRICE, Price, RemoteResult, RemoteStatus
+from outpaint_mcp.providers.runcomfy.api import reading, refusals, wire
+from outpaint_mcp.providers.runcomfy.api.wire import LIST_PRICE, Price, RemoteResult, RemoteStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from outpaint_mcp.runcomfy.reading import Json
+    from outpaint_mcp.providers.runcomfy.api.reading import Json
 
 SONG = "https://music.example/song.wav?sig=submitted"
 MADE = "https://playgrounds-storage-public.runcomfy.net/made.wav?sig=made"

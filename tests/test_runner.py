@@ -17,11 +17,11 @@ import anyio
 import pytest
 
 from outpaint_mcp.errors import ProviderUnavailable, SourceError, StorageFailed
-from outpaint_mcp.local.jobs import Job, Jobs
-from outpaint_mcp.local.provider import LocalProvider, open_local_provider
-from outpaint_mcp.local.runner import Runner
-from outpaint_mcp.models import CancelOutcome, Commission, Status
-from outpaint_mcp.presence import Presence
+from outpaint_mcp.jobs.liveness import Presence
+from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+from outpaint_mcp.providers.local.jobs import Job, Jobs
+from outpaint_mcp.providers.local.provider import LocalProvider, open_local_provider
+from outpaint_mcp.providers.local.runner import Runner
 from outpaint_mcp.sources import InlineAudio, LocalFile
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.database import Database
+    from outpaint_mcp.storage.database import Database
 
     Call = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -264,7 +264,7 @@ async def test_a_database_that_another_process_blocks_does_not_keep_a_server_fro
 
 
 async def _submit(provider: LocalProvider, song: Path, name: str) -> None:
-    request = Commission.of(audio=str(song), tags="")
+    request = SubmitRequest.of(audio=str(song), tags="")
     await provider.submit(name, request, LocalFile(song))
 
 
@@ -325,7 +325,7 @@ async def test_audio_that_finds_no_room_is_told_and_leaves_nothing(
         (settings.data_dir / "jobs").write_text("in the way")
         with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
             await provider.submit(
-                "a", Commission.of(audio="data:", tags=""), InlineAudio(b"RIFF", "audio/wav")
+                "a", SubmitRequest.of(audio="data:", tags=""), InlineAudio(b"RIFF", "audio/wav")
             )
 
 
@@ -336,7 +336,7 @@ async def test_audio_of_a_request_that_is_refused_is_thrown_away(
         await provider.give_up("late")
         with pytest.raises(ProviderUnavailable):
             await provider.submit(
-                "late", Commission.of(audio="data:", tags=""), InlineAudio(b"RIFF", "audio/wav")
+                "late", SubmitRequest.of(audio="data:", tags=""), InlineAudio(b"RIFF", "audio/wav")
             )
         assert await provider.kept() == []
 

@@ -12,25 +12,25 @@ import numpy as np
 import pytest
 import soundfile
 
-from outpaint_mcp.entries import Entry
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, SourceError
-from outpaint_mcp.intake import _likeness
-from outpaint_mcp.models import CancelOutcome, Commission, Status
-from outpaint_mcp.provider import ProviderStatus, Receipt
+from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+from outpaint_mcp.providers.base import ProviderStatus, Receipt
+from outpaint_mcp.service.submission import _dedup_key
+from outpaint_mcp.service.takes import as_one, seen_as_one
 from outpaint_mcp.sources import RemoteUrl, Source
-from outpaint_mcp.takes import as_one, seen_as_one
+from outpaint_mcp.storage.records import RequestRecord
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSong
 
-    from outpaint_mcp.desk import Desk
+    from outpaint_mcp.service.service import OutpaintService
 
 pytestmark = pytest.mark.anyio
 
 WAIT_SECONDS = 60
 
 
-def take(status: Status, number: int = 1, **values: float | str | None) -> Entry:
+def take(status: Status, number: int = 1, **values: float | str | None) -> RequestRecord:
     known = {
         "provider": "local",
         "audio": "a",
@@ -50,7 +50,7 @@ def take(status: Status, number: int = 1, **values: float | str | None) -> Entry
         "deliveries": {},
         "planned_paths": {},
     }
-    return Entry(request_id=f"op_{number}", status=status, **{**known, **values})  # type: ignore[arg-type]
+    return RequestRecord(request_id=f"op_{number}", status=status, **{**known, **values})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,14 @@ def test_progress_counts_all_takes_and_the_words_name_the_first_that_is_open() -
     assert seen_as_one(takes, [None, None]) is None
 
 
-async def test_takes_are_one_request_with_a_file_each_the_best_first(desk: Desk, song: Path) -> None:
-    submission = await desk.submit(
-        Commission.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
+async def test_takes_are_one_request_with_a_file_each_the_best_first(
+    service: OutpaintService, song: Path
+) -> None:
+    submission = await service.submit(
+        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
     )
     assert "3 takes" in submission.message
-    result = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
     assert result.status is Status.COMPLETED
     assert result.takes is not None
     assert {each.seed for each in result.takes} == {7, 8, 9}
@@ -111,68 +113,72 @@ async def test_takes_are_one_request_with_a_file_each_the_best_first(desk: Desk,
     assert all(each.verdict for each in result.takes)
     assert "take" in result.message.lower()
 
-    (listed,) = (await desk.list()).requests
+    (listed,) = (await service.list()).requests
     assert (listed.request_id, listed.takes, listed.status) == (submission.request_id, 3, Status.COMPLETED)
 
 
-async def test_a_take_is_the_same_as_the_request_with_its_seed(desk: Desk, song: Path) -> None:
+async def test_a_take_is_the_same_as_the_request_with_its_seed(service: OutpaintService, song: Path) -> None:
     asked = {"audio": str(song), "tags": "", "extend_after_duration": 1.0}
-    takes = await desk.submit(Commission.of(**asked, seed=7, takes=2))
-    alone = await desk.submit(Commission.of(**asked, seed=8))
-    result = await desk.result(takes.request_id, wait_seconds=WAIT_SECONDS)
+    takes = await service.submit(SubmitRequest.of(**asked, seed=7, takes=2))
+    alone = await service.submit(SubmitRequest.of(**asked, seed=8))
+    result = await service.result(takes.request_id, wait_seconds=WAIT_SECONDS)
     second = next(each for each in result.takes or [] if each.seed == 8)
-    single = await desk.result(alone.request_id, wait_seconds=WAIT_SECONDS)
+    single = await service.result(alone.request_id, wait_seconds=WAIT_SECONDS)
     assert single.takes is None
     assert Path(second.path or "").read_bytes() == Path(single.path or "").read_bytes()
 
 
-async def test_a_take_can_be_fetched_and_extended_by_its_own_id(desk: Desk, song: Path) -> None:
-    submission = await desk.submit(
-        Commission.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
+async def test_a_take_can_be_fetched_and_extended_by_its_own_id(service: OutpaintService, song: Path) -> None:
+    submission = await service.submit(
+        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
     )
-    result = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
     second = next(each for each in result.takes or [] if each.request_id != submission.request_id)
-    alone = await desk.result(second.request_id)
+    alone = await service.result(second.request_id)
     assert (alone.path, alone.takes) == (second.path, None)
-    more = await desk.submit(Commission.of(audio=second.request_id, tags="", extend_after_duration=1))
+    more = await service.submit(SubmitRequest.of(audio=second.request_id, tags="", extend_after_duration=1))
     assert more.expected_duration_seconds == 5.0
-    of_the_best = await desk.submit(Commission.of(audio=submission.request_id, tags="", seed=3))
-    listed = {each.request_id: each.parent_request_id for each in (await desk.list()).requests}
+    of_the_best = await service.submit(SubmitRequest.of(audio=submission.request_id, tags="", seed=3))
+    listed = {each.request_id: each.parent_request_id for each in (await service.list()).requests}
     assert listed[more.request_id] == second.request_id
     assert result.takes is not None
     assert listed[of_the_best.request_id] == result.takes[0].request_id
 
 
-async def test_cancelling_a_request_cancels_all_its_takes(desk: Desk, make_song: MakeSong) -> None:
+async def test_cancelling_a_request_cancels_all_its_takes(
+    service: OutpaintService, make_song: MakeSong
+) -> None:
     long = make_song(seconds=120)
-    submission = await desk.submit(
-        Commission.of(audio=str(long), tags="", extend_after_duration=200, seed=1, takes=4)
+    submission = await service.submit(
+        SubmitRequest.of(audio=str(long), tags="", extend_after_duration=200, seed=1, takes=4)
     )
-    cancellation = await desk.cancel(submission.request_id)
+    cancellation = await service.cancel(submission.request_id)
     assert cancellation.outcome is CancelOutcome.CANCELLED
-    assert (await desk.status(submission.request_id)).status is Status.CANCELLED
+    assert (await service.status(submission.request_id)).status is Status.CANCELLED
 
 
-async def test_the_same_takes_asked_again_are_the_same_request(desk: Desk, song: Path) -> None:
-    commission = Commission.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
-    first, again = await desk.submit(commission), await desk.submit(commission)
+async def test_the_same_takes_asked_again_are_the_same_request(service: OutpaintService, song: Path) -> None:
+    request = SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
+    first, again = await service.submit(request), await service.submit(request)
     assert (again.request_id, again.is_repeat) == (first.request_id, True)
-    await desk.result(first.request_id, wait_seconds=WAIT_SECONDS)
+    await service.result(first.request_id, wait_seconds=WAIT_SECONDS)
 
 
-async def test_a_source_that_none_of_the_takes_can_use_starts_nothing(desk: Desk, song: Path) -> None:
+async def test_a_source_that_none_of_the_takes_can_use_starts_nothing(
+    service: OutpaintService, song: Path
+) -> None:
     song.write_bytes(b"no music")
     with pytest.raises(SourceError):
-        await desk.submit(Commission.of(audio=str(song), tags="", takes=2))
-    assert (await desk.list()).requests == []
+        await service.submit(SubmitRequest.of(audio=str(song), tags="", takes=2))
+    assert (await service.list()).requests == []
 
 
 @pytest.mark.parametrize(("start", "end", "kept"), [(1, 0, 2.0), (0, 2, 2.0), (1, 2.5, 1.5)])
 async def test_carrying_on_from_a_point_leaves_the_rest_of_the_source_out(
-    desk: Desk, song: Path, start: float, end: float, kept: float
+    service: OutpaintService, song: Path, start: float, end: float, kept: float
 ) -> None:
-    submission = await desk.submit(
-        Commission.of(
+    submission = await service.submit(
+        SubmitRequest.of(
             audio=str(song),
             tags="",
             extend_after_duration=1,
@@ -181,7 +187,7 @@ async def test_carrying_on_from_a_point_leaves_the_rest_of_the_source_out(
         )
     )
     assert submission.expected_duration_seconds == kept + 1
-    result = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
     assert result.path is not None, result.error
     whole, rate = soundfile.read(song, dtype="int16")
     longer, _ = soundfile.read(result.path, dtype="int16")
@@ -192,74 +198,80 @@ async def test_carrying_on_from_a_point_leaves_the_rest_of_the_source_out(
 
 
 async def test_a_part_that_the_source_does_not_have_is_refused_before_anything_is_started(
-    desk: Desk, song: Path
+    service: OutpaintService, song: Path
 ) -> None:
     with pytest.raises(InvalidRequest, match="source_start_seconds is 83"):
-        await desk.submit(Commission.of(audio=str(song), tags="", source_start_seconds=83))
-    assert (await desk.list()).requests == []
+        await service.submit(SubmitRequest.of(audio=str(song), tags="", source_start_seconds=83))
+    assert (await service.list()).requests == []
 
 
-async def test_a_take_that_was_thrown_away_does_not_take_the_others_along(desk: Desk, song: Path) -> None:
-    submission = await desk.submit(
-        Commission.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
+async def test_a_take_that_was_thrown_away_does_not_take_the_others_along(
+    service: OutpaintService, song: Path
+) -> None:
+    submission = await service.submit(
+        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
     )
-    result = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
     assert result.takes is not None
     kept, *others = result.takes
     for other in others:
         Path(other.path or "").unlink()
-    again = await desk.result(submission.request_id)
+    again = await service.result(submission.request_id)
     assert again.path == kept.path
     assert again.takes is not None
     assert all("moved or deleted" in (each.error or "") for each in again.takes[1:])
-    assert (await desk.analyze(submission.request_id))[0].duration_seconds == 5
+    assert (await service.analyze(submission.request_id))[0].duration_seconds == 5
     Path(kept.path or "").unlink()
     with pytest.raises(DeliveryFailed, match="moved or deleted"):
-        await desk.result(submission.request_id)
+        await service.result(submission.request_id)
 
 
-async def test_takes_that_are_the_same_music_are_told_as_such(desk: Desk, song: Path) -> None:
+async def test_takes_that_are_the_same_music_are_told_as_such(service: OutpaintService, song: Path) -> None:
     soundfile.write(song, np.zeros((3 * 16_000, 2)), 16_000)
-    submission = await desk.submit(
-        Commission.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
+    submission = await service.submit(
+        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
     )
-    result = await desk.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
     assert "All takes are the same" in result.message
 
 
 async def test_a_take_that_was_never_handed_over_is_cancelled_with_the_others(
-    desk: Desk, song: Path, monkeypatch: pytest.MonkeyPatch
+    service: OutpaintService, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = desk._providers["local"]
+    provider = service._providers["local"]
     submit = provider.submit
 
-    async def die_before_the_second(request_id: str, commission: Commission, source: Source) -> Receipt:
-        if commission.seed == 8:
+    async def die_before_the_second(request_id: str, request: SubmitRequest, source: Source) -> Receipt:
+        if request.seed == 8:
             raise RuntimeError("killed here")
-        return await submit(request_id, commission, source)
+        return await submit(request_id, request, source)
 
     monkeypatch.setattr(provider, "submit", die_before_the_second)
     with suppress(RuntimeError):
-        await desk.submit(Commission.of(audio=str(song), tags="", extend_after_duration=200, seed=7, takes=2))
-    (listed,) = (await desk.list()).requests
-    cancellation = await desk.cancel(listed.request_id)
+        await service.submit(
+            SubmitRequest.of(audio=str(song), tags="", extend_after_duration=200, seed=7, takes=2)
+        )
+    (listed,) = (await service.list()).requests
+    cancellation = await service.cancel(listed.request_id)
     assert "take 2" in cancellation.message.lower()
-    assert (await desk.status(listed.request_id)).status.is_final
+    assert (await service.status(listed.request_id)).status.is_final
 
 
-async def test_the_status_tells_where_each_take_stands_by_its_own_id(desk: Desk, song: Path) -> None:
-    submission = await desk.submit(
-        Commission.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
+async def test_the_status_tells_where_each_take_stands_by_its_own_id(
+    service: OutpaintService, song: Path
+) -> None:
+    submission = await service.submit(
+        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
     )
-    status = await desk.status(submission.request_id, wait_seconds=WAIT_SECONDS)
-    for request_id in [take.request_id for take in desk._journal.takes(submission.request_id)]:
+    status = await service.status(submission.request_id, wait_seconds=WAIT_SECONDS)
+    for request_id in [take.request_id for take in service._journal.takes(submission.request_id)]:
         assert f"({request_id}) completed" in status.message
 
 
 def test_the_same_request_is_told_as_by_the_versions_before() -> None:
-    commission = Commission.of(audio="x", tags="lofi", lyrics="la", seed=7)
+    request = SubmitRequest.of(audio="x", tags="lofi", lyrics="la", seed=7)
     source = RemoteUrl("https://files.example/a.mp3")
-    asked = _likeness(commission, source, "runcomfy", "ann")
+    asked = _dedup_key(request, source, "runcomfy", "ann")
     assert asked == "d3451bbd97e17a43169040f45a51bf96bfa5aba64f16ccf31a7479763249ffc3"
     others: list[dict[str, float]] = [
         {"takes": 2},
@@ -267,5 +279,5 @@ def test_the_same_request_is_told_as_by_the_versions_before() -> None:
         {"source_end_seconds": 1.0},
         {"seed": 8},
     ]
-    digests = {_likeness(commission.model_copy(update=other), source, "runcomfy", "ann") for other in others}
+    digests = {_dedup_key(request.model_copy(update=other), source, "runcomfy", "ann") for other in others}
     assert len(digests - {asked}) == len(others)

@@ -21,8 +21,8 @@ from mcp.types import CallToolResult, ResourceLink, TextContent
 
 from outpaint_mcp import __version__
 from outpaint_mcp.config import Settings
-from outpaint_mcp.server import build_server
-from outpaint_mcp.tools import MAX_WAIT_SECONDS, all_tools
+from outpaint_mcp.server.app import build_server
+from outpaint_mcp.server.tools import MAX_WAIT_SECONDS, all_tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

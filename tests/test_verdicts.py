@@ -10,7 +10,7 @@ from outpaint_mcp.audio.verdict.extents import Extent
 from outpaint_mcp.audio.verdict.faults import Fault, FaultKind
 from outpaint_mcp.audio.verdict.judge import Verdict
 from outpaint_mcp.audio.verdict.seam_checks import Seam
-from outpaint_mcp.verdicts import badness, in_words, is_sound
+from outpaint_mcp.workers.verdict_text import badness, in_words, is_sound
 
 
 def verdict(*faults: Fault, exact: bool = True) -> Verdict:

@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outpaint_mcp.errors import ProviderUnavailable
-from outpaint_mcp.journal import Journal
-from outpaint_mcp.local.provider import LocalProvider, open_local_provider
-from outpaint_mcp.models import Commission, Status
-from outpaint_mcp.provider import ProviderStatus
-from outpaint_mcp.reports import in_words
+from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.providers.base import ProviderStatus
+from outpaint_mcp.providers.local.provider import LocalProvider, open_local_provider
+from outpaint_mcp.reports.requests import in_words
+from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.sources import LocalFile
-from outpaint_mcp.watch import Watch
+from outpaint_mcp.storage.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.database import Database
-    from outpaint_mcp.entries import Entry
+    from outpaint_mcp.storage.database import Database
+    from outpaint_mcp.storage.records import RequestRecord
 
 pytestmark = pytest.mark.anyio
 
-_REQUEST = Commission.of(audio="song.wav", tags="")
+_REQUEST = SubmitRequest.of(audio="song.wav", tags="")
 
 
 class Clock:
@@ -54,8 +54,8 @@ async def provider(database: Database, settings: Settings) -> AsyncIterator[Loca
         yield opened
 
 
-def _write_down(journal: Journal) -> Entry:
-    entry, _ = journal.add(
+def _write_down(journal: Journal) -> RequestRecord:
+    record, _ = journal.add(
         _REQUEST,
         provider="local",
         shown_audio="song.wav",
@@ -63,33 +63,33 @@ def _write_down(journal: Journal) -> Entry:
         parent_request_id=None,
         expected_duration_seconds=None,
     )
-    return entry
+    return record
 
 
 async def test_a_request_on_its_way_to_the_provider_waits_in_the_queue(
     journal: Journal, provider: LocalProvider, clock: Clock, song: Path
 ) -> None:
-    entry, watch = _write_down(journal), Watch(journal, {"local": provider})
+    record, watch = _write_down(journal), StatusPoller(journal, {"local": provider})
     clock.now += 29
-    assert (await watch.look(entry.request_id)).status is Status.IN_QUEUE
-    await provider.submit(entry.request_id, _REQUEST, LocalFile(song))
+    assert (await watch.look(record.request_id)).status is Status.IN_QUEUE
+    await provider.submit(record.request_id, _REQUEST, LocalFile(song))
     clock.now += 1_000
-    assert (await watch.look(entry.request_id)).status is Status.IN_QUEUE
+    assert (await watch.look(record.request_id)).status is Status.IN_QUEUE
 
 
 @pytest.mark.parametrize("step_seconds", [31, -3_600], ids=["later", "after the clock was set back"])
 async def test_a_request_that_never_arrived_has_failed_and_is_refused_from_then_on(
     journal: Journal, provider: LocalProvider, clock: Clock, song: Path, step_seconds: float
 ) -> None:
-    entry, watch = _write_down(journal), Watch(journal, {"local": provider})
+    record, watch = _write_down(journal), StatusPoller(journal, {"local": provider})
     clock.now += step_seconds
-    seen = await watch.look(entry.request_id)
+    seen = await watch.look(record.request_id)
     assert seen.status is Status.FAILED
     assert "submit it again" in (seen.error or "")
     # Whoever had it was only held up: what it is told and what the journal says are the same.
     with pytest.raises(ProviderUnavailable, match="given up"):
-        await provider.submit(entry.request_id, _REQUEST, LocalFile(song))
-    assert (await provider.status(entry.request_id)).status is Status.FAILED
+        await provider.submit(record.request_id, _REQUEST, LocalFile(song))
+    assert (await provider.status(record.request_id)).status is Status.FAILED
 
 
 async def test_a_request_that_arrives_while_it_is_being_given_up_is_carried_out(
@@ -102,10 +102,10 @@ async def test_a_request_that_arrives_while_it_is_being_given_up_is_carried_out(
             await provider.submit(request_id, _REQUEST, LocalFile(song))
             await super().give_up(request_id)
 
-    entry = _write_down(journal)
+    record = _write_down(journal)
     clock.now += 31
-    watch = Watch(journal, {"local": Slow(provider._jobs, provider._folder)})
-    assert (await watch.look(entry.request_id)).status is Status.IN_QUEUE
+    watch = StatusPoller(journal, {"local": Slow(provider._jobs, provider._folder)})
+    assert (await watch.look(record.request_id)).status is Status.IN_QUEUE
 
 
 @pytest.mark.parametrize(

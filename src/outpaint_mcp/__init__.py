@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from outpaint_mcp.models import OutpaintRequest
-    from outpaint_mcp.runcomfy.client import RunComfyProvider
+    from outpaint_mcp.providers.runcomfy.api.client import RunComfyClient
 
-__version__ = "0.1.0"
+from outpaint_mcp._version import __version__
 
-__all__ = ["OutpaintRequest", "RunComfyProvider", "__version__"]
+__all__ = ["OutpaintRequest", "RunComfyClient", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -20,8 +20,8 @@ def __getattr__(name: str) -> object:
             from outpaint_mcp.models import OutpaintRequest  # noqa: PLC0415
 
             return OutpaintRequest
-        case "RunComfyProvider":
-            from outpaint_mcp.runcomfy.client import RunComfyProvider  # noqa: PLC0415
+        case "RunComfyClient":
+            from outpaint_mcp.providers.runcomfy.api.client import RunComfyClient  # noqa: PLC0415
 
-            return RunComfyProvider
+            return RunComfyClient
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,7 @@ holds no token, no query string and no lyrics.
     * OverBudget          dearer than the operator allows
     * ProviderRejected    it refused the request, which was not carried out
     * SubmissionUnknown   the answer to a submission was lost: it may have been taken on and billed
-    * UnexpectedReply     it answered something that means nothing
+    * UnexpectedReply     it answered something that context nothing
   * DeliveryFailed        the result is there but could not be put into the output folder
   * StorageFailed         the data folder cannot be read or written
   * ConfigError           start-up only: a setting that cannot be used

@@ -167,7 +167,7 @@ class OutpaintRequest(BaseModel):
             ) from None
 
 
-class Commission(OutpaintRequest):
+class SubmitRequest(OutpaintRequest):
     """All that can be asked of us: the model's inputs, the part of the source that is extended, and how many takes."""
 
     source_start_seconds: SourceStartSeconds = 0

@@ -21,8 +21,8 @@ from outpaint_mcp.audio.hearing.tempo import Pulse, Tempo, feel, find_tempo
 from outpaint_mcp.audio.hearing.timbre import Character, propose_tags
 from outpaint_mcp.audio.keys import Key, fifths_between
 from outpaint_mcp.audio.shapes import Floats, Samples
+from outpaint_mcp.cli.demo_music import compose_piece
 from outpaint_mcp.errors import SourceTooLarge, SourceUnreachable, UnsupportedAudio
-from outpaint_mcp.piece import compose_piece
 
 RATE = 22_050
 

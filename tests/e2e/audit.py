@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.database import Database
+from outpaint_mcp.storage.database import Database
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outpaint_mcp.edition import Edition
-from outpaint_mcp.journal import Journal
-from outpaint_mcp.models import Commission
-from outpaint_mcp.provider import Outcome
-from outpaint_mcp.results import Results
+from outpaint_mcp.export import ExportOptions
+from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.providers.base import Outcome
+from outpaint_mcp.service.output_folder import OutputFolder
+from outpaint_mcp.storage.journal import Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.database import Database
+    from outpaint_mcp.storage.database import Database
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills as POSIX does")
 
@@ -28,11 +28,11 @@ _CONTENT = b"longer music" * 100_000
 # Delivers, and kills itself at the named step; without hard links where it is to copy.
 _DOOMED = """
 import os, pathlib, shutil, signal, sys
-from outpaint_mcp import results
-from outpaint_mcp.database import Database
-from outpaint_mcp.edition import Edition
-from outpaint_mcp.journal import Journal
-from outpaint_mcp.provider import Outcome
+from outpaint_mcp.service import output_folder as results
+from outpaint_mcp.storage.database import Database
+from outpaint_mcp.export import ExportOptions
+from outpaint_mcp.storage.journal import Journal
+from outpaint_mcp.providers.base import Outcome
 
 database, output, made, request_id, sha256, size, kind, step = sys.argv[1:]
 
@@ -64,8 +64,8 @@ match step:
     case "noted": journal.deliver = then_die(journal.deliver)
 outcome = Outcome(path=pathlib.Path(made), sha256=sha256, size_bytes=int(size), duration_seconds=2,
                   before_seconds=0, after_seconds=1, seed=1, note="")
-placing = results.Results(journal, pathlib.Path(output), pathlib.Path(database).parent / "locks")
-placing.deliver(request_id, Edition(), outcome)
+placing = results.OutputFolder(journal, pathlib.Path(output), pathlib.Path(database).parent / "locks")
+placing.deliver(request_id, ExportOptions(), outcome)
 """
 
 
@@ -80,8 +80,8 @@ def test_a_delivery_cut_short_is_finished_by_the_next_server(
     settings: Settings, database: Database, tmp_path: Path, kind: str, step: str
 ) -> None:
     journal = Journal(database)
-    entry, _ = journal.add(
-        Commission.of(audio="song.wav", tags="", extend_after_duration=1),
+    record, _ = journal.add(
+        SubmitRequest.of(audio="song.wav", tags="", extend_after_duration=1),
         provider="local",
         shown_audio="song.wav",
         title="song",
@@ -93,7 +93,7 @@ def test_a_delivery_cut_short_is_finished_by_the_next_server(
     sha256 = hashlib.sha256(_CONTENT).hexdigest()
     folders = (str(settings.data_dir / "outpaint.sqlite3"), str(settings.output_dir), str(made))
     doomed = subprocess.run(
-        [sys.executable, "-c", _DOOMED, *folders, entry.request_id, sha256, str(len(_CONTENT)), kind, step],
+        [sys.executable, "-c", _DOOMED, *folders, record.request_id, sha256, str(len(_CONTENT)), kind, step],
         check=False,
     )
     assert doomed.returncode == -signal.SIGKILL
@@ -107,8 +107,8 @@ def test_a_delivery_cut_short_is_finished_by_the_next_server(
         seed=1,
         note="",
     )
-    results = Results(journal, settings.output_dir, settings.data_dir / "locks")
-    delivery = results.deliver(entry.request_id, Edition(), outcome)
+    results = OutputFolder(journal, settings.output_dir, settings.data_dir / "locks")
+    delivery = results.deliver(record.request_id, ExportOptions(), outcome)
     results.tidy()
     (found,) = settings.output_dir.iterdir()
     assert str(found) == delivery.path

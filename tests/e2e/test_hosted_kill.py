@@ -20,7 +20,7 @@ from tests.e2e.processes import HAS_PROC, kill_all, until, workers_of  # noqa: E
 from tests.e2e.rpc import PATIENCE_SECONDS, structure_of  # noqa: E402
 from tests.fakes.runcomfy import Fault  # noqa: E402
 
-from outpaint_mcp.hosted.pace import FIRST_SECONDS  # noqa: E402
+from outpaint_mcp.providers.runcomfy.schedule import FIRST_SECONDS  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +34,9 @@ pytestmark = pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /pr
 
 _DOOMED = """
 import os, signal
-from outpaint_mcp.cli import main
-from outpaint_mcp import journal
-from outpaint_mcp.hosted import orders
+from outpaint_mcp.cli.main import main
+from outpaint_mcp.storage import journal
+from outpaint_mcp.providers.runcomfy import orders
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /proc")
 
-_IN_A_GROUP_OF_ITS_OWN = ["-c", "import os; os.setpgid(0, 0); from outpaint_mcp.cli import main; main([])"]
+_IN_A_GROUP_OF_ITS_OWN = [
+    "-c",
+    "import os; os.setpgid(0, 0); from outpaint_mcp.cli.main import main; main([])",
+]
 
 
 @pytest.fixture
@@ -137,7 +140,7 @@ def test_cancelling_from_another_server_stops_the_worker_and_nothing_else(
     check_longer_file(here.finished(waiting), song)
     assert here.tool("cancel_outpaint", request_id=waiting)["outcome"] == "not_cancellable"
     assert [path.name for path in settings.output_dir.iterdir()] == ["song, extended 1s after.wav"]
-    assert [path.name for path in (settings.data_dir / "jobs").iterdir()] == [waiting]  # for other editions
+    assert [path.name for path in (settings.data_dir / "jobs").iterdir()] == [waiting]  # for other exporter
     audit.check()
 
 

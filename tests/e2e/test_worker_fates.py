@@ -15,11 +15,11 @@ from tests.e2e.processes import HAS_PROC, kill, until, workers_of
 from tests.e2e.rpc import PATIENCE_SECONDS
 
 from outpaint_mcp.errors import SourceError
-from outpaint_mcp.local.jobs import Jobs
-from outpaint_mcp.local.provider import LocalProvider
-from outpaint_mcp.local.runner import HANG_SECONDS, Runner
-from outpaint_mcp.models import CancelOutcome, Commission, Status
-from outpaint_mcp.presence import Presence
+from outpaint_mcp.jobs.liveness import Presence
+from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+from outpaint_mcp.providers.local.jobs import Jobs
+from outpaint_mcp.providers.local.provider import LocalProvider
+from outpaint_mcp.providers.local.runner import HANG_SECONDS, Runner
 from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tests.conftest import MakeSong
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.database import Database
-    from outpaint_mcp.provider import ProviderStatus
+    from outpaint_mcp.providers.base import ProviderStatus
+    from outpaint_mcp.storage.database import Database
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /proc")]
 
@@ -81,7 +81,7 @@ async def provider(
 
 
 async def _submit(provider: LocalProvider, song: Path, name: str, *, seconds: float) -> str:
-    request = Commission.of(audio=str(song), tags="", extend_after_duration=seconds)
+    request = SubmitRequest.of(audio=str(song), tags="", extend_after_duration=seconds)
     await provider.submit(name, request, LocalFile(path=song))
     return name
 

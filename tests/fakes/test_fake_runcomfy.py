@@ -191,9 +191,9 @@ def test_only_the_queue_can_be_left(fake: FakeRunComfy, client: httpx.Client) ->
 
 def test_costs_and_the_balance(fake: FakeRunComfy, client: httpx.Client) -> None:
     balance_url = fake.base.removesuffix("/v1") + "/prod/v2/balance"
-    entry = client.get(MODEL).json()
-    assert (entry["base_price_usd"], entry["price_unit"]) == (0.0002, "second")
-    assert entry["input_schema"]["required"] == ["audio", "tags"]
+    record = client.get(MODEL).json()
+    assert (record["base_price_usd"], record["price_unit"]) == (0.0002, "second")
+    assert record["input_schema"]["required"] == ["audio", "tags"]
     assert client.get(balance_url).json() == {"balance_usd": 10.0}
     assert finished(fake, client, "?include_cost=true")["cost"] == 0.0006
     assert "cost" not in finished(fake, client)

@@ -10,9 +10,9 @@ import pytest
 from tests.fakes.runcomfy import Fault
 from tests.hosting import open_house, until
 
-from outpaint_mcp.database import Database
-from outpaint_mcp.hosted import provider
 from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.providers.runcomfy import provider
+from outpaint_mcp.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.hosting import House
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.sources import Doors
+    from outpaint_mcp.sources import DownloadPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -48,11 +48,11 @@ class OtherServer:
 async def test_what_waits_in_the_services_queue_is_cancelled_there(house: House, song: Path) -> None:
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
-    cancellation = await house.desk.cancel(request_id)
+    cancellation = await house.service.cancel(request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert [job.status for job in house.jobs()] == ["cancelled"]
     assert (await house.result(request_id)).path is None
-    again = await house.desk.cancel(request_id)
+    again = await house.service.cancel(request_id)
     assert again.outcome is CancelOutcome.NOT_CANCELLABLE
     assert again.message == "Nothing to cancel: the request is cancelled."
     assert house.fake.count("cancel") == 1
@@ -63,7 +63,7 @@ async def test_what_is_in_progress_there_cannot_be_cancelled_and_goes_on(house: 
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
     for _ in range(2):  # who asks again is told the same
-        cancellation = await house.desk.cancel(request_id)
+        cancellation = await house.service.cancel(request_id)
         assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
         assert cancellation.status is Status.IN_PROGRESS
         assert "Not cancelled: runcomfy is carrying it out" in cancellation.message
@@ -77,7 +77,7 @@ async def test_what_completes_in_that_very_moment_is_not_lost(house: House, song
     house.fake.switches = replace(house.fake.switches, cancel="race")
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
-    assert (await house.desk.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
+    assert (await house.service.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
     assert (await house.result(request_id)).status is Status.COMPLETED
 
 
@@ -85,14 +85,14 @@ async def test_a_service_that_never_cancels_is_believed(house: House, song: Path
     house.fake.switches = replace(house.fake.switches, cancel="never")
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
-    assert (await house.desk.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
+    assert (await house.service.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
 
 
 async def test_a_cancellation_whose_answer_was_lost_is_one(house: House, song: Path) -> None:
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
     house.fake.fail("cancel", Fault(kind="drop"))
-    cancellation = await house.desk.cancel(request_id)
+    cancellation = await house.service.cancel(request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert [job.status for job in house.jobs()] == ["cancelled"]
 
@@ -109,7 +109,7 @@ async def test_between_steps_the_later_ones_are_never_sent(house: House, song: P
     house.fake.switches = replace(house.fake.switches, queue_polls=0)
     house.fake.hold()
     request_id = (await house.submit(song, extend_before_duration=1)).request_id
-    cancellation = await house.desk.cancel(request_id)
+    cancellation = await house.service.cancel(request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert "step 1 of 2, 1 s before, is under way at RunComfy (" in cancellation.message
     assert "and is billed. Nothing more is sent." in cancellation.message
@@ -145,14 +145,14 @@ async def test_while_it_is_prepared_it_is_cancelled_before_anything_is_sent(
 async def test_while_its_source_is_fetched_it_is_cancelled_at_once(
     fake: FakeRunComfy, settings: Settings
 ) -> None:
-    async def fetch_forever(_url: str, _to: Path, *, doors: Doors | None = None) -> None:
-        assert doors is None
+    async def fetch_forever(_url: str, _to: Path, *, policy: DownloadPolicy | None = None) -> None:
+        assert policy is None
         await asyncio.Event().wait()
 
     async with open_house(fake, settings, submit_seconds=0, fetch_link=fetch_forever) as house:
         request_id = (await house.submit("https://music.example/song.wav")).request_id
         await house.status_once(request_id, lambda seen: "fetching the source" in seen.message)
-        assert (await house.desk.cancel(request_id)).status is Status.CANCELLED
+        assert (await house.service.cancel(request_id)).status is Status.CANCELLED
     assert not fake.calls
 
 
@@ -163,7 +163,7 @@ async def test_a_wish_that_the_service_did_not_hear_is_carried_out_later(
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
     house.fake.fail("cancel", *[Fault(status=503)] * 2)  # which the client tries again, with growing pauses
-    cancellation = await house.desk.cancel(request_id)
+    cancellation = await house.service.cancel(request_id)
     assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE  # it might yet be carried out, and billed
     assert "has not answered yet whether it still can be" in cancellation.message
     assert (await house.result(request_id)).status is Status.CANCELLED
@@ -176,7 +176,7 @@ async def test_a_wish_that_the_service_did_not_understand_is_told_and_uttered_ag
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
     house.fake.fail("cancel", *[Fault(status=401)] * 2)
-    assert (await house.desk.cancel(request_id)).status is Status.CANCELLED
+    assert (await house.service.cancel(request_id)).status is Status.CANCELLED
     assert house.fake.count("cancel") == 3
 
 
@@ -200,14 +200,14 @@ async def test_what_another_server_carries_out_is_cancelled_by_it(
     async with open_house(fake, settings) as first, open_house(fake, settings) as second:
         request_id = (await first.submit(song)).request_id
         await until(lambda: fake.count("status") > 0)
-        assert (await second.desk.cancel(request_id)).status is Status.CANCELLED
+        assert (await second.service.cancel(request_id)).status is Status.CANCELLED
     assert fake.count("cancel") == 1
 
 
 async def test_a_request_whose_answer_was_lost_cannot_be_cancelled(house: House, song: Path) -> None:
     house.fake.fail("submit", Fault(kind="drop"))
     request_id = (await house.submit(song)).request_id
-    cancellation = await house.desk.cancel(request_id)
+    cancellation = await house.service.cancel(request_id)
     assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
     assert cancellation.message == "Nothing to cancel: the request is unknown."
     assert house.fake.count("cancel") == 0
@@ -231,8 +231,8 @@ async def test_what_is_cancelled_in_the_queue_costs_nothing_more_and_the_steps_b
     house.fake.on("download", lambda _: house.fake.hold())
     request_id = (await house.submit(song, extend_before_duration=1)).request_id
     await house.status_once(request_id, lambda seen: "in RunComfy's queue" in seen.message)
-    cancellation = await house.desk.cancel(request_id)
+    cancellation = await house.service.cancel(request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert "RunComfy has carried out 1 of 2 steps" in cancellation.message
-    listed = await house.desk.list()
+    listed = await house.service.list()
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((house.jobs()[0].cost_usd, 0))

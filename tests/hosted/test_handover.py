@@ -17,9 +17,9 @@ from tests.fakes.bucket import LoopbackBucket
 from tests.fakes.runcomfy import Fault
 from tests.hosting import Web, open_house, until
 
-from outpaint_mcp.database import Database
 from outpaint_mcp.errors import ProviderRejected, SourceNotHosted, SourceUnreachable
 from outpaint_mcp.models import Status
+from outpaint_mcp.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +147,7 @@ async def test_what_ends_otherwise_leaves_nothing_in_the_bucket_either(
     async with open_house(fake, settings, upload=bucket.url) as house:
         request_id = (await house.submit(song)).request_id
         if status is Status.CANCELLED:
-            await house.desk.cancel(request_id)
+            await house.service.cancel(request_id)
         else:
             fake.switches = replace(fake.switches, result_fails="absent")
             fake.release()
@@ -200,7 +200,12 @@ async def test_a_link_is_passed_through_and_its_query_is_written_nowhere(
     async with open_house(fake, settings, fetch_link=Web(fake.web)) as house:
         submission = await house.submit(LINK)
         result = await house.result(submission.request_id)
-        answers = [submission, result, await house.desk.status(result.request_id), await house.desk.list()]
+        answers = [
+            submission,
+            result,
+            await house.service.status(result.request_id),
+            await house.service.list(),
+        ]
         [job] = house.jobs()
         with house.database.read() as connection:
             rows = "\n".join(connection.iterdump())

@@ -15,16 +15,16 @@ import pytest
 from tests.fakes.runcomfy import TOKEN, Flaky
 from tests.hosting import PATIENCE_SECONDS, House, open_house
 
-from outpaint_mcp.desk import Desk
 from outpaint_mcp.errors import GenerationFailed, StorageFailed
-from outpaint_mcp.hosted.courier import Courier
-from outpaint_mcp.hosted.orders import Orders
-from outpaint_mcp.hosted.provider import HostedProvider
-from outpaint_mcp.hosted.tariff import Tariff
-from outpaint_mcp.journal import Journal
+from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.models import CancelOutcome, Status
-from outpaint_mcp.presence import Presence
-from outpaint_mcp.runcomfy.client import RunComfyProvider
+from outpaint_mcp.providers.runcomfy.api.client import RunComfyClient
+from outpaint_mcp.providers.runcomfy.courier import Courier
+from outpaint_mcp.providers.runcomfy.orders import Orders
+from outpaint_mcp.providers.runcomfy.prices import PriceCache
+from outpaint_mcp.providers.runcomfy.provider import RunComfyProvider
+from outpaint_mcp.service.service import OutpaintService
+from outpaint_mcp.storage.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from tests.fakes.runcomfy import FakeRunComfy
 
-    from outpaint_mcp.answers import StatusReport
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.database import Database
+    from outpaint_mcp.reports.models import StatusReport
+    from outpaint_mcp.storage.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +58,7 @@ def fail(exc: Exception, *_: object, **__: object) -> None:
     raise exc
 
 
-class LosesAnswers(RunComfyProvider):
+class LosesAnswers(RunComfyClient):
     """Runs out of memory once the service has answered a submission."""
 
     async def submit(self, *inputs: Any, **options: Any) -> str:  # noqa: ANN401 - passed on
@@ -80,24 +80,24 @@ async def open_with(
     settings: Settings,
     *,
     orders: Callable[[Database], Orders] = Orders,
-    client: type[RunComfyProvider] = RunComfyProvider,
+    client: type[RunComfyClient] = RunComfyClient,
 ) -> AsyncIterator[House]:
     """Open a house around orders or a client of the test's own."""
     async with open_house(fake, settings, runs=False) as idle, client(TOKEN, base_url=fake.base) as runcomfy:
-        tariff = Tariff(lambda: runcomfy, idle.hosted._means.pace.clock)
+        prices = PriceCache(lambda: runcomfy, idle.hosted._means.schedule.clock)
         changes: dict[str, Any] = {
             "orders": orders(idle.database),
             "client": lambda: runcomfy,
-            "tariff": tariff,
+            "prices": prices,
         }
-        means = dataclasses.replace(idle.hosted._means, **changes)
+        context = dataclasses.replace(idle.hosted._means, **changes)
         presence = Presence(settings.data_dir / "servers")
-        courier = Courier(means, presence)
-        hosted = HostedProvider(means, ring=courier.ring, submit_seconds=PATIENCE_SECONDS)
-        desk = Desk(idle.settings, Journal(idle.database), idle.ledger, {hosted.name: hosted})
+        courier = Courier(context, presence)
+        hosted = RunComfyProvider(context, ring=courier.ring, submit_seconds=PATIENCE_SECONDS)
+        service = OutpaintService(idle.settings, Journal(idle.database), idle.ledger, {hosted.name: hosted})
         running = asyncio.create_task(courier.run())
         try:
-            yield dataclasses.replace(idle, hosted=hosted, desk=desk)
+            yield dataclasses.replace(idle, hosted=hosted, service=service)
         finally:
             running.cancel()
             await asyncio.wait({running})
@@ -175,7 +175,7 @@ async def test_an_outage_between_two_steps_loses_nothing_that_was_paid(
     assert words in seen.message
     assert (house.settings.data_dir / "hosted" / request_id / "step-1").is_file()
     if is_cancelled:
-        cancellation = await house.desk.cancel(request_id)
+        cancellation = await house.service.cancel(request_id)
         assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
         assert cancellation.message == f"Cancelled. {paid}"
     end(house)

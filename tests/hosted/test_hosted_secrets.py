@@ -17,7 +17,7 @@ from tests.fakes.runcomfy import TOKEN, Fault, Switches
 from tests.hosting import Web, open_house, settings_on
 
 from outpaint_mcp.errors import OutpaintError
-from outpaint_mcp.server import build_server
+from outpaint_mcp.server.app import build_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -57,12 +57,12 @@ class Session:
     async def all_of(self, audio: Path | str, **inputs: Any) -> None:  # noqa: ANN401 - inputs
         """Submit, and ask everything there is to ask."""
         submission = await self.hear(self.house.submit(audio, lyrics=LYRICS, **inputs))
-        desk = self.house.desk
+        service = self.house.service
         if submission is not None:
-            await self.hear(desk.status(submission.request_id))
-            await self.hear(desk.result(submission.request_id, wait_seconds=60))
-            await self.hear(desk.cancel(submission.request_id))
-        await self.hear(desk.list())
+            await self.hear(service.status(submission.request_id))
+            await self.hear(service.result(submission.request_id, wait_seconds=60))
+            await self.hear(service.cancel(submission.request_id))
+        await self.hear(service.list())
 
 
 async def test_no_secret_is_left_behind_by_a_varied_session(  # noqa: PLR0913 - all that is there to look into

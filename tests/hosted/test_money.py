@@ -11,10 +11,10 @@ from tests.fakes.runcomfy import Fault
 from tests.hosting import open_house
 
 from outpaint_mcp.errors import InsufficientBalance, OverBudget, ProviderRejected, Unauthorized
-from outpaint_mcp.hosted.orders import Orders
-from outpaint_mcp.hosted.plan import plan
-from outpaint_mcp.hosted.records import StepState
 from outpaint_mcp.models import Status
+from outpaint_mcp.providers.runcomfy.orders import Orders
+from outpaint_mcp.providers.runcomfy.plan import plan
+from outpaint_mcp.providers.runcomfy.records import StepState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ async def test_the_estimate_is_told_with_the_figures_that_it_rests_on(house: Hou
         "At most $0.0008: 4 s x $0.0002 (RunComfy's catalogue, the source's own seconds" in submission.message
     )
     [listed] = await house.listed()
-    status = await house.desk.status(submission.request_id)
+    status = await house.service.status(submission.request_id)
     assert listed.estimated_cost_usd == status.estimated_cost_usd == submission.estimated_cost_usd
 
 
@@ -152,8 +152,8 @@ async def test_what_it_cost_is_told_everywhere(house: House, song: Path) -> None
     house.fake.switches = replace(house.fake.switches, billed_source=False)
     results = [await house.extend(song, seed=seed) for seed in (1, 2)]
     assert [result.cost_usd for result in results] == pytest.approx([0.0002] * 2)
-    status = await house.desk.status(results[0].request_id)
-    listed = await house.desk.list(limit=1)
+    status = await house.service.status(results[0].request_id)
+    listed = await house.service.list(limit=1)
     assert status.cost_usd == listed.requests[0].cost_usd == pytest.approx(0.0002)
     assert status.estimated_cost_usd is listed.requests[0].estimated_cost_usd is None
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0.0004, 0))
@@ -162,7 +162,7 @@ async def test_what_it_cost_is_told_everywhere(house: House, song: Path) -> None
 async def test_where_the_cost_is_not_told_the_estimate_stays(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, includes_cost=False)
     result = await house.extend(song)
-    status, listed = await house.desk.status(result.request_id), await house.desk.list()
+    status, listed = await house.service.status(result.request_id), await house.service.list()
     assert result.cost_usd is status.cost_usd is listed.requests[0].cost_usd is None
     assert status.estimated_cost_usd == listed.requests[0].estimated_cost_usd == pytest.approx(0.0008)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.0008))
@@ -171,7 +171,7 @@ async def test_where_the_cost_is_not_told_the_estimate_stays(house: House, song:
 async def test_what_may_have_been_billed_stays_with_its_estimate(house: House, song: Path) -> None:
     house.fake.fail("submit", Fault(kind="drop"))
     unknown = await house.submit(song)
-    listed = await house.desk.list()
+    listed = await house.service.list()
     assert (unknown.status, listed.requests[0].cost_usd) == (Status.UNKNOWN, None)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.0008))
 
@@ -192,7 +192,7 @@ async def test_what_was_refused_cost_nothing_and_says_why(
     house.fake.fail("submit", fault)
     with pytest.raises(kind, match=words):
         await house.submit(song)
-    listed = await house.desk.list()
+    listed = await house.service.list()
     assert (listed.requests[0].status, listed.requests[0].cost_usd) == (Status.FAILED, 0)
     assert listed.requests[0].error
     assert words in listed.requests[0].error
@@ -203,19 +203,19 @@ async def test_an_account_without_enough_money_is_told_its_balance(house: House,
     house.fake.switches = replace(house.fake.switches, balance_usd=0.0)
     with pytest.raises(InsufficientBalance, match=r"Its balance is \$0\.00\."):
         await house.submit(song)
-    assert (await house.desk.list()).open_estimate_usd == 0
+    assert (await house.service.list()).open_estimate_usd == 0
 
 
 async def test_a_failed_run_that_was_billed_is_counted(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, result_fails="string")
     await house.failed(song)
-    assert (await house.desk.list()).spent_usd == pytest.approx(0.0008)
+    assert (await house.service.list()).spent_usd == pytest.approx(0.0008)
 
 
 async def test_a_run_whose_file_is_of_no_use_is_counted(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, content="html")
     await house.failed(song)
-    listed = await house.desk.list()
+    listed = await house.service.list()
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0.0008, 0))
 
 
@@ -230,6 +230,6 @@ async def test_while_steps_are_left_the_whole_estimate_counts_and_not_only_what_
         planned = orders.settle_plan(request_id, steps, source_seconds=3)
         made = replace(planned.steps[0], state=StepState.MADE, sent_at=1.0, cost_usd=0.0008)
         orders.update_step(request_id, made)
-        status, listed = await house.desk.status(request_id), await house.desk.list()
+        status, listed = await house.service.status(request_id), await house.service.list()
     assert (status.status, status.cost_usd) == (Status.IN_PROGRESS, 0.0008)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.0016))

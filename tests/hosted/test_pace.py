@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.fakes.runcomfy import Fault, Flaky, Switches
 from tests.hosting import open_house, until
 
-from outpaint_mcp.hosted.pace import Pace
 from outpaint_mcp.models import Status
+from outpaint_mcp.providers.runcomfy.schedule import PollSchedule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,33 +55,33 @@ class Metronome:
 
 @given(age=st.floats(0, 30))
 def test_a_young_request_is_looked_at_every_two_seconds(age: float) -> None:
-    assert Pace().pause_seconds(age) == 2
+    assert PollSchedule().pause_seconds(age) == 2
 
 
 @given(age=st.floats(0, 1e6), later=st.floats(0, 1e6))
 def test_an_old_one_less_often_but_every_ten_seconds_at_least(age: float, later: float) -> None:
-    pace = Pace()
-    assert 2 <= pace.pause_seconds(age) <= pace.pause_seconds(age + later) <= 10
-    assert pace.pause_seconds(150 + later) == 10
+    schedule = PollSchedule()
+    assert 2 <= schedule.pause_seconds(age) <= schedule.pause_seconds(age + later) <= 10
+    assert schedule.pause_seconds(150 + later) == 10
 
 
 async def test_who_comes_alone_does_not_wait() -> None:
     metronome = Metronome()
-    pace = Pace(clock=metronome.clock, sleep=metronome.sleep)
+    schedule = PollSchedule(clock=metronome.clock, sleep=metronome.sleep)
     for _ in range(3):
-        await pace.turn()
+        await schedule.turn()
         metronome.seconds += 0.2
 
 
 async def test_a_hundred_requests_ask_no_more_than_five_times_a_second_in_all() -> None:
     metronome = Metronome()
-    pace = Pace(clock=metronome.clock, sleep=metronome.sleep)
+    schedule = PollSchedule(clock=metronome.clock, sleep=metronome.sleep)
     asked: list[float] = []
 
     async def follow() -> None:
         for _ in range(4):
-            await pace.sleep(pace.pause_seconds(0))
-            await pace.turn()
+            await schedule.sleep(schedule.pause_seconds(0))
+            await schedule.turn()
             asked.append(metronome.seconds)
 
     async with asyncio.TaskGroup() as group:
@@ -171,7 +171,7 @@ async def test_a_young_request_that_is_not_known_everywhere_yet_is_waited_for(
     house.fake.on("submit_accepted", house.fake.expire)
     request_id = (await house.submit(song)).request_id
     await until(lambda: house.fake.count("status") >= 4)
-    assert (await house.desk.status(request_id)).status is Status.IN_PROGRESS
+    assert (await house.service.status(request_id)).status is Status.IN_PROGRESS
     house.jobs()[0].is_expired = False
     assert (await house.result(request_id)).status is Status.COMPLETED
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outpaint_mcp.errors import InvalidRequest
-from outpaint_mcp.hosted.plan import CANVAS_SECONDS, PlannedStep, plan
+from outpaint_mcp.providers.runcomfy.plan import CANVAS_SECONDS, PlannedStep, plan
 
 lengths = st.floats(0.01, 7_200) | st.floats(0.01, 10)
 extensions = st.just(0.0) | st.floats(0.5, 240) | st.floats(0.5, 5)

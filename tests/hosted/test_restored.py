@@ -14,10 +14,10 @@ import soundfile
 from tests.fakes.runcomfy import Fault
 from tests.hosting import AS_MADE, open_house
 
-from outpaint_mcp.edition import Edition
 from outpaint_mcp.errors import DeliveryFailed, NothingNew, OutpaintError, OverBudget, WorkerDied
+from outpaint_mcp.export import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status
-from outpaint_mcp.sources import Doors, fetch
+from outpaint_mcp.sources import DownloadPolicy, fetch
 from outpaint_mcp.workers.process import call_worker
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ async def test_the_services_own_file_stays_to_be_had_and_nothing_is_asked_again(
 async def test_what_cannot_be_matched_is_delivered_as_it_came_and_said_so(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    async def fetch_other_music(url: str, destination: Path, *, doors: Doors | None = None) -> None:
-        await fetch(url, destination, doors=doors or Doors())
+    async def fetch_other_music(url: str, destination: Path, *, policy: DownloadPolicy | None = None) -> None:
+        await fetch(url, destination, policy=policy or DownloadPolicy())
         rate = 48_000
         noise = np.random.default_rng(5).normal(0, 0.1, (4 * rate, 2))
         soundfile.write(destination, noise, rate, format="WAV")
@@ -124,7 +124,7 @@ async def test_takes_are_sent_once_each_and_their_costs_are_told_together(house:
     (listed,) = await house.listed()
     assert listed.takes == 3
     assert listed.cost_usd == pytest.approx(0.0024)
-    mp3 = await house.result(submission.request_id, Edition(format="mp3"))
+    mp3 = await house.result(submission.request_id, ExportOptions(format="mp3"))
     assert [Path(take.path or "").suffix for take in mp3.takes or []] == [".mp3"] * 3
 
 
@@ -171,7 +171,7 @@ async def test_a_take_that_fails_does_not_take_the_others_along(house: House, so
 async def test_takes_are_cancelled_together(house: House, song: Path) -> None:
     house.fake.hold()
     submission = await house.submit(song, takes=2)
-    cancellation = await house.desk.cancel(submission.request_id)
+    cancellation = await house.service.cancel(submission.request_id)
     assert cancellation.outcome is CancelOutcome.CANCELLED
     assert (await house.result(submission.request_id)).status is Status.CANCELLED
 
@@ -182,7 +182,7 @@ async def test_cancelling_takes_of_which_one_is_carried_out_says_that_it_is_bill
     switch(house.fake, cancel="never")
     house.fake.hold()
     submission = await house.submit(song, seed=5, takes=2)
-    cancellation = await house.desk.cancel(submission.request_id)
+    cancellation = await house.service.cancel(submission.request_id)
     assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
     assert "carried out, and billed" in cancellation.message
     house.fake.release()
@@ -196,7 +196,7 @@ async def test_a_take_whose_answer_was_lost_is_told_at_once_and_found_by_its_sta
     submission = await house.submit(song, seed=5, takes=2)
     assert "never" in submission.message or "lost" in submission.message
     await house.result(submission.request_id)
-    found = await house.desk.list(status=Status.UNKNOWN)
+    found = await house.service.list(status=Status.UNKNOWN)
     assert [each.request_id for each in found.requests] == [submission.request_id]
 
 
@@ -211,7 +211,7 @@ async def test_a_week_after_it_was_delivered_what_was_delivered_is_found_and_the
         assert (await house.result(restored.request_id)).path == restored.path
         assert (await house.result(restored.request_id, AS_MADE)).path == own.path
         with pytest.raises(DeliveryFailed, match="7 days"):
-            await house.result(restored.request_id, Edition(format="mp3"))
+            await house.result(restored.request_id, ExportOptions(format="mp3"))
 
 
 class Faulty:
@@ -232,7 +232,7 @@ class Faulty:
 async def test_what_was_paid_for_does_not_hang_on_what_is_done_with_it(
     house: House, song: Path, monkeypatch: pytest.MonkeyPatch, before: float, words: str
 ) -> None:
-    monkeypatch.setattr("outpaint_mcp.hosted.means.call_worker", Faulty(WorkerDied, 3))
+    monkeypatch.setattr("outpaint_mcp.providers.runcomfy.run.call_worker", Faulty(WorkerDied, 3))
     result = await house.extend(song, extend_before_duration=before)
     assert words in result.message
     assert soundfile.info(result.path).duration == pytest.approx(4 + before, abs=0.1)
@@ -242,7 +242,7 @@ async def test_what_was_paid_for_does_not_hang_on_what_is_done_with_it(
 async def test_nothing_new_ends_a_request_with_its_bill(
     house: House, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outpaint_mcp.hosted.means.call_worker", Faulty(NothingNew, 99))
+    monkeypatch.setattr("outpaint_mcp.providers.runcomfy.run.call_worker", Faulty(NothingNew, 99))
     error = await house.failed(song, extend_before_duration=1)
     assert "It broke." in error
     assert "which may be billed" in error
@@ -267,7 +267,7 @@ async def test_broken_tags_of_a_source_cost_nobody_the_longer_file(
 async def test_listening_to_a_result_delivers_nothing(house: House, song: Path) -> None:
     submission = await house.submit(song)
     await house.status_once(submission.request_id, lambda seen: seen.status is Status.COMPLETED)
-    report, _ = await house.desk.analyze(submission.request_id)
+    report, _ = await house.service.analyze(submission.request_id)
     assert report.duration_seconds == pytest.approx(4, abs=0.05)
     assert not house.settings.output_dir.exists()
 
@@ -278,7 +278,7 @@ async def test_the_services_own_file_is_copied_where_its_own_format_is_asked_for
     switch(house.fake, container="mp3", sample_rate=44_100)
     restored = await house.extend(song)
     own = await house.result(restored.request_id, AS_MADE)
-    mp3 = await house.result(restored.request_id, Edition(format="mp3", restore_source=False))
+    mp3 = await house.result(restored.request_id, ExportOptions(format="mp3", restore_source=False))
     rendered, _ = soundfile.read(own.path)
     copied, _ = soundfile.read(mp3.path)
     assert np.array_equal(copied, rendered)

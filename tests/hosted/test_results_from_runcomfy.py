@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.fakes.runcomfy import FakeRunComfy
     from tests.hosting import House
 
-    from outpaint_mcp.answers import ResultReport
+    from outpaint_mcp.reports.models import ResultReport
 
 pytestmark = pytest.mark.anyio
 
@@ -235,10 +235,10 @@ async def test_a_signed_link_stands_in_the_results_url_and_nowhere_else(house: H
     result = await house.extend_as_made(song)
     answers = [
         result.model_copy(update={"url": ""}),
-        await house.desk.status(result.request_id),
-        await house.desk.list(),
+        await house.service.status(result.request_id),
+        await house.service.list(),
         await house.submit(song),
-        await house.desk.cancel(result.request_id),
+        await house.service.cancel(result.request_id),
     ]
     assert "X-Amz-Signature" in (result.url or "")
     assert not any("X-Amz" in answer.model_dump_json() for answer in answers)

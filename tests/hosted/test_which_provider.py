@@ -13,9 +13,9 @@ from tests.fakes.runcomfy import Switches
 from tests.hosting import open_house, settings_on
 
 from outpaint_mcp.errors import ProviderUnavailable, Unauthorized
-from outpaint_mcp.models import Commission, Status
-from outpaint_mcp.opening import open_desk
-from outpaint_mcp.server import build_server
+from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.server.app import build_server
+from outpaint_mcp.service.lifespan import open_service
 
 if TYPE_CHECKING:
     from tests.fakes.runcomfy import FakeRunComfy
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-def request_for(song: Path) -> Commission:
-    return Commission.of(audio=str(song), tags="lofi", extend_after_duration=1, seed=7)
+def request_for(song: Path) -> SubmitRequest:
+    return SubmitRequest.of(audio=str(song), tags="lofi", extend_after_duration=1, seed=7)
 
 
 async def test_local_requests_are_carried_out_and_delivered_where_runcomfy_takes_the_new_ones(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    async with open_desk(settings, runs=False) as desk:
-        request_id = (await desk.submit(request_for(song))).request_id
+    async with open_service(settings, runs=False) as service:
+        request_id = (await service.submit(request_for(song))).request_id
     async with open_house(fake, settings) as house:
         result = await house.result(request_id)
         assert (result.provider, result.status, result.cost_usd) == ("local", Status.COMPLETED, None)
@@ -50,9 +50,9 @@ async def test_runcomfys_requests_are_carried_out_and_delivered_where_new_ones_s
     fake.switches = Switches(queue_polls=0, running_polls=0)
     async with open_house(fake, settings, runs=False) as house:
         request_id = (await house.submit(song)).request_id
-    async with open_desk(settings_on(fake, settings, provider="local")) as desk:
-        assert (await desk.submit(request_for(song))).provider == "local"
-        result = await desk.result(request_id, wait_seconds=60)
+    async with open_service(settings_on(fake, settings, provider="local")) as service:
+        assert (await service.submit(request_for(song))).provider == "local"
+        result = await service.result(request_id, wait_seconds=60)
     assert (result.provider, result.status) == ("runcomfy", Status.COMPLETED)
     assert fake.count("submit") == 1
 
@@ -62,9 +62,9 @@ async def test_what_runcomfy_made_can_be_extended_here(
 ) -> None:
     async with open_house(fake, settings) as house:
         first = await house.extend(song)
-    async with open_desk(settings) as desk:
-        submission = await desk.submit(request_for(Path(first.request_id)))
-        second = await desk.result(submission.request_id, wait_seconds=60)
+    async with open_service(settings) as service:
+        submission = await service.submit(request_for(Path(first.request_id)))
+        second = await service.result(submission.request_id, wait_seconds=60)
     assert (second.provider, second.status) == ("local", Status.COMPLETED)
     assert second.duration_seconds == pytest.approx(5)
 
@@ -72,8 +72,8 @@ async def test_what_runcomfy_made_can_be_extended_here(
 async def test_what_was_made_here_can_be_extended_by_runcomfy(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    async with open_desk(settings) as desk:
-        first = await desk.result((await desk.submit(request_for(song))).request_id, wait_seconds=60)
+    async with open_service(settings) as service:
+        first = await service.result((await service.submit(request_for(song))).request_id, wait_seconds=60)
     async with open_house(fake, settings) as house:
         second = await house.extend(first.request_id)
         newest, _ = await house.listed()
@@ -149,7 +149,7 @@ async def test_nobody_else_steps_in_where_runcomfy_refuses(
             await house.submit(song)
         with house.database.read() as connection:
             assert connection.execute("SELECT count(*) FROM jobs").fetchone()[0] == 0
-        assert await house.desk._providers["local"].kept() == []
+        assert await house.service._providers["local"].kept() == []
 
 
 def free_port() -> int:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.fakes.runcomfy import TOKEN, Fault
-from tests.hosting import House, open_house, quick_pace, until
+from tests.hosting import House, open_house, quick_schedule, until
 
-from outpaint_mcp.cli import main
+from outpaint_mcp.cli.main import main
 from outpaint_mcp.errors import OverBudget, Unauthorized
-from outpaint_mcp.hosted import provider
 from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.providers.runcomfy import provider
 
 if TYPE_CHECKING:
     from tests.fakes.runcomfy import FakeRunComfy
@@ -47,7 +47,7 @@ async def test_a_server_without_a_token_leaves_orders_to_those_that_have_one(
     async with open_house(fake, settings, token=None, provider="local") as bare:
         assert (await bare.extend(song)).provider == "local"  # it is at work, and for long enough
         for submission in (accepted, unsent):
-            assert (await bare.desk.status(submission.request_id)).status is Status.IN_PROGRESS
+            assert (await bare.service.status(submission.request_id)).status is Status.IN_PROGRESS
         assert (len(fake.calls), len(fake.jobs)) == (calls, 1)
         fake.release()
         async with open_house(fake, settings) as house:  # beside it
@@ -62,7 +62,7 @@ async def test_without_a_token_nothing_is_taken_in_and_what_to_do_is_said(
     async with open_house(fake, settings, token=None, submit_seconds=0) as house:
         with pytest.raises(Unauthorized, match=r"none is set\. Put it into RUNCOMFY_API_TOKEN"):
             await house.submit(song)
-        listed = await house.desk.list()
+        listed = await house.service.list()
     assert (listed.requests[0].status, listed.requests[0].cost_usd) == (Status.FAILED, 0)
     assert (listed.spent_usd, listed.open_estimate_usd) == (0, 0)
     async with open_house(fake, settings) as house:
@@ -81,7 +81,7 @@ async def test_a_server_with_another_token_does_not_take_its_ignorance_for_the_e
     async with open_house(fake, settings, token=OTHER_TOKEN) as house:
         await house.status_once(request_id, lambda seen: "It was sent with another token" in seen.message)
         await looked_again(fake)
-        assert (await house.desk.status(request_id)).status is Status.IN_PROGRESS
+        assert (await house.service.status(request_id)).status is Status.IN_PROGRESS
     fake._token = TOKEN
     async with open_house(fake, settings) as house:
         result = await house.result(request_id)
@@ -114,8 +114,8 @@ async def test_the_limit_is_that_of_the_server_that_took_the_request_in(
 async def test_a_gateways_page_is_no_word_of_the_services_however_often_it_comes(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    at_once = dataclasses.replace(quick_pace(), unheard_of_seconds=0.0)
-    async with open_house(fake, settings, pace=at_once) as house:
+    at_once = dataclasses.replace(quick_schedule(), unheard_of_seconds=0.0)
+    async with open_house(fake, settings, schedule=at_once) as house:
         house.give_up_soon()
         fake.fail("status", *[Fault(status=404, body=HTML)] * 60)
         fake.fail("result", *[Fault(status=410, body=HTML)] * 20)
@@ -128,8 +128,8 @@ async def test_the_services_own_word_counts_once_it_has_stood_for_a_minute(
     fake: FakeRunComfy, settings: Settings, song: Path, clock: Clock
 ) -> None:
     fake.hold()
-    pace = dataclasses.replace(quick_pace(), unheard_of_seconds=60.0, clock=clock)
-    async with open_house(fake, settings, pace=pace) as house:
+    schedule = dataclasses.replace(quick_schedule(), unheard_of_seconds=60.0, clock=clock)
+    async with open_house(fake, settings, schedule=schedule) as house:
         request_id = (await house.submit(song)).request_id
         [job] = house.jobs()
         for is_expired in (True, False, True):  # known in between, so that it begins anew
@@ -137,7 +137,7 @@ async def test_the_services_own_word_counts_once_it_has_stood_for_a_minute(
             await looked_again(fake)
             clock.time += 59
             await looked_again(fake)
-            assert (await house.desk.status(request_id)).status in {Status.IN_QUEUE, Status.IN_PROGRESS}
+            assert (await house.service.status(request_id)).status in {Status.IN_QUEUE, Status.IN_PROGRESS}
         clock.time += 2
         assert (await house.result(request_id)).error == (
             f"{FORGOTTEN} ({job.request_id}): it has expired, or was deleted there."
@@ -153,7 +153,7 @@ async def test_what_is_made_already_cannot_be_cancelled_while_it_is_fetched(hous
     house.fake.on("download", take_time)
     request_id = (await house.submit(song)).request_id
     await until(lambda: house.fake.count("download") == 1)
-    cancellation = await house.desk.cancel(request_id)
+    cancellation = await house.service.cancel(request_id)
     was_told.set()
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.NOT_CANCELLABLE, Status.IN_PROGRESS)
     result = await house.result(request_id)
@@ -168,9 +168,9 @@ async def test_a_wish_that_nobody_has_heard_yet_is_not_called_cancelled(
     monkeypatch.setattr(provider, "_CANCEL_SECONDS", 0.3)
     async with open_house(fake, settings, runs=False) as house:
         request_id = (await house.submit(song)).request_id
-        cancellation = await house.desk.cancel(request_id)
+        cancellation = await house.service.cancel(request_id)
         assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
-        assert cancellation.status is (await house.desk.status(request_id)).status is Status.IN_PROGRESS
+        assert cancellation.status is (await house.service.status(request_id)).status is Status.IN_PROGRESS
     async with open_house(fake, settings) as house:
         assert (await house.result(request_id)).status is Status.CANCELLED
     assert fake.count("submit") == 0

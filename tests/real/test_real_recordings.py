@@ -14,7 +14,7 @@ from mcp.client import Client
 
 from outpaint_mcp.audio.engine.outpaint import Outpainted, outpaint_file
 from outpaint_mcp.audio.files.decode import Source
-from outpaint_mcp.server import build_server
+from outpaint_mcp.server.app import build_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable

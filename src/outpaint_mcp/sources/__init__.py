@@ -8,12 +8,12 @@
 """
 
 from outpaint_mcp.sources.download import fetch
-from outpaint_mcp.sources.intake import InlineAudio, LocalFile, RemoteUrl, Source, resolve_source
-from outpaint_mcp.sources.links import Doors, is_public_address
+from outpaint_mcp.sources.links import DownloadPolicy, is_public_address
 from outpaint_mcp.sources.names import redact, title_of
+from outpaint_mcp.sources.resolve import InlineAudio, LocalFile, RemoteUrl, Source, resolve_source
 
 __all__ = [
-    "Doors",
+    "DownloadPolicy",
     "InlineAudio",
     "LocalFile",
     "RemoteUrl",

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import SourceUnreachable
-from outpaint_mcp.sources.links import ANYWHERE, Doors, is_public_address, parse_link
+from outpaint_mcp.sources.links import ANYWHERE, DownloadPolicy, is_public_address, parse_link
 from outpaint_mcp.sources.names import quoted
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ async def fetch(  # noqa: PLR0913  three limits and three seams, all keyword-onl
     url: str,
     destination: Path,
     *,
-    doors: Doors = ANYWHERE,
+    policy: DownloadPolicy = ANYWHERE,
     max_bytes: int = MAX_BYTES,
     timeout_seconds: float = TIMEOUT_SECONDS,
     is_public: Callable[[IPv4Address | IPv6Address], bool] = is_public_address,
@@ -45,7 +45,7 @@ async def fetch(  # noqa: PLR0913  three limits and three seams, all keyword-onl
     Args:
         url: https.
         destination: replaced atomically; `.part` beside it is in use meanwhile, and removed in any case.
-        doors: where it may lead, redirects included.
+        policy: where it may lead, redirects included.
         max_bytes: the most that is read.
         timeout_seconds: for all of it.
         is_public: whether an address may be connected to.
@@ -55,7 +55,7 @@ async def fetch(  # noqa: PLR0913  three limits and three seams, all keyword-onl
     Raises:
         InvalidRequest: the link is malformed.
         SourceNotAllowed: plain http, a user name in the link, an address that is not public, or a host that
-            the doors do not admit.
+            the policy do not admit.
         SourceUnreachable: no such host, no connection, no trust, no success, too slow, or broken off.
         SourceTooLarge: more than `max_bytes`.
         UnsupportedAudio: empty, compressed, or a text such as a web page.
@@ -63,8 +63,8 @@ async def fetch(  # noqa: PLR0913  three limits and three seams, all keyword-onl
     """
     from outpaint_mcp.sources.transfer import Transfer  # noqa: PLC0415  loads httpx, a quarter of a second
 
-    link = parse_link(url, doors)
-    transfer = Transfer(quoted(url), destination, doors, max_bytes, is_public, tls, on_progress)
+    link = parse_link(url, policy)
+    transfer = Transfer(quoted(url), destination, policy, max_bytes, is_public, tls, on_progress)
     try:
         async with asyncio.timeout(timeout_seconds):
             await transfer.run(link)

@@ -48,7 +48,7 @@ class Link:
     """A URL taken apart; what is checked is what is connected to.
 
     Attributes:
-        scheme: https, or http where `Doors` trust the host with it.
+        scheme: https, or http where `DownloadPolicy` trust the host with it.
         host: an address without brackets, or a name in ASCII, lower case, without a trailing dot.
         port: 1 to 65535.
         target: path and query, percent-encoded, beginning with a slash.
@@ -81,7 +81,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class DownloadPolicy:
     """Where a download may lead.
 
     Attributes:
@@ -103,7 +103,7 @@ class Doors:
         return named or self.trust(link)
 
 
-ANYWHERE = Doors()
+ANYWHERE = DownloadPolicy()
 """Every host on the public internet, over https."""
 
 
@@ -119,7 +119,7 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 
-def parse_link(url: str, doors: Doors = ANYWHERE) -> Link:
+def parse_link(url: str, policy: DownloadPolicy = ANYWHERE) -> Link:
     """Take a URL apart, strictly: two parsers that disagree on the host are a way around checks.
 
     Raises:
@@ -132,7 +132,7 @@ def parse_link(url: str, doors: Doors = ANYWHERE) -> Link:
         port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError as exc:
         raise malformed from exc
-    if parts.scheme == "http" and origin_of(url) not in doors.trusted:
+    if parts.scheme == "http" and origin_of(url) not in policy.trusted:
         raise SourceNotAllowed(f"{quoted(url)} is plain http, which anyone on the way can change: use https.")
     if len(url) > _MAX_CHARACTERS or _NEVER_IN_A_LINK.search(url):
         raise malformed

@@ -61,20 +61,20 @@ def _audio_below(roots: Sequence[Path]) -> Iterator[Path]:
         for folder in level:
             if folder not in seen and left > 0:
                 seen.add(folder)
-                entries = _entries(folder, left)
-                left -= len(entries)
-                below += [path for path, is_folder in entries if is_folder]
-                yield from (path for path, is_folder in entries if not is_folder and _is_audio(path))
+                records = _entries(folder, left)
+                left -= len(records)
+                below += [path for path, is_folder in records if is_folder]
+                yield from (path for path, is_folder in records if not is_folder and _is_audio(path))
         level = below
 
 
 def _entries(folder: Path, most: int) -> list[tuple[Path, bool]]:
     """At most so many entries in order, and whether each is a folder to go into."""
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(folder) as records:
             return sorted(
-                (Path(entry.path), entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."))
-                for entry in islice(entries, most)
+                (Path(record.path), record.is_dir(follow_symlinks=False) and not record.name.startswith("."))
+                for record in islice(records, most)
             )
     except OSError:
         return []

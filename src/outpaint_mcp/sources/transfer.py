@@ -24,8 +24,8 @@ from outpaint_mcp.errors import (
     SourceUnreachable,
     UnsupportedAudio,
 )
-from outpaint_mcp.sources.answers import announced_bytes, refuse_failure, refuse_text, unreachable
-from outpaint_mcp.sources.links import Doors, Link, parse_link
+from outpaint_mcp.sources.http_errors import announced_bytes, refuse_failure, refuse_text, unreachable
+from outpaint_mcp.sources.links import DownloadPolicy, Link, parse_link
 
 if TYPE_CHECKING:
     import ssl
@@ -61,7 +61,7 @@ class Transfer:
 
     shown: str
     destination: Path
-    doors: Doors
+    policy: DownloadPolicy
     max_bytes: int
     is_public: Callable[[IPv4Address | IPv6Address], bool]
     tls: ssl.SSLContext | None
@@ -88,7 +88,7 @@ class Transfer:
         Each hop has a client of its own: a pooled connection belongs to an address, and may have been
         verified for another host's name.
         """
-        if not self.doors.admit(link):
+        if not self.policy.admit(link):
             raise SourceNotAllowed(
                 f"{self.shown} leads to {link.host}, where this server fetches nothing of the kind."
             )
@@ -106,7 +106,7 @@ class Transfer:
 
     def _next(self, link: Link, location: str) -> Link:
         try:
-            return parse_link(urljoin(link.url, location), self.doors)
+            return parse_link(urljoin(link.url, location), self.policy)
         except (InvalidRequest, ValueError) as exc:
             raise SourceUnreachable(
                 f"{self.shown} redirects to something that is no https link: give a direct link to the audio."
@@ -121,7 +121,7 @@ class Transfer:
                 f"{self.shown}: the host {link.host} is not known; check the link and the network connection."
             ) from exc
         addresses = list(map(ip_address, answers))
-        is_public = self.doors.trust(link) or all(map(self.is_public, addresses))
+        is_public = self.policy.trust(link) or all(map(self.is_public, addresses))
         if not addresses or not is_public:
             raise SourceNotAllowed(
                 f"{self.shown} leads to {link.host}, which belongs to a private network, where this server "

@@ -153,7 +153,7 @@ def convert(  # noqa: PLR0913 - the order, spelled out
         end = round(before_seconds * found.sample_rate)
     elif part == "after":
         begin = found.frames - round(after_seconds * found.sample_rate)
-    output = Path(folder, f"edition-{os.getpid()}{format_of(format, probe(whole)).suffix}")
+    output = Path(folder, f"options-{os.getpid()}{format_of(format, probe(whole)).suffix}")
     with in_its_place(output) as writing:
         written = write_as(
             whole,

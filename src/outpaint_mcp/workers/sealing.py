@@ -13,7 +13,7 @@ from outpaint_mcp.audio.files.encode import is_lossless, seal
 from outpaint_mcp.audio.files.tagging import carry_over
 from outpaint_mcp.audio.joining.pieces import Piece
 from outpaint_mcp.audio.verdict.judge import judge
-from outpaint_mcp.verdicts import badness, in_words
+from outpaint_mcp.workers.verdict_text import badness, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,1 @@
+"""The command line: the same way through the service as the tools, for a person at a terminal."""

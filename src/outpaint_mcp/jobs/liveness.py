@@ -1,0 +1,74 @@
+"""Who is alive: a lock file for each server process, let go by the system when the process ends."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from outpaint_mcp.storage.database import told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+# Others hold the gate for as long as it takes to look at a few files.
+_GATE_TIMEOUT_SECONDS = 10
+
+
+class Presence:
+    """This process's sign of life, and a look at the others'.
+
+    A lock rather than a heartbeat: a machine that slept through the night has no dead servers on
+    it, and a process killed a moment ago is known to be gone at once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Be alive from here on.
+
+        Raises:
+            StorageFailed: the folder cannot be used.
+        """
+        self._folder = folder
+        self.server_id = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._lock = self._lock_of(self.server_id)
+        with told(folder.parent):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Nobody takes one for dead that is just being born.
+            with FileLock(folder / "gate", timeout=_GATE_TIMEOUT_SECONDS):
+                self._lock.acquire()
+                self.dead_among(lock.stem for lock in folder.glob("*.lock"))
+
+    def dead_among(self, server_ids: Iterable[str]) -> set[str]:
+        """Return those of the servers that are no longer alive; their lock files go.
+
+        Raises:
+            OSError: a lock could not be tried.
+        """
+        return {each for each in server_ids if each != self.server_id and not self._is_alive(each)}
+
+    def close(self) -> None:
+        """Be gone."""
+        self._lock.release()
+        self._forget(self.server_id)
+
+    def _is_alive(self, server_id: str) -> bool:
+        lock = self._lock_of(server_id)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return True
+        lock.release()
+        self._forget(server_id)
+        return False
+
+    def _lock_of(self, server_id: str) -> FileLock:
+        # Taken in one thread, let go of in another.
+        return FileLock(self._folder / f"{server_id}.lock", thread_local=False)
+
+    def _forget(self, server_id: str) -> None:
+        with suppress(OSError):  # a leftover file does no harm: its id is never used again
+            (self._folder / f"{server_id}.lock").unlink()

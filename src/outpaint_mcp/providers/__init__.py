@@ -1,0 +1,1 @@
+"""Whoever carries requests out, behind one protocol."""

@@ -1,0 +1,92 @@
+"""Answers that are no success, in three dialects, as errors that say what happened and what to do."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from outpaint_mcp.errors import (
+    InsufficientBalance,
+    OutpaintError,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+    RequestNotFound,
+    Unauthorized,
+)
+from outpaint_mcp.providers.runcomfy.api.reading import STATUSES, Json, number, said, word_of
+
+
+class _Code(IntEnum):
+    """Error codes that the API documents and that mean something of their own here."""
+
+    NO_BALANCE = 400002
+    NO_TOKEN = 400004
+    NO_PERMISSION = 403001
+    NOT_FOUND = 404001
+
+
+def refusal(
+    http_status: int, body: Json, *, retry_after_seconds: float | None = None
+) -> OutpaintError | None:
+    """Return the error that an answer stands for, most specific first; None where it is a success.
+
+    Some of RunComfy's APIs answer HTTP 200 with an error inside. In an answer that says where a request
+    stands, it is the request that failed, not the call.
+    """
+    code = number(body.get("error_code"))
+    kind = http_status
+    if 200 <= http_status < 300:  # noqa: PLR2004 - RFC 9110
+        is_silent = not code and ("status" in body or not body.get("error_message"))
+        if is_silent or code == 0 or word_of(body) in STATUSES:
+            return None
+        kind = int(code or 0) // 1000  # 400002 is a 400, 500001 a 500
+    words = said(body)
+    told = f" (HTTP {http_status}{f': {words}' if words else ''})"
+    error: OutpaintError
+    match kind, code:
+        case (401, _) | (_, _Code.NO_TOKEN):
+            error = Unauthorized(
+                f"RunComfy does not accept the token{told}. It may have expired: put a fresh one into"
+                " RUNCOMFY_API_TOKEN and restart the server, or set OUTPAINT_PROVIDER=local to do without."
+            )
+        case (402, _) | (_, _Code.NO_BALANCE):
+            error = InsufficientBalance(
+                f"The RunComfy account has too little money for this{told}. Top it up, then submit again; what was"
+                " refused is not billed."
+            )
+        case (403, _) | (_, _Code.NO_PERMISSION):
+            error = Unauthorized(
+                f"RunComfy's token may not use this model{told}. Use the token of an account that may."
+            )
+        case (404 | 410, _) if not body:
+            # A gateway's word, which knows nothing of requests.
+            error = ProviderUnavailable(
+                f"There is nothing of RunComfy's{told}. Check RUNCOMFY_MODEL_API_BASE, or try again later.",
+                retry_after_seconds,
+            )
+        case (404 | 410, _) | (_, _Code.NOT_FOUND):
+            error = RequestNotFound(f"RunComfy does not know the request, or no longer{told}.")
+        case (429, _):
+            error = RateLimited(
+                f"RunComfy is asked too often{told}. Try again in a minute.", retry_after_seconds
+            )
+        case _ if kind >= 500 or kind in {408, 425}:  # noqa: PLR2004
+            error = ProviderUnavailable(
+                f"RunComfy is in trouble{told}. Try again later.", retry_after_seconds
+            )
+        case _:
+            error = ProviderRejected(
+                f"RunComfy refused the request{told}. Mend what it names, then submit again."
+            )
+    return error
+
+
+def lost_answer(how: str) -> str:
+    """Say that nobody knows what became of a submission."""
+    return f"RunComfy's answer to the submission was lost: {how}. It may have been carried out and billed, or not."
+
+
+HOW_TO_LOG_IN = (
+    "RunComfy needs a token, and none is set. Put it into RUNCOMFY_API_TOKEN (RunComfy shows it under Profile, API"
+    " tokens) and restart the server, or set OUTPAINT_PROVIDER=local to do without."
+)

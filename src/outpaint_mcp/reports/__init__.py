@@ -1,0 +1,1 @@
+"""What is answered, in figures and in words."""

@@ -1,0 +1,1 @@
+"""What MCP shows: the server, its tools, their schemas and their content."""

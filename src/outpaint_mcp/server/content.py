@@ -1,0 +1,83 @@
+"""What goes back to the host: answers, links, pictures and progress."""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
+
+from outpaint_mcp.reports.requests import in_words
+from outpaint_mcp.service.lifespan import ServiceOnDemand
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import Context
+    from pydantic import BaseModel
+
+    from outpaint_mcp.providers.base import ProviderStatus
+    from outpaint_mcp.reports.models import ResultReport
+    from outpaint_mcp.service.poller import OnUpdate
+
+# Some hosts give up on a call from which they hear nothing.
+_SIGN_OF_LIFE_SECONDS = 5.0
+
+Lifespan = ServiceOnDemand
+"""What the server's tools work with."""
+
+
+def answer(report: BaseModel, *links: ContentBlock) -> CallToolResult:
+    """Say the same twice, as hosts read one or the other: as text and as structure, absent values left out."""
+    structure = report.model_dump(mode="json", exclude_none=True)
+    text = json.dumps(structure, ensure_ascii=False, separators=(",", ":"))
+    return CallToolResult(content=[TextContent(type="text", text=text), *links], structured_content=structure)
+
+
+def caller(ctx: Context[Lifespan, Any]) -> str:
+    """Who asks, over HTTP; empty over stdio, where the server is one person's."""
+    token = get_access_token()
+    if token is not None:
+        return token.subject or token.client_id
+    return "" if ctx.headers is None else "http"
+
+
+def links(report: ResultReport) -> list[ContentBlock]:
+    """Link to the file that was delivered."""
+    if report.path is None:
+        return []
+    return [
+        ResourceLink(
+            type="resource_link",
+            name=report.path.replace("\\", "/").rsplit("/", 1)[-1],
+            uri=Path(report.path).as_uri(),
+            mime_type=mimetypes.guess_type(report.path)[0] or "application/octet-stream",
+            size=report.size_bytes,
+        )
+    ]
+
+
+def image(drawn: bytes | None) -> list[ContentBlock]:
+    """Show a PNG, where there is one."""
+    if drawn is None:
+        return []
+    return [ImageContent(type="image", data=base64.b64encode(drawn).decode(), mime_type="image/png")]
+
+
+def reporter(ctx: Context[Lifespan, Any]) -> OnUpdate:
+    """Pass news on while a call waits; with a number that only ever grows, as the protocol asks."""
+    told: ProviderStatus | None = None
+    told_at = share = 0.0
+
+    async def report(seen: ProviderStatus) -> None:
+        nonlocal told, told_at, share
+        now = time.monotonic()
+        if seen == told and now - told_at < _SIGN_OF_LIFE_SECONDS:
+            return
+        told, told_at, share = seen, now, max(share + 1e-6, seen.progress or 0.0)
+        await ctx.report_progress(share, 1.0, in_words(seen))
+
+    return report

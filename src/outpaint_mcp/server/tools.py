@@ -1,0 +1,213 @@
+"""The tools an agent sees: thin, strict about what they take, short in what they answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import Field
+
+from outpaint_mcp.export import ExportOptions, Format, Part
+from outpaint_mcp.models import (
+    NO_BOOL,
+    Audio,
+    ExtendAfterDuration,
+    ExtendBeforeDuration,
+    Lyrics,
+    Seed,
+    SourceEndSeconds,
+    SourceStartSeconds,
+    Status,
+    SubmitRequest,
+    Tags,
+    Takes,
+)
+from outpaint_mcp.reports.models import (
+    AnalysisReport,
+    Cancellation,
+    RequestList,
+    ResultReport,
+    StatusReport,
+    Submission,
+)
+from outpaint_mcp.server.content import Lifespan, answer, caller, image, links, reporter
+from outpaint_mcp.server.schemas import tool
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver.tools import Tool
+
+# Hosts give up on a call after 60 seconds at the earliest that still let a tool wait.
+MAX_WAIT_SECONDS = 45.0
+AnyAudio = Annotated[
+    Audio,
+    Field(
+        description="Source audio to extend. Provide an HTTPS URL to an MP3, WAV, or FLAC file (up to 60 minutes)."
+        " Here also: a path or file:// URL in the allowed folders, a data: URI, or an earlier request_id, whose longer"
+        " file is then extended."
+    ),
+]
+RequestId = Annotated[str, Field(description="The id that submit_outpaint gave.")]
+WaitSeconds = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=MAX_WAIT_SECONDS,
+        allow_inf_nan=False,
+        description="Wait up to so long for the request to end.",
+    ),
+    NO_BOOL,
+]
+
+
+async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by field, and ours
+    ctx: Context[Lifespan, Any],
+    audio: AnyAudio,
+    tags: Tags,
+    extend_before_duration: ExtendBeforeDuration = 0,
+    extend_after_duration: ExtendAfterDuration = 30,
+    lyrics: Lyrics = "",
+    seed: Seed = -1,
+    source_start_seconds: SourceStartSeconds = 0,
+    source_end_seconds: SourceEndSeconds = 0,
+    takes: Takes = 1,
+) -> Annotated[CallToolResult, Submission]:
+    """Make a recording longer: new music before it, after it, or both. Answers within seconds with a request_id;
+    then call get_outpaint_result with it and wait_seconds=45, again until it is completed.
+    Provider runcomfy (where a token is set): a generative model that tags and lyrics steer; costs money, as the
+    answer estimates. Provider local (otherwise): free, carries the track's own material on, tags and lyrics do not
+    steer it. The same request within ten minutes is the first one again; for another take give another seed.
+    """
+    request = SubmitRequest.of(
+        audio=audio,
+        tags=tags,
+        extend_before_duration=extend_before_duration,
+        extend_after_duration=extend_after_duration,
+        lyrics=lyrics,
+        seed=seed,
+        source_start_seconds=source_start_seconds,
+        source_end_seconds=source_end_seconds,
+        takes=takes,
+    )
+    service = await ctx.request_context.lifespan_context()
+    return answer(await service.submit(request, caller=caller(ctx)))
+
+
+async def get_outpaint_status(
+    ctx: Context[Lifespan, Any], request_id: RequestId, wait_seconds: WaitSeconds = 0
+) -> Annotated[CallToolResult, StatusReport]:
+    """Say where a request stands; unknown: sent, but the answer was lost, and never sent again by itself. Works for
+    requests made days ago or by another process. For the file call get_outpaint_result, which waits as well.
+    """
+    service = await ctx.request_context.lifespan_context()
+    return answer(await service.status(request_id, wait_seconds=wait_seconds, on_update=reporter(ctx)))
+
+
+async def get_outpaint_result(  # noqa: PLR0913 - what can be asked of a result
+    ctx: Context[Lifespan, Any],
+    request_id: RequestId,
+    wait_seconds: WaitSeconds = 0,
+    part: Annotated[Part, Field(description="before or after: only the new part on that side.")] = "whole",
+    format: Annotated[Format, Field(description="source: lossless, as deep as the source.")] = "source",  # noqa: A002 - as people say
+    restore_source: Annotated[  # noqa: FBT002 - named by the agent
+        bool, Field(description="false: the provider's own file, its rendering of the source included.")
+    ] = True,
+) -> Annotated[CallToolResult, ResultReport]:
+    """Deliver the longer file into the output folder; say where it is, how it came out (verdict: measured seams,
+    levels, lengths, whether the source survived) and which take to keep. While the request has not ended, says where
+    it stands: call again. Tell the person the path and the verdict.
+    """
+    service = await ctx.request_context.lifespan_context()
+    report = await service.result(
+        request_id,
+        wait_seconds=wait_seconds,
+        options=ExportOptions(part=part, format=format, restore_source=restore_source),
+        on_update=reporter(ctx),
+    )
+    return answer(report, *links(report))
+
+
+async def cancel_outpaint(
+    ctx: Context[Lifespan, Any], request_id: RequestId
+) -> Annotated[CallToolResult, Cancellation]:
+    """Stop a request that has not ended, all its takes; what was made so far is thrown away. One that has ended, or
+    whose last step a hosted model is carrying out, stays as it is (not_cancellable).
+    """
+    service = await ctx.request_context.lifespan_context()
+    return answer(await service.cancel(request_id))
+
+
+async def list_outpaints(
+    ctx: Context[Lifespan, Any],
+    limit: Annotated[int, Field(ge=1, le=100, description="At most so many."), NO_BOOL] = 20,
+    status: Annotated[
+        Literal["any", "in_queue", "in_progress", "completed", "failed", "cancelled", "unknown"],
+        Field(description="Only requests that stand here."),
+    ] = "any",
+) -> Annotated[CallToolResult, RequestList]:
+    """List requests, newest first, with their states, files and costs, and what was spent in all: use it to find
+    a lost request_id.
+    """
+    service = await ctx.request_context.lifespan_context()
+    return answer(await service.list(limit=limit, status=None if status == "any" else Status(status)))
+
+
+async def analyze_audio(
+    ctx: Context[Lifespan, Any],
+    audio: Annotated[str, Field(description="As submit_outpaint takes it.")],
+    details: Annotated[bool, Field(description="All that was measured.")] = False,  # noqa: FBT002 - named by the agent
+    picture: Annotated[bool, Field(description="Waveform and spectrogram as an image, too.")] = False,  # noqa: FBT002 - as above
+) -> Annotated[CallToolResult, AnalysisReport]:
+    """Listen to a recording, or to a result by its request_id: length, loudness, tempo, key, how it begins and ends,
+    sections, and tags measured from it for submit_outpaint. Free; call it before submitting where tags matter.
+    """
+    service = await ctx.request_context.lifespan_context()
+    report, drawn = await service.analyze(audio, details=details, picture=picture, on_update=reporter(ctx))
+    return answer(report, *image(drawn))
+
+
+def all_tools() -> list[Tool]:
+    """Build the tools as the server registers them."""
+    return [
+        tool(
+            submit_outpaint,
+            ToolAnnotations(
+                title="Extend a recording",
+                read_only_hint=False,
+                destructive_hint=False,
+                idempotent_hint=False,
+                open_world_hint=True,
+            ),
+        ),
+        tool(
+            get_outpaint_status,
+            ToolAnnotations(title="Status of an outpaint", read_only_hint=True, open_world_hint=False),
+        ),
+        tool(
+            get_outpaint_result,
+            ToolAnnotations(
+                title="Result of an outpaint",
+                read_only_hint=False,
+                destructive_hint=False,
+                idempotent_hint=True,
+                open_world_hint=False,
+            ),
+        ),
+        tool(
+            cancel_outpaint,
+            ToolAnnotations(
+                title="Cancel an outpaint",
+                read_only_hint=False,
+                destructive_hint=True,
+                idempotent_hint=True,
+                open_world_hint=False,
+            ),
+        ),
+        tool(
+            list_outpaints,
+            ToolAnnotations(title="List outpaints", read_only_hint=True, open_world_hint=False),
+        ),
+        tool(
+            analyze_audio, ToolAnnotations(title="Analyze audio", read_only_hint=True, open_world_hint=True)
+        ),
+    ]
