@@ -15,11 +15,11 @@ import anyio
 from tests.fakes.runcomfy import TOKEN
 
 from outpaint_mcp.errors import SourceUnreachable
-from outpaint_mcp.export import ExportOptions
 from outpaint_mcp.models import Status, SubmitRequest
 from outpaint_mcp.providers.local.provider import open_local_provider
 from outpaint_mcp.providers.runcomfy.provider import RunComfyProvider, open_runcomfy_provider
 from outpaint_mcp.providers.runcomfy.schedule import PollSchedule
+from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.service.service import OutpaintService
 from outpaint_mcp.sources import DownloadPolicy, fetch
 from outpaint_mcp.storage.costs import Ledger

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outpaint_mcp.errors import StorageFailed
-from outpaint_mcp.export import ExportOptions
+from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.storage.database import _MIGRATIONS, Database
 from outpaint_mcp.storage.journal import Journal
 from outpaint_mcp.storage.records import Delivery

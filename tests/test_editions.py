@@ -14,8 +14,8 @@ import pytest
 import soundfile
 
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, StorageFailed, WorkerDied
-from outpaint_mcp.export import ExportOptions, Format
 from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.results import ExportOptions, Format
 from outpaint_mcp.service.lifespan import open_service
 
 if TYPE_CHECKING:

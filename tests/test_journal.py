@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outpaint_mcp.errors import RequestNotFound
-from outpaint_mcp.export import ExportOptions
 from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.journal import Journal, is_request_id
 from outpaint_mcp.storage.records import Delivery, RequestRecord

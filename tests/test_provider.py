@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from tests.conftest import MakeSong
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.providers.base import Outcome, Provider, ProviderStatus
+    from outpaint_mcp.providers.base import Provider, ProviderStatus
+    from outpaint_mcp.results import Outcome
     from outpaint_mcp.storage.database import Database
 
 pytestmark = pytest.mark.anyio

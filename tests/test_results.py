@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from outpaint_mcp.errors import DeliveryFailed, StorageFailed
-from outpaint_mcp.export import ExportOptions
 from outpaint_mcp.models import SubmitRequest
-from outpaint_mcp.providers.base import Outcome
+from outpaint_mcp.results import ExportOptions, Outcome
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.storage.journal import Journal
 

@@ -1,7 +1,8 @@
 """Everything that can go wrong, as one tree.
 
-Each message says what happened and what to do next; it reaches the agent as it stands, so it
-holds no token, no query string and no lyrics.
+A message says what happened, in words that fit every surface: it names no tool, no argument and no command-line
+option. What to do next is a `Hint`, and the input at fault is a `field`: the tools and the terminal each have their own
+words for these. No message holds a token, a query string or lyrics.
 
 * OutpaintError
   * InvalidRequest        the request cannot be carried out by anyone
@@ -26,12 +27,55 @@ holds no token, no query string and no lyrics.
     * UnexpectedReply     it answered something that context nothing
   * DeliveryFailed        the result is there but could not be put into the output folder
   * StorageFailed         the data folder cannot be read or written
+  * ServerStopping        this server is shutting down
+  * InternalError         a bug in this program
   * ConfigError           start-up only: a setting that cannot be used
 """
 
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Hint(StrEnum):
+    """What to do next; each surface has its own words for it."""
+
+    FIND_REQUEST = "find_request"
+    """Look the request's id up."""
+    GET_RESULT = "get_result"
+    """Ask for the result, again or in a while; nothing is lost."""
+    CHECK_STATUS = "check_status"
+    """Look at the request's status in a moment."""
+    SUBMIT_AGAIN = "submit_again"
+    """Submit the same request again."""
+    CHOOSE_ANOTHER_PLACE = "choose_another_place"
+    """Have the result put somewhere else."""
+
 
 class OutpaintError(Exception):
-    """Root of the tree; its text is written for the agent and the person."""
+    """Root of the tree; its text is written for the agent and the person.
+
+    Attributes:
+        hint: what to do next, for the surface to put into words.
+        request_id: the request that it is about.
+        path: the file or folder that it is about.
+        field: the input at fault, by its name in `OutpaintRequest` or `SubmitRequest`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: Hint | None = None,
+        request_id: str | None = None,
+        path: str | None = None,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.request_id = request_id
+        self.path = path
+        self.field = field
 
 
 class InvalidRequest(OutpaintError):
@@ -89,8 +133,10 @@ class ProviderUnavailable(ProviderError):
         retry_after_seconds: how long it wants to be left alone, where it says so.
     """
 
-    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, retry_after_seconds: float | None = None, *, hint: Hint | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -130,5 +176,27 @@ class StorageFailed(OutpaintError):
     """The data folder cannot be read or written."""
 
 
+class ServerStopping(OutpaintError):
+    """This server is shutting down; another one can do what was asked."""
+
+
+class InternalError(OutpaintError):
+    """A bug in this program; its log has the traceback."""
+
+
 class ConfigError(OutpaintError):
     """A setting cannot be used; raised at start-up only."""
+
+
+def error_of_kind(kind: str | None, message: str, *, hint: str | None = None) -> OutpaintError:
+    """Rebuild an error from its stored or received name; one that no longer exists becomes its root.
+
+    Args:
+        kind: the class's name.
+        message: its text.
+        hint: the value of its hint.
+    """
+    found = globals().get(kind or "")
+    error = (found if isinstance(found, type) and issubclass(found, OutpaintError) else OutpaintError)(message)
+    error.hint = Hint(hint) if hint in set(Hint) else None
+    return error

@@ -17,7 +17,7 @@ from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Probe, Source, probe
 from outpaint_mcp.audio.files.formats import FORMATS, Written, format_of, write_as
 from outpaint_mcp.audio.files.ogg import pages
 from outpaint_mcp.errors import GenerationFailed, InvalidRequest, SourceUnreachable
-from outpaint_mcp.export import Format
+from outpaint_mcp.results import Format
 
 if TYPE_CHECKING:
     import numpy.typing as npt

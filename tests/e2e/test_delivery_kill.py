@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outpaint_mcp.export import ExportOptions
 from outpaint_mcp.models import SubmitRequest
-from outpaint_mcp.providers.base import Outcome
+from outpaint_mcp.results import ExportOptions, Outcome
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.storage.journal import Journal
 
@@ -30,9 +29,9 @@ _DOOMED = """
 import os, pathlib, shutil, signal, sys
 from outpaint_mcp.service import output_folder as results
 from outpaint_mcp.storage.database import Database
-from outpaint_mcp.export import ExportOptions
+from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.storage.journal import Journal
-from outpaint_mcp.providers.base import Outcome
+from outpaint_mcp.results import Outcome
 
 database, output, made, request_id, sha256, size, kind, step = sys.argv[1:]
 

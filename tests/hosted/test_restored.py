@@ -15,8 +15,8 @@ from tests.fakes.runcomfy import Fault
 from tests.hosting import AS_MADE, open_house
 
 from outpaint_mcp.errors import DeliveryFailed, NothingNew, OutpaintError, OverBudget, WorkerDied
-from outpaint_mcp.export import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.sources import DownloadPolicy, fetch
 from outpaint_mcp.workers.process import call_worker
 

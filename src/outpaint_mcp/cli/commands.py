@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from outpaint_mcp import errors
 from outpaint_mcp.cli.progress import Bar, wait
 from outpaint_mcp.cli.wording import for_a_person
-from outpaint_mcp.export import ExportOptions
 from outpaint_mcp.models import SubmitRequest
 from outpaint_mcp.reports.requests import WHAT_NEXT
+from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.service.output_folder import place_at
 from outpaint_mcp.sources.paths import path_of_file_url
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.cli.progress import Begin
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.export import Format
     from outpaint_mcp.reports.models import AnalysisReport, RequestList
+    from outpaint_mcp.results import Format
     from outpaint_mcp.service.service import OutpaintService
 
 _FORMATS_BY_SUFFIX: dict[str, Format] = {".mp3": "mp3", ".ogg": "ogg", ".opus": "opus", ".flac": "flac"}

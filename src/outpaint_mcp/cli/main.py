@@ -15,7 +15,7 @@ from outpaint_mcp import errors
 from outpaint_mcp._version import __version__
 from outpaint_mcp.cli.wording import for_a_person
 from outpaint_mcp.config import Settings
-from outpaint_mcp.export import Format, Part
+from outpaint_mcp.results import Format, Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,8 @@ _EXIT_CODES: dict[type[errors.OutpaintError], int] = {
     errors.ProviderError: 5,
     errors.DeliveryFailed: 6,
     errors.StorageFailed: 6,
+    errors.ServerStopping: 6,
+    errors.InternalError: 1,
     errors.RequestNotFound: 7,
     errors.ConfigError: 8,
 }

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.export import ExportOptions
     from outpaint_mcp.providers.base import ProviderStatus
     from outpaint_mcp.reports.models import ResultReport
+    from outpaint_mcp.results import ExportOptions
 
 
 Begin = Callable[[OutpaintService], Awaitable[tuple[str, bool]]]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from outpaint_mcp.errors import OutpaintError
     from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+    from outpaint_mcp.results import Outcome
     from outpaint_mcp.sources import Source
 
 
@@ -32,40 +30,6 @@ class ProviderStatus:
     step: str = ""
     error: str | None = None
     cost_usd: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a provider made; durations in seconds.
-
-    Attributes:
-        path: the longer file, in the provider's own keeping until it is delivered.
-        seed: the seed that was used.
-        note: one sentence on how it was made.
-        url: where a hosted provider keeps the very same file; it can be signed, and is shown nowhere else.
-        verdict: how it came out, as `audio.verdict` measures it, in JSON; None where nobody has listened.
-        as_made: the provider's own file, where it is another one: the person's samples were put back into this.
-    """
-
-    path: Path
-    sha256: str
-    size_bytes: int
-    duration_seconds: float
-    before_seconds: float
-    after_seconds: float
-    seed: int
-    note: str
-    url: str | None = None
-    verdict: dict[str, Any] | None = None
-    as_made: Outcome | None = None
-
-    @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Outcome:
-        """Read what a worker has told, and the database has kept."""
-        as_made = told.get("as_made")
-        return cls(
-            **{**told, "path": Path(told["path"]), "as_made": None if as_made is None else cls.of(as_made)}
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from outpaint_mcp.reports.models import AnalysisReport
 
 if TYPE_CHECKING:
-    from outpaint_mcp.providers.base import Outcome
+    from outpaint_mcp.results import Outcome
     from outpaint_mcp.storage.records import Delivery
 
 _SURE_OF_TEMPO, _SURE_OF_KEY = 0.6, 0.25

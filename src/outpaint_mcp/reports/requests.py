@@ -21,8 +21,8 @@ from outpaint_mcp.reports.models import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outpaint_mcp.export import ExportOptions
     from outpaint_mcp.providers.base import ProviderStatus
+    from outpaint_mcp.results import ExportOptions
     from outpaint_mcp.storage.records import Delivery, RequestRecord
 
 WHAT_NEXT = "Call get_outpaint_result with wait_seconds=45 (or 3, where your host cuts calls short)."

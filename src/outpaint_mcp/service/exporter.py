@@ -22,8 +22,8 @@ from outpaint_mcp.workers.process import call_worker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from outpaint_mcp.export import ExportOptions
-    from outpaint_mcp.providers.base import Outcome, Provider
+    from outpaint_mcp.providers.base import Provider
+    from outpaint_mcp.results import ExportOptions, Outcome
     from outpaint_mcp.service.output_folder import OutputFolder
     from outpaint_mcp.service.poller import OnUpdate
     from outpaint_mcp.storage.records import Delivery, RequestRecord

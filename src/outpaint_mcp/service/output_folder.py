@@ -19,8 +19,7 @@ from outpaint_mcp.storage.records import Delivery
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from outpaint_mcp.export import ExportOptions
-    from outpaint_mcp.providers.base import Outcome
+    from outpaint_mcp.results import ExportOptions, Outcome
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.storage.records import RequestRecord
 

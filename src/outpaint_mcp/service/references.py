@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp import sources
 from outpaint_mcp.errors import InvalidRequest, OutpaintError
-from outpaint_mcp.export import ExportOptions
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports import analysis as analyses
 from outpaint_mcp.reports import takes as comparison
+from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.storage.journal import is_request_id

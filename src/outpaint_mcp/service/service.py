@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import InvalidRequest, OutpaintError, RequestNotFound
-from outpaint_mcp.export import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
 from outpaint_mcp.providers.base import ProviderStatus
 from outpaint_mcp.reports import analysis as analyses
@@ -22,6 +21,7 @@ from outpaint_mcp.reports.models import (
     StatusReport,
     Submission,
 )
+from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.service.exporter import KEPT_DAYS, Exporter
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller

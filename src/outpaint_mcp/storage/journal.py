@@ -16,7 +16,7 @@ from outpaint_mcp.storage.records import Delivery, RequestRecord, read_record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from outpaint_mcp.export import ExportOptions
+    from outpaint_mcp.results import ExportOptions
     from outpaint_mcp.storage.database import Database
 
 # A host that lost an answer asks again within its own limit of five minutes; an agent in a loop, sooner.

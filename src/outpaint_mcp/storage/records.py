@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from outpaint_mcp.export import ExportOptions
 from outpaint_mcp.models import Status
+from outpaint_mcp.results import ExportOptions
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
-from outpaint_mcp.providers.base import Outcome, ProviderStatus, Receipt
+from outpaint_mcp.providers.base import ProviderStatus, Receipt
 from outpaint_mcp.providers.local.jobs import Job, Jobs
 from outpaint_mcp.providers.local.runner import SOURCE_NAME, Runner
+from outpaint_mcp.results import Outcome
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
 from outpaint_mcp.storage.database import told
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS, PROBE_SECONDS, Prober

@@ -15,7 +15,7 @@ from outpaint_mcp.config import RUNCOMFY_BASE
 from outpaint_mcp.errors import OutpaintError, StorageFailed, Unauthorized
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
-from outpaint_mcp.providers.base import Outcome, ProviderStatus, Receipt
+from outpaint_mcp.providers.base import ProviderStatus, Receipt
 from outpaint_mcp.providers.runcomfy.api.refusals import HOW_TO_LOG_IN
 from outpaint_mcp.providers.runcomfy.courier import Courier
 from outpaint_mcp.providers.runcomfy.orders import Orders
@@ -26,6 +26,7 @@ from outpaint_mcp.providers.runcomfy.run import RunContext
 from outpaint_mcp.providers.runcomfy.schedule import PollSchedule
 from outpaint_mcp.providers.runcomfy.transfer import AudioTransfer
 from outpaint_mcp.providers.runcomfy.updates import UpdateSignal
+from outpaint_mcp.results import Outcome
 from outpaint_mcp.sources import DownloadPolicy, InlineAudio, LocalFile, RemoteUrl, Source, fetch
 from outpaint_mcp.sources.links import origin_of, parse_link
 from outpaint_mcp.storage.database import told
