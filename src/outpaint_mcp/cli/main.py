@@ -29,7 +29,7 @@ _EXIT_CODES: dict[type[errors.OutpaintError], int] = {
     errors.DeliveryFailed: 6,
     errors.StorageFailed: 6,
     errors.ServerStopping: 6,
-    errors.InternalError: 1,
+    errors.InternalError: 70,
     errors.RequestNotFound: 7,
     errors.ConfigError: 8,
 }
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if getattr(parsed, "json", False):
             print(json.dumps({"error": str(exc)}, ensure_ascii=False))
         print(f"outpaint-mcp: {for_a_person(str(exc))}", file=sys.stderr)
-        sys.exit(next(code for kind, code in _EXIT_CODES.items() if isinstance(exc, kind)))
+        sys.exit(next((code for kind, code in _EXIT_CODES.items() if isinstance(exc, kind)), 70))
     except KeyboardInterrupt:
         print("outpaint-mcp: interrupted.", file=sys.stderr)
         sys.exit(_CANCELLED_EXIT_CODE)
