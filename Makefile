@@ -1,13 +1,16 @@
-# The recipes; `make check` is what CI runs.
+# The recipes; `make check` and `make environments` are what CI runs.
 PYTHON ?= python3
 
-.PHONY: check test build lock
+.PHONY: check test environments build
 
-check: .venv  ## lint, types, import contracts and all tests
-	.venv/bin/pytest -q -n 2
+check: .venv  ## all tests, with lint, types and import contracts beside them
+	.venv/bin/pytest -q -n 2 --dist worksteal --house
 
 test: .venv  ## the tests alone
-	.venv/bin/pytest -q -n 2 --ignore tests/test_house.py
+	.venv/bin/pytest -q -n 2 --dist worksteal
+
+environments:  ## the smoke part with the lowest and the highest versions allowed, and against the built wheel
+	$(PYTHON) tests/environments.py lowest highest wheel
 
 build: .venv  ## wheel and source distribution in dist/
 	.venv/bin/pip install -q build

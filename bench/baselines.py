@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bench.listening import CHROMA_HOPS, cepstrum
 
-from outpaint_mcp.audio.shapes import Extension, Floats, Ints, Samples, Segment, Side
+from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.types import Extension, Floats, Ints, Samples, Segment
 
 if TYPE_CHECKING:
     from bench.track import Track

@@ -10,7 +10,7 @@ import scipy.signal
 if TYPE_CHECKING:
     from bench.listening import Sound
 
-    from outpaint_mcp.audio.shapes import Floats, Ints
+    from outpaint_mcp.audio.types import Floats, Ints
 
 _TIGHTNESS = 100.0
 """Ellis (2007), Beat Tracking by Dynamic Programming: what a departure from the period costs."""

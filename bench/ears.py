@@ -20,29 +20,33 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import soundfile
 from bench.recordings import Recording, find_recordings
 from bench.speed import run, synthesise
 from bench.synthetic import SAMPLE_RATE, Score, compose
 
-from outpaint_mcp.audio.hearing.hear import Heard, hear
-from outpaint_mcp.audio.keys import Key, Mode, fifths_between
+from outpaint_mcp.audio.hearing.analyze import analyze
+from outpaint_mcp.audio.keys import fifths_between
+from outpaint_mcp.audio.tonality import Key, Mode
+
+if TYPE_CHECKING:
+    from outpaint_mcp.audio.hearing.records import Analysis
 
 HEAR = """
 import sys
 from pathlib import Path
-from outpaint_mcp.audio.hearing.hear import hear
-hear(Path(sys.argv[1]), max_seconds=1e9)
+from outpaint_mcp.audio.hearing.analyze import analyze
+analyze(Path(sys.argv[1]), max_seconds=1e9)
 """
 DRAW = """
 import sys
 from pathlib import Path
-from outpaint_mcp.audio.hearing.hear import hear
+from outpaint_mcp.audio.hearing.analyze import analyze
 from outpaint_mcp.audio.hearing.picture import draw
 path = Path(sys.argv[1])
-print(len(draw(path, hear(path, max_seconds=1e9))))
+print(len(draw(path, analyze(path, max_seconds=1e9))))
 """
 LIBROSA = """
 import sys, warnings
@@ -165,7 +169,7 @@ def print_truth() -> None:
         path = Path(folder, "piece.wav")
         for piece in composed():
             soundfile.write(path, compose(piece.score).samples, SAMPLE_RATE, subtype="PCM_16")
-            heard = hear(path, max_seconds=1e9)
+            heard = analyze(path, max_seconds=1e9)
             tempos.append(tempo_verdict(heard.tempo.bpm if heard.tempo else None, piece.score.bpm))
             keys.append(key_verdict(heard.key, piece.key))
             cells = (
@@ -225,7 +229,7 @@ def print_recordings(librosa: str) -> None:
     differences: list[float] = []
     verdicts: list[str] = []
     for recording in recordings:
-        heard = hear(recording.path, max_seconds=1e9)
+        heard = analyze(recording.path, max_seconds=1e9)
         theirs_lufs = ffmpeg_lufs(recording.path)
         apart = None if theirs_lufs is None or heard.lufs is None else heard.lufs - theirs_lufs
         differences += [] if apart is None else [abs(apart)]
@@ -238,7 +242,9 @@ def print_recordings(librosa: str) -> None:
     )
 
 
-def recording_row(recording: Recording, heard: Heard, apart: float | None, theirs_bpm: float | None) -> str:
+def recording_row(
+    recording: Recording, heard: Analysis, apart: float | None, theirs_bpm: float | None
+) -> str:
     """A line of the table."""
     cells = (
         f"{recording.name} ({recording.package})",

@@ -20,13 +20,13 @@ from bench.injections import AFTER_SECONDS, BEFORE_SECONDS, FAULTS, Case, cut
 from bench.recordings import find_recordings
 
 from outpaint_mcp.audio.engine.outpaint import outpaint_file
-from outpaint_mcp.audio.verdict.faults import FaultKind
-from outpaint_mcp.audio.verdict.judge import Verdict, judge
+from outpaint_mcp.audio.verdict.judge import judge
+from outpaint_mcp.audio.verdict.records import FaultKind, Verdict
 
 if TYPE_CHECKING:
     from bench.recordings import Recording
 
-    from outpaint_mcp.audio.shapes import Samples
+    from outpaint_mcp.audio.types import Samples
 
 MP3_RATE_HZ = 48_000
 

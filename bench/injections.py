@@ -9,14 +9,14 @@ import numpy as np
 import soundfile
 import soxr
 
-from outpaint_mcp.audio.verdict.faults import FaultKind
+from outpaint_mcp.audio.verdict.records import FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.recordings import Recording
 
-    from outpaint_mcp.audio.shapes import Samples
+    from outpaint_mcp.audio.types import Samples
 
 BEFORE_SECONDS, SOURCE_SECONDS, AFTER_SECONDS = 20.0, 60.0, 30.0
 """At most: a fifth and a third of a short recording."""

@@ -16,7 +16,7 @@ import scipy.signal
 from pyloudnorm.iirfilter import IIRfilter
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Floats, Samples
+    from outpaint_mcp.audio.types import Floats, Samples
 
 CHROMA_HOPS = 4
 """One chroma window every four log-mel windows, each four times as long."""

@@ -11,7 +11,7 @@ from bench.listening import CHROMA_HOPS, Sound, cepstrum, k_weighted, residual
 from bench.phase import beat_slip_ms
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Floats, Ints
+    from outpaint_mcp.audio.types import Floats, Ints
 
 _MARGIN_SECONDS = 1.2
 _MOST_POINTS = 400

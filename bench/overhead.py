@@ -1,4 +1,4 @@
-"""What a tool call costs over a bare call of the service's own API: the status of a request under way.
+"""What the status of a request under way costs over a bare ping of the same transport, and over the service's own API.
 
 `python -m bench.overhead` from the project's root. Server processes with the hosted provider, over stdio and over
 Streamable HTTP, beside a kept-alive httpx client that asks the same fake about the same request; they take turns.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 _WARM_UP = 50
-_TARGET_SECONDS = 0.002
+_TARGET_SECONDS = 0.001
 _TOOL = "get_outpaint_status"
 
 
@@ -45,6 +45,7 @@ class _Way:
 
     what: str
     ask: Callable[[], tuple[str, float]]
+    is_tool_call: bool = False
 
 
 def main() -> int:
@@ -79,26 +80,27 @@ def _take_turns(ways: tuple[_Way, ...], rounds: int) -> np.typing.NDArray[np.flo
     for turn in taken:
         for number, way in enumerate(ways):
             status, turn[number] = way.ask()
-            if status not in {"", "in_progress"}:
+            if status not in {"", "in_queue", "in_progress"}:
                 raise AssertionError(f"{way.what}: {status}")
     return taken[_WARM_UP:]
 
 
 def _judged(ways: tuple[_Way, ...], taken: np.typing.NDArray[np.float64]) -> tuple[str, bool]:
-    """Return the table, and whether every tool call meets the target; a ping has none."""
+    """Return the table, and whether every tool call is as close to the ping before it as it has to be."""
     lines = [
-        "| | median | 95th percentile | median over the bare call's | target | met |",
-        "|---|---|---|---|---|---|",
+        "| | median | 95th percentile | over the bare call | over the ping | target | met |",
+        "|---|---|---|---|---|---|---|",
     ]
-    is_met, bare = True, np.median(taken[:, 0])
+    is_met, medians = True, np.median(taken, axis=0)
     for number, way in enumerate(ways):
-        median, late = np.percentile(taken[:, number], [50, 95])
-        more = f"{1000 * (median - bare):+.2f} ms" if number else ""
-        target = " | "
-        if way.what.startswith(_TOOL):
-            is_met &= bool(median - bare < _TARGET_SECONDS)
-            met = "yes" if median - bare < _TARGET_SECONDS else "**no**"
-            target = f"< {1000 * _TARGET_SECONDS:g} ms | {met}"
+        median, late = medians[number], np.percentile(taken[:, number], 95)
+        more = f"{1000 * (median - medians[0]):+.2f} ms" if number else ""
+        target = " | | "
+        if way.is_tool_call:
+            over_ping = median - medians[number - 1]
+            is_met &= bool(over_ping < _TARGET_SECONDS)
+            met = "yes" if over_ping < _TARGET_SECONDS else "**no**"
+            target = f"{1000 * over_ping:+.2f} ms | < {1000 * _TARGET_SECONDS:g} ms | {met}"
         lines.append(f"| {way.what} | {1000 * median:.2f} ms | {1000 * late:.2f} ms | {more} | {target} |")
     return "\n".join(lines), is_met
 
@@ -173,7 +175,7 @@ def _over_stdio(server: Server, asked: Json) -> tuple[_Way, ...]:
         seconds, answer = server.start_tool(_TOOL, asked).timed()
         return str(structure_of(answer)["status"]), seconds
 
-    return _Way("a ping over stdio", ping), _Way(f"{_TOOL} over stdio", ask)
+    return _Way("a ping over stdio", ping), _Way(f"{_TOOL} over stdio", ask, is_tool_call=True)
 
 
 @contextmanager
@@ -221,7 +223,10 @@ def _over_http(client: httpx.Client, url: str, asked: Json) -> tuple[_Way, ...]:
         seconds = time.perf_counter() - since
         return str(structure_of(_message(answer))["status"]), seconds
 
-    return (_Way("a ping over Streamable HTTP", ping), _Way(f"{_TOOL} over Streamable HTTP", ask))
+    return (
+        _Way("a ping over Streamable HTTP", ping),
+        _Way(f"{_TOOL} over Streamable HTTP", ask, is_tool_call=True),
+    )
 
 
 def _message(answer: httpx.Response) -> Json:

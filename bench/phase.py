@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from bench.listening import Sound
 
-    from outpaint_mcp.audio.shapes import Floats
+    from outpaint_mcp.audio.types import Floats
 
 _BEATS = 8
 _BINS = 48

@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,11 +26,12 @@ from outpaint_mcp.cli.demo_music import compose_piece
 from outpaint_mcp.config import Settings
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.providers.remote.plan import plan
 from outpaint_mcp.providers.runcomfy.api.client import MODEL_ID, RunComfyClient
-from outpaint_mcp.providers.runcomfy.orders import Orders
-from outpaint_mcp.providers.runcomfy.plan import plan
+from outpaint_mcp.providers.runcomfy.model import LIMITS
+from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
-from outpaint_mcp.storage.database import Database
+from outpaint_mcp.storage.store import FILE_NAME
 
 _TAGS = "drums, bass, electric piano, 104 bpm"
 _PATHS = "/requests/{}/status", "/requests/{}/result?include_cost=true"
@@ -64,16 +67,15 @@ async def _run(settings: Settings, file: Path, chosen: argparse.Namespace) -> in
     inputs = {"tags": _TAGS, "lyrics": "[inst]", "extend_after_duration": chosen.after}
     request = SubmitRequest.of(audio=chosen.link or str(file), **inputs)
     settings = replace(settings, input_dirs=(file.parent,), max_cost_usd=1.01 * estimate)
-    async with open_service(settings) as service:
+    async with open_service(settings, vocabulary=TOOLS) as service:
         submission = await service.submit(request)
         print(f"{submission.request_id}: {submission.message}")
-        orders, told, is_over = Orders(Database(settings.data_dir / "outpaint.sqlite3")), set[str](), False
+        told, is_over = set[str](), False
         while not is_over:
             report = await service.status(submission.request_id, wait_seconds=_LOOK_SECONDS)
             is_over, said = report.status.is_final, [f"{report.status}: {report.error or report.message}"]
-            for step in orders.get(submission.request_id).steps:
-                if step.remote_id:
-                    said += [f"  {await _said(settings, step.remote_id, path)}" for path in _PATHS]
+            for remote_id in await asyncio.to_thread(_remote_ids, settings.data_dir, submission.request_id):
+                said += [f"  {await _said(settings, remote_id, path)}" for path in _PATHS]
             print("".join(f"{each}\n" for each in said if each not in told), end="")
             told.update(said)
         result = await service.result(submission.request_id)
@@ -81,12 +83,18 @@ async def _run(settings: Settings, file: Path, chosen: argparse.Namespace) -> in
     return 0 if result.path else 1
 
 
+def _remote_ids(data_dir: Path, request_id: str) -> list[str]:
+    with closing(sqlite3.connect(f"file:{data_dir / FILE_NAME}?mode=ro", uri=True)) as connection:
+        query = "SELECT remote_id FROM steps WHERE request_id = ? AND remote_id IS NOT NULL ORDER BY number"
+        return [remote_id for (remote_id,) in connection.execute(query, (request_id,))]
+
+
 async def _estimate(settings: Settings, source_seconds: float, after_seconds: float) -> float:
     async with RunComfyClient(settings.token, base_url=settings.runcomfy_base) as client:
         price, balance = await client.price(), await client.balance_usd()
     print(f"Catalogue: {await _said(settings, MODEL_ID, '/models/{}')}")
     print(f"Price: ${price.usd:g} per {price.unit} ({price.origin}). Balance: ${balance}.")
-    steps = plan(source_seconds, before_seconds=0, after_seconds=after_seconds)
+    steps = plan(LIMITS, source_seconds, before_seconds=0, after_seconds=after_seconds)
     estimate = price.at_most_usd(sum(each.context_seconds + each.seconds for each in steps), len(steps))
     print(f"Estimate: at most ${estimate:.4f}, in {len(steps)} step(s).")
     return estimate

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Extension, Floats, Ints
+    from outpaint_mcp.audio.types import Extension, Floats, Ints
 
 _CELL_WINDOWS = 10
 _SAME_PASS_WINDOWS = 20

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 from bench.recordings import find_recordings
-from tests.audio.remade import read, write
+from tests.audio.fake_model import read, write
 
 from outpaint_mcp.audio.engine.analysis import Material, analyse
 from outpaint_mcp.audio.joining.restore import restore
+from outpaint_mcp.audio.levels import mono, percentile
 from outpaint_mcp.audio.seams import FLUX_SECONDS, click_near, flux_around
-from outpaint_mcp.audio.waves import mono, percentile
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Samples
+    from outpaint_mcp.audio.types import Samples
 
 SOURCE_SECONDS = 20
 RATE = 48_000
@@ -142,9 +142,9 @@ def _due(fault: tuple[float, float, float], edge_seconds: float) -> float:
 
 
 def _excerpt(path: Path, asked: int) -> tuple[Samples | None, int]:
-    from outpaint_mcp.audio.files.decode import Source  # noqa: PLC0415 - beside what it does
+    from outpaint_mcp.audio.files.decode import AudioReader  # noqa: PLC0415 - beside what it does
 
-    with Source(path) as opened:
+    with AudioReader(path) as opened:
         rate = opened.probe.sample_rate
         frames = (2 * asked + SOURCE_SECONDS) * rate
         skip = 15 * rate

@@ -18,12 +18,14 @@ from bench.verdict import failures
 
 from outpaint_mcp.audio.engine.analysis import analyse
 from outpaint_mcp.audio.engine.continuation import extend
-from outpaint_mcp.audio.shapes import Extension, Side
+from outpaint_mcp.audio.sides import Side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.recordings import Recording
+
+    from outpaint_mcp.audio.types import Extension
 
 BEFORE_SECONDS = 20.0
 AFTER_SECONDS = 30.0

@@ -47,6 +47,8 @@ _FLAKY = Flaky(server_error=0.05, too_many=0.05, dropped=0.02, hang=0.01, seed=1
 _SOURCE_SECONDS, _SAMPLE_RATE = 3, 16_000
 _MAX_GROWTH_MIB = 10.0
 _TOLERANCE_SECONDS = 1e-3
+# What stays of a completed request for a week: its file, and the service's own.
+_DELIVERABLE = {"output.wav", "made.wav"}
 
 
 class _Entry(NamedTuple):
@@ -106,10 +108,16 @@ def _run(count: int, here: Path) -> _Seen:
         seconds = time.monotonic() - since
         fake.switches = replace(switches, flaky=None)
         outputs = {job.request_id: _output(fake, job) for job in fake.jobs.values() if job.is_over}
-    left_over = [str(each.relative_to(here)) for each in (here / "data" / "hosted").glob("*")]
+    records = _entries(here / "data")
+    completed = {each.request_id for each in records if each.status == "completed"}
+    left_over = [
+        str(each.relative_to(here))
+        for each in (here / "data" / "jobs").glob("*/*")
+        if each.parent.name not in completed or each.name not in _DELIVERABLE
+    ]
     news = [each for each in told if isinstance(each, UpdateSignal)]
     rests = [each for each in told if isinstance(each, Rest)]
-    return _Seen(news, rests, fake, asked_at, _entries(here / "data"), outputs, left_over, seconds)
+    return _Seen(news, rests, fake, asked_at, records, outputs, left_over, seconds)
 
 
 def _compose(path: Path) -> None:
@@ -130,10 +138,10 @@ def _output(fake: FakeRunComfy, job: Job) -> bytes:
 def _entries(data_dir: Path) -> list[_Entry]:
     with closing(sqlite3.connect(f"file:{data_dir}/outpaint.sqlite3?mode=ro", uri=True)) as connection:
         rows = connection.execute(
-            "SELECT request_id, seed, status, requests.cost_usd, remote_id"
-            " FROM requests LEFT JOIN steps USING (request_id)"
+            "SELECT jobs.request_id, caller, status, jobs.cost_usd, remote_id FROM requests"
+            " JOIN jobs USING (request_id) LEFT JOIN steps USING (request_id)"
         )
-        return [_Entry(*row) for row in rows]
+        return [_Entry(request_id, int(caller), *rest) for request_id, caller, *rest in rows]
 
 
 def _broken_promises(seen: _Seen, count: int) -> Iterator[str]:

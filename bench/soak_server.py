@@ -9,30 +9,30 @@ import math
 import multiprocessing
 import os
 import sys
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.models import SubmitRequest
-from outpaint_mcp.providers.runcomfy.provider import open_runcomfy_provider
-from outpaint_mcp.providers.runcomfy.schedule import PollSchedule
-from outpaint_mcp.service.service import OutpaintService
-from outpaint_mcp.storage.costs import Ledger
-from outpaint_mcp.storage.database import Database
-from outpaint_mcp.storage.journal import Journal
+from outpaint_mcp.providers.base import RemoteTiming
+from outpaint_mcp.providers.remote.schedule import PollSchedule
+from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.lifespan import Surroundings, open_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.reports.models import ResultReport
+    from outpaint_mcp.service.service import OutpaintService
 
 AT_A_TIME = 40
 AFTER_SECONDS = 2
 CALLS_PER_SECOND = 10.0
 
+_AS_MADE = ExportOptions(restore_source=False)
 _WARM_UP = 0.2
 _SILENCE_SECONDS = 300.0
 
@@ -101,25 +101,15 @@ async def _carry_out(settings: Settings, source: Path, count: int, told: Connect
         told.send(UpdateSignal(seed, report, _rss_mib()))
 
     warm_up = warm_up_of(count)
-    async with _open_desk(settings) as service:
+    # A pace that fits a service beside us.
+    schedule = PollSchedule(first_seconds=0.1, last_seconds=1.0, calls_per_second=CALLS_PER_SECOND)
+    surroundings = Surroundings(timing=RemoteTiming(schedule=schedule))
+    async with open_service(settings, vocabulary=TOOLS, surroundings=surroundings) as service:
         for seeds in (range(warm_up), range(warm_up, count)):
             async with asyncio.TaskGroup() as group:
                 for seed in seeds:
                     group.create_task(one(seed))
             told.send(_rest())
-
-
-@asynccontextmanager
-async def _open_desk(settings: Settings) -> AsyncIterator[OutpaintService]:
-    """As `open_service`, with nothing but the hosted provider, at a pace that fits a service beside us."""
-    database = Database(settings.data_dir / "outpaint.sqlite3")
-    journal, ledger = Journal(database), Ledger(database)
-    schedule = PollSchedule(first_seconds=0.1, last_seconds=1.0, calls_per_second=CALLS_PER_SECOND)
-    try:
-        async with open_runcomfy_provider(database, settings, ledger, schedule=schedule) as hosted:
-            yield OutpaintService(settings, journal, ledger, {hosted.name: hosted})
-    finally:
-        database.close()
 
 
 def _request(source: Path, seed: int) -> SubmitRequest:
@@ -131,12 +121,12 @@ def _request(source: Path, seed: int) -> SubmitRequest:
 async def _see_through(service: OutpaintService, request: SubmitRequest) -> ResultReport | None:
     """Submit a request and wait for it twice at the same time, as two hosts may."""
     try:
-        submission = await service.submit(request)
+        submission = await service.submit(request, caller=str(request.seed))
     except OutpaintError:
         return None
     while True:
         report, status = await asyncio.gather(
-            service.result(submission.request_id, wait_seconds=45),
+            service.result(submission.request_id, wait_seconds=45, options=_AS_MADE),
             service.status(submission.request_id, wait_seconds=45),
         )
         if report.status.is_final and status.status is report.status:

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Floats, Samples
+    from outpaint_mcp.audio.types import Floats, Samples
 
 SAMPLE_RATE = 44100
 

@@ -18,10 +18,12 @@ from bench.listening import CHROMA_HOPS, Sound, Spectra, assemble, downmix, hop_
 from bench.measures import Reference, reference
 from bench.recordings import Recording, cache_folder
 
-from outpaint_mcp.audio.shapes import Ints, Samples, Side
+from outpaint_mcp.audio.sides import Side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from outpaint_mcp.audio.types import Ints, Samples
 
 Value = TypeVar("Value")
 

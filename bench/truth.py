@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from bench.figures import README, write_between_markers
@@ -13,7 +14,10 @@ from bench.synthetic import SAMPLE_RATE, SCORES, Piece, compose
 
 from outpaint_mcp.audio.engine.analysis import analyse
 from outpaint_mcp.audio.engine.continuation import extend
-from outpaint_mcp.audio.shapes import Extension, Side
+from outpaint_mcp.audio.sides import Side
+
+if TYPE_CHECKING:
+    from outpaint_mcp.audio.types import Extension
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What tests of every room share: folders of their own, short recordings, an open desk, clients of both eras."""
+"""What tests of every room share: folders, short recordings, stores, an open service, clients of both eras."""
 
 from __future__ import annotations
 
@@ -20,17 +20,25 @@ import numpy as np
 import pytest
 import soundfile
 from mcp.client import Client
+from tests.house import House
 from tests.leaks import check_files, check_words
+from tests.stores import STORES
+from tests.waiting import Clock
 
 from outpaint_mcp.config import Settings
 from outpaint_mcp.server.app import build_server
+from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.storage.database import Database
+from outpaint_mcp.storage.store import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from tests.stores import Stores
+
     from outpaint_mcp.service.service import OutpaintService
+    from outpaint_mcp.storage.store import Store
 
 
 class MakeSong(Protocol):
@@ -45,6 +53,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-snapshots", action="store_true", help="write tests/snapshots anew instead of comparing"
     )
+    parser.addoption(
+        "--house", action="store_true", help="check lint, format, types and import contracts as well"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    is_worker = hasattr(config, "workerinput")
+    if config.getoption("--house") and not is_worker:
+        config.pluginmanager.register(House(config))
 
 
 @pytest.fixture(autouse=True)
@@ -108,16 +125,43 @@ def song(make_song: MakeSong) -> Path:
 
 
 @pytest.fixture
+def clock() -> Clock:
+    """The wall clock of the stores."""
+    return Clock()
+
+
+@pytest.fixture(params=[*STORES])
+def stores(request: pytest.FixtureRequest, settings: Settings, clock: Clock) -> Iterator[Stores]:
+    """Each kind of store in turn."""
+    opened = STORES[request.param](settings.data_dir, clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(stores: Stores) -> Store:
+    """The journal, the queue and the ledger in the data folder."""
+    return stores.open()
+
+
+@pytest.fixture
+def elsewhere(store: Store, stores: Stores) -> Store:  # noqa: ARG001 - opened first
+    """The same store as another server has it open."""
+    return stores.open()
+
+
+@pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
-    opened = Database(settings.data_dir / "outpaint.sqlite3")
+    """The database in the data folder, for parts of the store."""
+    opened = Database(settings.data_dir / FILE_NAME)
     yield opened
     opened.close()
 
 
 @pytest.fixture
 async def service(settings: Settings) -> AsyncIterator[OutpaintService]:
-    """An open desk with the real local provider."""
-    async with open_service(settings) as opened:
+    """The service, with the real local provider."""
+    async with open_service(settings, vocabulary=TOOLS) as opened:
         yield opened
 
 

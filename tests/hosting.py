@@ -6,39 +6,49 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sqlite3
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from tests.fakes.runcomfy import TOKEN
+from tests.waiting import PATIENCE_SECONDS, Clock
 
 from outpaint_mcp.errors import SourceUnreachable
+from outpaint_mcp.jobs.dispatcher import Dispatcher
+from outpaint_mcp.jobs.liveness import Presence
+from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.models import Status, SubmitRequest
-from outpaint_mcp.providers.local.provider import open_local_provider
-from outpaint_mcp.providers.runcomfy.provider import RunComfyProvider, open_runcomfy_provider
-from outpaint_mcp.providers.runcomfy.schedule import PollSchedule
+from outpaint_mcp.providers.base import ProviderContext, RemoteTiming
+from outpaint_mcp.providers.remote.provider import RemoteProvider
+from outpaint_mcp.providers.remote.schedule import PollSchedule
+from outpaint_mcp.providers.runcomfy.model import runcomfy_model
 from outpaint_mcp.results import ExportOptions
-from outpaint_mcp.service.service import OutpaintService
+from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.lifespan import Surroundings, open_service
+from outpaint_mcp.service.service import CANCEL_SECONDS, OutpaintService
 from outpaint_mcp.sources import DownloadPolicy, fetch
-from outpaint_mcp.storage.costs import Ledger
 from outpaint_mcp.storage.database import Database
-from outpaint_mcp.storage.journal import Journal
+from outpaint_mcp.storage.store import FILE_NAME, Store
+from outpaint_mcp.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
     from tests.fakes.runcomfy import FakeRunComfy, Job
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.providers.remote.model import ModelClient
     from outpaint_mcp.reports.models import RequestSummary, ResultReport, StatusReport, Submission
+    from outpaint_mcp.storage.job_queue import JobQueue
+    from outpaint_mcp.storage.journal import Journal
+    from outpaint_mcp.storage.ledger import Ledger
+    from outpaint_mcp.storage.records import RequestRecord
 
 RESTORED, AS_MADE = ExportOptions(), ExportOptions(restore_source=False)
-
-PATIENCE_SECONDS = 60.0
-"""Nothing here takes so long, however busy the machine."""
 
 
 def quick_schedule() -> PollSchedule:
@@ -54,31 +64,15 @@ def settings_on(fake: FakeRunComfy, settings: Settings, **changes: Any) -> Setti
     return dataclasses.replace(settings, **on_fake | changes)
 
 
-@asynccontextmanager
-async def open_hosted_on(
-    fake: FakeRunComfy,
-    database: Database,
-    settings: Settings,
-    **options: Any,  # noqa: ANN401 - passed on
-) -> AsyncIterator[RunComfyProvider]:
-    """Open the hosted provider on the fake."""
-    options = {"schedule": quick_schedule()} | options
-    async with open_runcomfy_provider(
-        database, settings_on(fake, settings), Ledger(database), **options
-    ) as provider:
-        yield provider
-
-
 @dataclass(frozen=True, slots=True)
 class House:
-    """An open desk whose new requests go to the fake, and what stands behind it."""
+    """An open service whose new requests go to the fake, and what stands behind it."""
 
     fake: FakeRunComfy
     settings: Settings
-    database: Database
-    ledger: Ledger
-    hosted: RunComfyProvider
+    store: Store
     service: OutpaintService
+    timing: RemoteTiming
 
     async def submit(self, audio: Path | str, *, caller: str = "", **inputs: Any) -> Submission:  # noqa: ANN401 - inputs
         """Ask for one second more after the source, or for what the inputs say."""
@@ -92,7 +86,7 @@ class House:
         return report
 
     async def extend(self, audio: Path | str, **inputs: Any) -> ResultReport:  # noqa: ANN401 - as above
-        """Submit and wait for the longer file."""
+        """Submit and wait for the extended file."""
         report = await self.result((await self.submit(audio, **inputs)).request_id)
         assert report.status is Status.COMPLETED, report.error
         return report
@@ -111,7 +105,7 @@ class House:
     async def status_once(
         self, request_id: str, is_so: Callable[[StatusReport], bool] = lambda _: True
     ) -> StatusReport:
-        """Say where a request stands as soon as that is so."""
+        """Say where a request is as soon as that is so."""
         with anyio.fail_after(PATIENCE_SECONDS):
             while not is_so(seen := await self.service.status(request_id)):
                 await asyncio.sleep(0.01)
@@ -121,49 +115,128 @@ class House:
         """All requests, newest first."""
         return (await self.service.list()).requests
 
+    def record(self, request_id: str) -> RequestRecord:
+        """What the journal has of a request."""
+        return self.store.journal.get(request_id)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What is on the disk."""
+        file = f"file:{self.settings.data_dir / FILE_NAME}?mode=ro"
+        with closing(sqlite3.connect(file, uri=True)) as connection:
+            return connection.execute(query).fetchall()
+
+    def dump(self) -> str:
+        """All that is in the database."""
+        file = f"file:{self.settings.data_dir / FILE_NAME}?mode=ro"
+        with closing(sqlite3.connect(file, uri=True)) as connection:
+            return "\n".join(connection.iterdump())
+
     def jobs(self) -> list[Job]:
         """What the service has accepted, in order."""
         return list(self.fake.jobs.values())
 
     def be_quick(self) -> None:
-        """Have the provider's client give calls up soon, and not pause long between them."""
-        client = self.hosted._means.client()
-        client._client.timeout = 0.5
-        client._patience = client._patience._replace(sleep=_moment)
+        """Have the provider's client give calls up soon, and not pause long between them; before its first call."""
+        self.timing.timeout_seconds = 0.5
+        self.timing.sleep = _moment
 
     def give_up_soon(self) -> None:
-        """Have the provider's client believe that time flies while it pauses."""
-        client, clock = self.hosted._means.client(), Clock()
-
-        async def fly(seconds: float) -> None:
-            clock.time += seconds
-
-        client._patience = client._patience._replace(sleep=fly, clock=clock)
+        """Have the provider's client believe that time flies while it pauses; before its first call."""
+        clock = Clock()
+        self.timing.sleep, self.timing.clock = clock.sleep, clock
 
 
 @asynccontextmanager
-async def open_house(
+async def open_house(  # noqa: PLR0913 - what tests turn
     fake: FakeRunComfy,
     settings: Settings,
     *,
     now: Callable[[], float] = time.time,
-    **options: Any,  # noqa: ANN401 - settings, or the provider's
+    runs: bool = True,
+    schedule: PollSchedule | None = None,
+    accept_seconds: float = PATIENCE_SECONDS,
+    cancel_seconds: float = CANCEL_SECONDS,
+    fetch_link: Callable[..., Coroutine[object, object, None]] = fetch,
+    **changes: Any,  # noqa: ANN401 - settings
 ) -> AsyncIterator[House]:
-    """Open everything as the server does, on the fake; what is no setting is passed on to the provider."""
-    names = {field.name for field in dataclasses.fields(settings)} & set(options)
-    settings = settings_on(fake, settings, **{name: options.pop(name) for name in names})
-    options = dict[str, Any](schedule=quick_schedule(), submit_seconds=PATIENCE_SECONDS) | options
+    """Open everything as the server does, on the fake."""
+    settings = settings_on(fake, settings, **changes)
+    timing = RemoteTiming(schedule=schedule or quick_schedule())
+    surroundings = Surroundings(
+        now=now, fetch=fetch_link, timing=timing, accept_seconds=accept_seconds, cancel_seconds=cancel_seconds
+    )
+    async with open_service(settings, runs=runs, vocabulary=TOOLS, surroundings=surroundings) as service:
+        store = Store(settings.data_dir, now=now)
+        try:
+            yield House(fake, settings, store, service, timing)
+        finally:
+            store.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a house is built around where a test brings parts of its own; None for the usual ones.
+
+    Attributes:
+        queue: of jobs.
+        client: of the service, which the provider closes.
+    """
+
+    journal: Callable[[Database], Journal] | None = None
+    queue: Callable[[Database], JobQueue] | None = None
+    ledger: Callable[[Database], Ledger] | None = None
+    client: ModelClient | None = None
+    pool: WorkerPool | None = None
+
+
+@asynccontextmanager
+async def open_house_around(
+    parts: Parts,
+    fake: FakeRunComfy,
+    settings: Settings,
+    *,
+    accept_seconds: float = PATIENCE_SECONDS,
+    **changes: Any,  # noqa: ANN401 - settings
+) -> AsyncIterator[House]:
+    """Open a house that has nothing but the hosted provider."""
+    settings = settings_on(fake, settings, **changes)
     async with AsyncExitStack() as stack:
-        database = Database(settings.data_dir / "outpaint.sqlite3")
+        store, database = Store(settings.data_dir), Database(settings.data_dir / FILE_NAME)
+        stack.callback(store.close)
         stack.callback(database.close)
-        journal, ledger = Journal(database, now=now), Ledger(database, now=now)
-        local = await stack.enter_async_context(open_local_provider(database, settings.data_dir))
-        hosted = await stack.enter_async_context(
-            open_runcomfy_provider(database, settings, ledger, **options)
+        if parts.journal is not None:
+            store.journal = parts.journal(database)
+        if parts.queue is not None:
+            store.queue = parts.queue(database)
+        if parts.ledger is not None:
+            store.ledger = parts.ledger(database)
+        presence = Presence(settings.data_dir / "servers")
+        stack.callback(presence.close)
+        pool = parts.pool or WorkerPool()
+        context = ProviderContext(
+            settings=settings,
+            store=store,
+            pool=pool,
+            fetch=fetch,
+            now=time.time,
+            sleep=asyncio.sleep,
+            timing=RemoteTiming(schedule=quick_schedule()),
         )
-        service = OutpaintService(settings, journal, ledger, {each.name: each for each in (local, hosted)})
-        await service.tidy()
-        yield House(fake, settings, database, ledger, hosted, service)
+        model, client = runcomfy_model(context), parts.client
+        if client is not None:
+            model = dataclasses.replace(model, open_client=lambda: client)
+        signal, provider = UpdateSignal(), RemoteProvider(context, model)
+        stack.push_async_callback(provider.close)
+        providers, folder = {"runcomfy": provider}, settings.data_dir / "jobs"
+        dispatcher = Dispatcher(store, presence, signal, providers, folder)
+        service = OutpaintService(
+            settings, store, providers, pool, signal, dispatcher, TOOLS, accept_seconds=accept_seconds
+        )
+        running = asyncio.create_task(dispatcher.run())
+        stack.push_async_callback(asyncio.wait, {running})
+        stack.callback(running.cancel)
+        stack.push_async_callback(service.close)
+        yield House(fake, settings, store, service, context.timing)
 
 
 class Web:
@@ -179,23 +252,6 @@ class Web:
             raise SourceUnreachable("There is no such page.")
         else:
             await fetch(url, destination, policy=policy)
-
-
-class Clock:
-    """A wall clock that is set by hand, in Unix seconds."""
-
-    def __init__(self) -> None:
-        self.time = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that happens elsewhere."""
-    with anyio.fail_after(PATIENCE_SECONDS):
-        while not is_so():
-            await asyncio.sleep(0.01)
 
 
 async def _moment(_seconds: float) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SIGNATURE = "X-Amz-Signature"
 _AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".aiff", ".part", ".arrived"}
 # A result's own link, in the journal and on its way there.
-_MAY_BE_SIGNED = {("deliveries", "url"), ("orders", "outcome"), ("orders", "source"), ("jobs", "source")}
+_MAY_BE_SIGNED = {("deliveries", "url"), ("jobs", "outcome"), ("jobs", "source")}
 
 
 def check_words(words: str) -> None:

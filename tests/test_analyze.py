@@ -58,6 +58,7 @@ async def test_all_that_was_measured_is_told_on_request(client: Client, song: Pa
     assert {"range_lu", "dc_offset", "full_scale_frames", "sections", "character"} <= set(told["details"])
 
 
+@pytest.mark.smoke
 async def test_a_picture_comes_as_an_image(client: Client, song: Path) -> None:
     _, pictures = await analyze(client, audio=str(song), picture=True)
     (picture,) = pictures

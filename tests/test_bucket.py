@@ -26,7 +26,7 @@ from tests.fakes.bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LoopbackBucket
 
 from outpaint_mcp.config import parse_upload
 from outpaint_mcp.errors import ConfigError, SourceNotHosted
-from outpaint_mcp.providers.runcomfy.bucket import Bucket
+from outpaint_mcp.providers.remote.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,7 +181,7 @@ async def test_a_large_file_goes_in_parts_and_never_into_memory(
     content = os.urandom(1024) * 1024 * 40
     script = """
 import asyncio, pathlib, re, sys
-from outpaint_mcp.providers.runcomfy.bucket import Bucket
+from outpaint_mcp.providers.remote.bucket import Bucket
 def peak_kilobytes():
     return int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 async def main():
@@ -355,12 +355,13 @@ async def test_without_obstore_the_extra_is_named(
 def test_obstore_is_not_loaded_before_its_first_use() -> None:
     script = (
         "import sys; from outpaint_mcp.config import parse_upload\n"
-        "from outpaint_mcp.providers.runcomfy.bucket import Bucket\n"
+        "from outpaint_mcp.providers.remote.bucket import Bucket\n"
         "parse_upload('gs://b/p'); Bucket('s3://b/p'); sys.exit('obstore' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+@pytest.mark.smoke
 async def test_at_amazon_the_link_is_https_and_has_the_bucket_in_its_path(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -405,6 +406,7 @@ async def test_at_google_a_key_file_that_is_missing_is_told(
     assert "key file of a service account" in said
 
 
+@pytest.mark.smoke
 async def test_at_azure_an_account_key_signs(monkeypatch: pytest.MonkeyPatch) -> None:
     key = base64.b64encode(bytes(64)).decode()
     use({"AZURE_STORAGE_ACCOUNT_NAME": "studio", "AZURE_STORAGE_ACCOUNT_KEY": key}, monkeypatch)

@@ -47,6 +47,7 @@ def test_a_list_of_folders_is_what_is_left_without_its_empty_and_unsubstituted_p
     assert settings.input_dirs == (tmp_path, tmp_path / "out")
 
 
+@pytest.mark.smoke
 def test_without_an_environment_everything_lies_in_the_persons_own_folders() -> None:
     settings = Settings.from_env({})
     assert len(settings.input_dirs) == 5

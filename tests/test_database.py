@@ -8,15 +8,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
-from outpaint_mcp.errors import StorageFailed
-from outpaint_mcp.results import ExportOptions
-from outpaint_mcp.storage.database import _MIGRATIONS, Database
-from outpaint_mcp.storage.journal import Journal
-from outpaint_mcp.storage.records import Delivery
+from outpaint_mcp.errors import OutpaintError, ServerStopping, StorageFailed
+from outpaint_mcp.storage.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -28,14 +26,14 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def database(path: Path) -> Iterator[Database]:
     opened = Database(path)
-    with opened.write() as connection:
+    with opened.write("schema") as connection:
         connection.execute("CREATE TABLE notes (text TEXT NOT NULL)")
     yield opened
     opened.close()
 
 
 def add(database: Database, text: str) -> None:
-    with database.write() as connection:
+    with database.write("notes") as connection:
         connection.execute("INSERT INTO notes VALUES (?)", (text,))
 
 
@@ -51,7 +49,7 @@ def run_in_threads(*works: threading.Thread) -> None:
         work.join()
 
 
-def test_a_missing_folder_is_made_for_its_owner_alone(path: Path) -> None:
+def test_a_missing_folder_is_created_for_its_owner_alone(path: Path) -> None:
     Database(path).close()
     assert path.parent.stat().st_mode & 0o077 == 0
 
@@ -59,24 +57,28 @@ def test_a_missing_folder_is_made_for_its_owner_alone(path: Path) -> None:
 def test_a_file_in_a_folder_that_others_may_read_is_its_owners_alone(path: Path) -> None:
     path.parent.mkdir(mode=0o755)
     opened = Database(path)
-    with opened.write() as connection:
-        connection.execute("CREATE TABLE notes (text TEXT NOT NULL)")
+    add_table(opened)
     for each in path.parent.glob("*.sqlite3*"):
         assert each.stat().st_mode & 0o077 == 0, each
     opened.close()
 
 
+def add_table(database: Database) -> None:
+    with database.write("schema") as connection:
+        connection.execute("CREATE TABLE notes (text TEXT NOT NULL)")
+
+
 def test_what_was_written_is_there_when_the_file_is_opened_again(database: Database, path: Path) -> None:
-    add(database, "kept")
+    add(database, "there")
     database.close()
     again = Database(path)
-    assert notes(again) == ["kept"]
+    assert notes(again) == ["there"]
     again.close()
 
 
 def test_a_block_that_fails_has_written_nothing(database: Database) -> None:
     def write_and_break() -> None:
-        with database.write() as connection:
+        with database.write("notes") as connection:
             connection.execute("INSERT INTO notes VALUES ('gone')")
             raise ZeroDivisionError
 
@@ -91,19 +93,20 @@ def test_a_statement_that_fails_says_that_the_data_folder_cannot_be_used(
     database: Database, path: Path
 ) -> None:
     def write_and_break() -> None:
-        with database.write() as connection:
+        with database.write("notes") as connection:
             connection.execute("INSERT INTO notes VALUES ('gone')")
             connection.execute("INSERT INTO notes VALUES (NULL)")
 
     with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR") as failure:
         write_and_break()
     assert str(path.parent) in str(failure.value)
+    assert failure.value.path == str(path.parent)
     assert notes(database) == []
 
 
 def test_nobody_sees_a_block_before_its_end(database: Database, path: Path) -> None:
     other = Database(path)
-    with database.write() as connection:
+    with database.write("notes") as connection:
         connection.execute("INSERT INTO notes VALUES ('half')")
         assert notes(other) == []
     assert notes(other) == ["half"]
@@ -134,26 +137,35 @@ def test_many_may_open_a_new_file_at_once(path: Path) -> None:
 
 
 def test_closing_waits_for_a_statement_that_still_runs_and_refuses_later_ones(database: Database) -> None:
-    begun, closing = threading.Event(), threading.Event()
-    seen: list[list[str]] = []
+    begun, closing_begins = threading.Event(), threading.Event()
+    found: list[list[str]] = []
 
     def linger() -> None:
         with database.read() as connection:
             rows = connection.execute("SELECT text FROM notes")
             begun.set()
-            closing.wait()
-            seen.append([row["text"] for row in rows])  # a crash of the whole process, were it closed by now
+            closing_begins.wait()
+            found.append([row["text"] for row in rows])  # a crash of the whole process, were it closed by now
 
     def close() -> None:
         begun.wait()
-        closing.set()
+        closing_begins.set()
         database.close()
 
     add(database, "read to the end")
     run_in_threads(threading.Thread(target=linger), threading.Thread(target=close))
-    assert seen == [["read to the end"]]
-    with pytest.raises(StorageFailed, match="stopping"):
-        add(database, "late")
+    assert found == [["read to the end"]]
+
+
+def test_a_database_that_was_closed_says_that_the_server_stops_and_not_that_the_disk_is_at_fault(
+    database: Database,
+) -> None:
+    database.close()
+    for use in (lambda: add(database, "late"), lambda: notes(database)):
+        with pytest.raises(ServerStopping, match="stopping") as failure:
+            use()
+        assert not isinstance(failure.value, StorageFailed)
+        assert "space" not in str(failure.value)
 
 
 def test_closing_twice_is_no_mistake(database: Database) -> None:
@@ -161,14 +173,16 @@ def test_closing_twice_is_no_mistake(database: Database) -> None:
     database.close()
 
 
-def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
+@pytest.mark.parametrize("version", [2, 999, -1])
+def test_a_file_of_another_version_is_left_alone(path: Path, version: int) -> None:
     Database(path).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 999")
-    connection.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = path.read_bytes()
-    with pytest.raises(StorageFailed, match="newer outpaint-mcp; upgrade"):
+    with pytest.raises(StorageFailed, match="Upgrade this one") as failure:
         Database(path)
+    assert failure.value.path == str(path)
     assert path.read_bytes() == before
 
 
@@ -192,7 +206,7 @@ def test_a_full_disk_loses_nothing_that_was_written_before(database: Database) -
     with database.read() as connection:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StorageFailed, match=r"full.*Make room"):
+    with pytest.raises(StorageFailed, match=r"full.*Free some space"):
         add(database, "x" * 1_000_000)
     assert notes(database) == ["before"]
     with database.read() as connection:
@@ -201,83 +215,74 @@ def test_a_full_disk_loses_nothing_that_was_written_before(database: Database) -
     assert notes(database) == ["before", "after"]
 
 
-def test_references_between_rows_are_kept(database: Database) -> None:
-    with pytest.raises(StorageFailed, match="FOREIGN KEY"), database.write() as connection:
-        connection.execute(
-            "INSERT INTO requests (request_id, provider, status, audio, title, tags, lyrics, seed,"
-            " extend_before_duration, extend_after_duration, parent_request_id, created_at, updated_at)"
-            " VALUES ('op_1', 'local', 'in_queue', '', '', '', '', 0, 0, 1, 'op_0', 0, 0)"
-        )
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up on a lock soon rather than after ten seconds."""
+    monkeypatch.setattr("outpaint_mcp.storage.database._BUSY_TIMEOUT_SECONDS", 0.1)
 
 
-def test_a_file_of_the_version_before_is_brought_up_to_date_with_all_that_was_delivered(path: Path) -> None:
-    path.parent.mkdir()
-    connection = sqlite3.connect(path)
-    for script in _MIGRATIONS[:2]:
-        connection.executescript(script)
-    connection.execute("PRAGMA user_version = 2")
-    row = {
-        "provider": "local",
-        "status": "completed",
-        "audio": "a",
-        "title": "t",
-        "tags": "",
-        "lyrics": "",
-        "seed": -1,
-        "extend_before_duration": 1.5,
-        "extend_after_duration": 30,
-        "created_at": 5,
-        "updated_at": 6,
-    }
-    delivered = {
-        "path": "/music/t.flac",
-        "sha256": "ab",
-        "size_bytes": 9,
-        "duration_seconds": 40,
-        "before_seconds": 1.5,
-        "after_seconds": 30,
-        "used_seed": 7,
-        "note": "How.",
-        "url": None,
-        "delivered_at": 8,
-    }
-    for digit, of in (("1", {"note": "Price."}), ("2", {"path": "/music/p.flac"}), ("3", delivered)):
-        values = row | of | {"request_id": "op_" + digit * 20}
-        connection.execute(
-            f"INSERT INTO requests ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
-            list(values.values()),
-        )
-    connection.commit()
-    connection.close()
-
-    database = Database(path)
-    journal = Journal(database)
-    new, planned, old = (journal.get("op_" + digit * 20) for digit in "123")
-    assert (new.deliveries, new.planned_paths, new.basis) == ({}, {}, "Price.")
-    assert (planned.deliveries, planned.planned_paths) == ({}, {str(ExportOptions()): "/music/p.flac"})
-    assert old.deliveries == {
-        str(ExportOptions()): Delivery(
-            path="/music/t.flac",
-            sha256="ab",
-            size_bytes=9,
-            duration_seconds=40,
-            before_seconds=1.5,
-            after_seconds=30,
-            seed=7,
-            note="How.",
-            delivered_at=8,
-        )
-    }
-    assert (old.takes, old.take_of) == (1, None)
-    database.close()
+def _while_another_writes(path: Path) -> OutpaintError:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        database = Database(path)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageFailed) as failure:
+            add(database, "too late")
+        other.execute("ROLLBACK")
+        database.close()
+    return failure.value
 
 
-@pytest.mark.parametrize("table", ["jobs", "orders"])
-def test_a_server_of_the_version_before_takes_no_work_that_it_would_get_wrong(
-    path: Path, database: Database, table: str
+def _while_another_opens_it(path: Path) -> OutpaintError:
+    with FileLock(path.with_suffix(".lock")), pytest.raises(StorageFailed) as failure:
+        Database(path)
+    return failure.value
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("block", [_while_another_writes, _while_another_opens_it])
+def test_a_lock_that_another_process_holds_is_not_taken_for_a_full_disk(
+    database: Database, path: Path, block: Callable[[Path], OutpaintError]
 ) -> None:
-    claim = f"UPDATE {table} SET server_id = 'old'"
-    with closing(sqlite3.connect(path)) as old, pytest.raises(sqlite3.OperationalError, match="outdated"):
-        old.execute(claim)
-    with database.write() as connection:
-        connection.execute(claim)
+    database.close()
+    text = str(block(path))
+    assert "Another process is using it" in text
+    assert "Try again in a moment" in text
+    assert "space" not in text
+    assert "permissions" not in text
+
+
+def test_references_between_rows_hold(database: Database) -> None:
+    with pytest.raises(StorageFailed, match="FOREIGN KEY"), database.write("queue") as connection:
+        connection.execute(
+            "INSERT INTO jobs (request_id, provider, status, source, inputs, account)"
+            " VALUES ('op_1', 'local', 'in_queue', '', '', '')"
+        )
+
+
+def on_disk(path: Path) -> bytes:
+    return b"".join(each.read_bytes() for each in path.parent.glob(f"{path.name}*"))
+
+
+def test_what_is_deleted_leaves_the_disk_where_that_is_asked_for(database: Database, path: Path) -> None:
+    add(database, "a secret" * 9)
+    assert b"a secret" in on_disk(path)
+    with database.write("notes", erases=True) as connection:
+        connection.execute("DELETE FROM notes")
+    assert b"a secret" not in on_disk(path)
+
+
+def test_somebody_who_reads_holds_nobody_up_and_the_next_one_erases_what_was_left(
+    database: Database, path: Path
+) -> None:
+    add(database, "a secret" * 9)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM notes").fetchone() == (1,)
+        with database.write("notes", erases=True) as connection:
+            connection.execute("DELETE FROM notes")
+        assert notes(database) == []
+    with database.write("notes", erases=True):
+        pass
+    assert b"a secret" not in on_disk(path)
+    add(database, "next")  # and waits for a lock as before
+    assert notes(database) == ["next"]

@@ -1,4 +1,4 @@
-"""The demo, as a person runs it: a client, a server, and a longer file at the end."""
+"""The demo, as a person runs it: a client, a server, and an extended file at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_demo_ends_with_a_longer_file_that_holds_the_piece(
     for shown in ("→ submit_outpaint", "→ get_outpaint_result", '← {"request_id":'):
         assert shown in done.stdout
     last = done.stdout.strip().splitlines()[-1]
-    assert last.startswith("The longer file (41.8")
+    assert last.startswith("The extended file (41.8")
     longer = Path(last.partition("): ")[2])
     assert longer.parent == folder
     piece = folder / "Outpaint demo.wav"

@@ -7,11 +7,22 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 import outpaint_mcp
 from outpaint_mcp import sources
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
 ROOT = Path(__file__).parent.parent
+RECORDS = {
+    f"outpaint_mcp.audio{name}"
+    for name in ("", ".sides", ".tonality", ".verdict", ".verdict.records", ".hearing", ".hearing.records")
+}
+"""What the audio rooms' results are, without the means to compute them."""
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -25,18 +36,27 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_starting_the_server_loads_nothing_heavy() -> None:
-    loaded = loaded_by("from outpaint_mcp.server.app import build_server")
+    loaded = loaded_by("from outpaint_mcp.server.stdio import run_stdio")
     assert "outpaint_mcp.providers.local.provider" in loaded
     assert not loaded & {"numpy", "soundfile", "soxr", "scipy", "librosa"}
-    assert not {module for module in loaded if module.startswith("outpaint_mcp.audio")}
+    assert {module for module in loaded if module.startswith("outpaint_mcp.audio")} <= RECORDS
 
 
-def test_we_load_httpx_no_earlier_than_the_protocols_own_library_does() -> None:
+def test_the_records_of_verdicts_and_analyses_load_no_numerics_and_no_schemas() -> None:
+    loaded = loaded_by("\n".join(f"import {module}" for module in sorted(RECORDS)))
+    assert {module for module in loaded if module.startswith("outpaint_mcp.audio")} == RECORDS
+    assert not loaded & {"numpy", "soundfile", "soxr", "pydantic"}
+
+
+@pytest.mark.smoke
+def test_starting_the_server_loads_no_network_client_but_the_protocols_own() -> None:
     by_sdk = loaded_by("import mcp.server")
-    ours = loaded_by("from outpaint_mcp.server.app import build_server")
+    ours = loaded_by("from outpaint_mcp.server.stdio import run_stdio")
     assert "outpaint_mcp.sources.download" in ours
     assert "outpaint_mcp.sources.transfer" not in ours
-    assert "httpx" in by_sdk or "httpx" not in ours
+    clients = {"httpx", "httpcore", "requests", "urllib3", "aiohttp", "obstore"}
+    assert not clients & (ours - by_sdk)
+    assert not {"httpx", "httpcore"} & ours, "the protocol's library has a client of its own"
 
 
 def test_the_command_line_answers_before_it_loads_the_protocol() -> None:
@@ -47,6 +67,7 @@ def test_a_worker_loads_neither_the_protocol_nor_the_network() -> None:
     assert not loaded_by("import outpaint_mcp.workers.worker") & {"mcp", "httpx", "numpy"}
 
 
+@pytest.mark.smoke
 def test_the_installed_version_is_the_packages_own() -> None:
     assert metadata.version("outpaint-mcp") == outpaint_mcp.__version__
 
@@ -63,15 +84,23 @@ def test_the_registry_entry_has_the_packages_name_version_and_variables() -> Non
         assert f'"{variable["name"]}"' in config
 
 
+@pytest.mark.smoke
 def test_the_package_is_typed() -> None:
     assert (Path(outpaint_mcp.__file__).parent / "py.typed").is_file()
 
 
-def test_public_names_exist_and_are_sorted() -> None:
-    assert sources.__all__ == sorted(sources.__all__)
-    assert all(hasattr(sources, name) for name in sources.__all__)
+@pytest.mark.parametrize("package", [outpaint_mcp, sources], ids=lambda package: package.__name__)
+def test_public_names_exist_and_are_sorted(package: ModuleType) -> None:
+    assert package.__all__ == sorted(package.__all__)
+    assert all(hasattr(package, name) for name in package.__all__)
 
 
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = outpaint_mcp.Nothing
+
+
+@pytest.mark.smoke
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "outpaint_mcp", "--version"], capture_output=True, text=True, check=False

@@ -1,271 +1,324 @@
 """One suite for every provider: whoever carries requests out keeps the same promises."""
 
-# ruff: noqa: ASYNC110, ASYNC240 - providers are polled; small files in a folder of the test's own
+# ruff: noqa: ASYNC240 - small files in a folder of the test's own
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
-import secrets
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 import soundfile
 from tests.fakes.runcomfy import FakeRunComfy
-from tests.hosting import open_hosted_on
+from tests.hosting import open_house, settings_on
+from tests.stores import new_request
+from tests.waiting import Clock, until
 
-from outpaint_mcp.errors import ProviderUnavailable, RequestNotFound, SourceError
+from outpaint_mcp.errors import OutpaintError, RequestNotFound, SourceError
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
-from outpaint_mcp.providers.local.provider import open_local_provider
-from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
+from outpaint_mcp.providers.registry import PROVIDERS
+from outpaint_mcp.providers.runcomfy.model import account_of
+from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.exporter import STORED_DAYS
+from outpaint_mcp.service.lifespan import Surroundings, open_service
+from outpaint_mcp.sources import fetch
+from outpaint_mcp.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from tests.conftest import MakeSong
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.providers.base import Provider, ProviderStatus
+    from outpaint_mcp.reports.models import ResultReport, StatusReport, Submission
     from outpaint_mcp.results import Outcome
-    from outpaint_mcp.storage.database import Database
+    from outpaint_mcp.service.service import OutpaintService
 
 pytestmark = pytest.mark.anyio
 
+WAIT_SECONDS = 120.0
+UNKNOWN_ID = "op_00000000000000000000"
 
-@pytest.fixture(params=["local", "runcomfy"])
-async def provider(
-    request: pytest.FixtureRequest, database: Database, settings: Settings
-) -> AsyncIterator[Provider]:
-    """Each provider in turn; a new one is added to the parameters and to the match."""
-    match request.param:
-        case "local":
-            async with open_local_provider(database, settings.data_dir) as local:
-                yield local
-        case "runcomfy":
-            with FakeRunComfy() as fake:
-                async with open_hosted_on(fake, database, settings, submit_seconds=0.5) as hosted:
-                    yield hosted
-                fake.check()
-        case other:
-            raise NotImplementedError(other)
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The service with one provider for new requests, and the store behind it."""
+
+    provider: str
+    account: str
+    service: OutpaintService
+    store: Store
+
+    async def submit(self, audio: Path | str, *, caller: str = "", **inputs: Any) -> Submission:  # noqa: ANN401 - inputs
+        """Ask for one second more, or for what the inputs say."""
+        asked = {"tags": "lofi", "extend_after_duration": 1} | inputs
+        return await self.service.submit(SubmitRequest.of(audio=str(audio), **asked), caller=caller)
+
+    async def ended(self, request_id: str) -> StatusReport:
+        """Wait for the end of a request."""
+        report = await self.service.status(request_id, wait_seconds=WAIT_SECONDS)
+        assert report.status.is_final
+        return report
+
+    async def delivered(self, request_id: str) -> ResultReport:
+        """Wait for the extended file of a request."""
+        report = await self.service.result(request_id, wait_seconds=WAIT_SECONDS)
+        assert report.status is Status.COMPLETED, report.error
+        assert report.path is not None, report.message
+        return report
+
+    async def generated(self, request_id: str) -> Outcome:
+        """Wait for what the provider generates."""
+        report = await self.ended(request_id)
+        assert report.status is Status.COMPLETED, report.error
+        found = self.store.journal.get(request_id).outcome
+        assert found is not None
+        return found
+
+
+class World:
+    """What the service is opened in; it may be opened several times."""
+
+    def __init__(self, provider: str, settings: Settings, fake: FakeRunComfy | None) -> None:
+        self.provider = provider
+        self.settings = settings if fake is None else settings_on(fake, settings)
+        self.clock = Clock()
+        self.fetch_link: Callable[..., Coroutine[object, object, None]] = fetch
+        self._fake = fake
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Opened]:
+        """Open the service; a new provider is added to the match."""
+        match self.provider:
+            case "local":
+                around = Surroundings(now=self.clock, fetch=self.fetch_link)
+                opened = open_service(self.settings, vocabulary=TOOLS, surroundings=around)
+                store = Store(self.settings.data_dir, now=self.clock)
+                try:
+                    async with opened as service:
+                        yield Opened("local", "", service, store)
+                finally:
+                    store.close()
+            case "runcomfy":
+                assert self._fake is not None
+                async with open_house(
+                    self._fake, self.settings, now=self.clock, accept_seconds=0.5, fetch_link=self.fetch_link
+                ) as house:
+                    yield Opened("runcomfy", account_of(self.settings), house.service, house.store)
+            case other:
+                raise NotImplementedError(other)
+
+
+@pytest.fixture(params=[*PROVIDERS])
+async def world(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[World]:
+    """Each provider in turn."""
+    if request.param == "local":
+        yield World(request.param, settings, None)
+        return
+    with FakeRunComfy() as fake:
+        yield World(request.param, settings, fake)
+        fake.check()
 
 
 @pytest.fixture
-def source(song: Path) -> Source:
-    return LocalFile(song)
+async def opened(world: World) -> AsyncIterator[Opened]:
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(world.open())
 
 
-def new_id() -> str:
-    return f"op_{secrets.token_hex(10)}"
-
-
-async def submit(  # noqa: PLR0913 - what a request says
-    provider: Provider,
-    source: Source,
-    *,
-    before: float = 0,
-    after: float = 1,
-    seed: int = -1,
-    request_id: str | None = None,
-) -> str:
-    request_id = request_id or new_id()
-    request = SubmitRequest.of(
-        audio="as resolved",
-        tags="lofi",
-        extend_before_duration=before,
-        extend_after_duration=after,
-        seed=seed,
-    )
-    await provider.submit(request_id, request, source)
-    return request_id
-
-
-async def ended(provider: Provider, request_id: str) -> ProviderStatus:
-    while True:
-        seen = await provider.status(request_id)
-        if seen.status.is_final:
-            return seen
-        await asyncio.sleep(provider.poll_seconds)
-
-
-async def made(provider: Provider, request_id: str) -> Outcome:
-    seen = await ended(provider, request_id)
-    assert seen.status is Status.COMPLETED, seen.error
-    return await provider.result(request_id)
-
-
-def bytes_of(outcome: Outcome) -> bytes:
-    return outcome.path.read_bytes()
-
-
-async def test_it_has_a_name_and_a_pace(provider: Provider) -> None:
-    assert provider.name
-    assert 0 < provider.poll_seconds <= 10
+@pytest.mark.parametrize("name", [*PROVIDERS])
+def test_it_says_who_it_is(name: str) -> None:
+    description = PROVIDERS[name].description
+    assert description.name == name
+    assert description.title
+    assert description.instructions.strip()
+    assert description.tool_text.strip()
+    assert 0 <= description.accepts_within_seconds < 5
 
 
 async def test_a_request_goes_from_the_queue_to_a_result_that_is_what_it_says(
-    provider: Provider, source: Source
+    opened: Opened, song: Path
 ) -> None:
-    request_id = await submit(provider, source, before=0.5, after=1.5, seed=3)
-    assert (await provider.status(request_id)).status in {Status.IN_QUEUE, Status.IN_PROGRESS}
-    outcome = await made(provider, request_id)
-    content = bytes_of(outcome)
-    assert len(content) == outcome.size_bytes
-    assert hashlib.sha256(content).hexdigest() == outcome.sha256
-    assert soundfile.info(outcome.path).duration == pytest.approx(outcome.duration_seconds, abs=1e-6)
-    assert (outcome.before_seconds, outcome.after_seconds, outcome.seed) == (0.5, 1.5, 3)
-    assert outcome.duration_seconds == pytest.approx(5)
+    submission = await opened.submit(song, extend_before_duration=0.5, extend_after_duration=1.5, seed=3)
+    assert submission.provider == opened.provider
+    assert not (await opened.service.status(submission.request_id)).error
+    result = await opened.delivered(submission.request_id)
+    content = Path(result.path or "").read_bytes()
+    assert len(content) == result.size_bytes
+    assert hashlib.sha256(content).hexdigest() == result.sha256
+    assert soundfile.info(result.path).duration == pytest.approx(result.duration_seconds, abs=1e-3)
+    assert (result.before_seconds, result.after_seconds, result.seed) == (0.5, 1.5, 3)
+    assert result.duration_seconds == pytest.approx(5)
+    outcome = await opened.generated(submission.request_id)
     assert outcome.note
-    assert (await provider.result(request_id)) == outcome
+    assert outcome.path.read_bytes() == content
+    assert soundfile.info(outcome.path).duration == pytest.approx(outcome.duration_seconds, abs=1e-6)
+    assert await opened.delivered(submission.request_id) == result
 
 
-async def test_what_it_says_of_a_running_request_stays_within_bounds(
-    provider: Provider, source: Source
-) -> None:
-    request_id = await submit(provider, source)
-    while not (seen := await provider.status(request_id)).status.is_final:
-        assert seen.error is None
-        assert seen.progress is None or 0 <= seen.progress <= 1
-        assert (seen.queue_position is None) is (seen.status is not Status.IN_QUEUE)
-        await asyncio.sleep(provider.poll_seconds)
-    assert (seen.queue_position, seen.error) == (None, None)
+async def test_what_is_reported_of_a_running_request_stays_within_bounds(opened: Opened, song: Path) -> None:
+    request_id = (await opened.submit(song)).request_id
+    with anyio.fail_after(WAIT_SECONDS):
+        while not (seen := await opened.service.status(request_id)).status.is_final:
+            assert seen.error is None
+            assert seen.progress is None or 0 <= seen.progress <= 1
+            assert seen.queue_position is None or seen.status is Status.IN_QUEUE
+            await asyncio.sleep(0.02)
+    assert (seen.queue_position, seen.error, seen.status) == (None, None, Status.COMPLETED)
 
 
-async def test_a_local_files_length_is_known_beforehand(provider: Provider, source: Source) -> None:
-    assert await provider.source_seconds(source) in {3.0, None}
+async def test_the_length_is_known_beforehand_where_the_source_is_a_file(opened: Opened, song: Path) -> None:
+    submission = await opened.submit(song, extend_before_duration=2)
+    assert submission.expected_duration_seconds == 6
+    assert opened.store.journal.get(submission.request_id).expected_duration_seconds == 6
 
 
-async def test_a_links_length_is_not_looked_at_beforehand(provider: Provider) -> None:
-    assert await provider.source_seconds(RemoteUrl("https://nothing.invalid/song.mp3")) is None
+async def test_the_length_of_a_link_is_not_looked_at_beforehand(world: World) -> None:
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    world.fetch_link = hang
+    async with world.open() as opened:
+        submission = await opened.submit("https://nothing.invalid/song.mp3")
+        assert submission.expected_duration_seconds is None
 
 
-async def test_audio_that_nobody_can_use_is_refused_beforehand(provider: Provider, song: Path) -> None:
+def data_uri(content: bytes) -> str:
+    return f"data:audio/wav;base64,{base64.b64encode(content).decode()}"
+
+
+async def test_audio_that_nobody_can_use_is_refused_beforehand(opened: Opened, song: Path) -> None:
     song.write_bytes(b"not audio at all" * 99)
-    for source in (LocalFile(song), InlineAudio(song.read_bytes(), "audio/wav")):
+    for audio in (str(song), data_uri(song.read_bytes())):
         with pytest.raises(SourceError):
-            await provider.source_seconds(source)
+            await opened.submit(audio)
+    assert (await opened.service.list()).requests == []
 
 
-async def test_audio_that_came_inside_the_request_is_extended(provider: Provider, song: Path) -> None:
-    inline = InlineAudio(song.read_bytes(), "audio/wav")
+async def test_audio_that_came_inside_the_request_is_extended(opened: Opened, song: Path) -> None:
+    inline = data_uri(song.read_bytes())
     song.unlink()
-    outcome = await made(provider, await submit(provider, inline))
-    assert outcome.duration_seconds == pytest.approx(4)
+    submission = await opened.submit(inline)
+    assert submission.expected_duration_seconds == 4
+    assert (await opened.generated(submission.request_id)).duration_seconds == pytest.approx(4)
 
 
-async def test_a_source_that_cannot_be_fetched_fails_its_request_with_the_reason(provider: Provider) -> None:
-    request_id = await submit(provider, RemoteUrl("https://nothing.invalid/song.mp3?token=secret"))
-    seen = await ended(provider, request_id)
-    assert seen.status is Status.FAILED
-    assert "nothing.invalid" in (seen.error or "")
-    assert "secret" not in (seen.error or "")
-    with pytest.raises(RequestNotFound):
-        await provider.result(request_id)
+async def test_a_source_that_cannot_be_fetched_fails_its_request_with_the_reason(opened: Opened) -> None:
+    with suppress(OutpaintError):  # whoever fetches it while the submission waits says so there and then
+        await opened.submit("https://nothing.invalid/song.mp3?token=secret")
+    (listed,) = (await opened.service.list()).requests
+    ended = await opened.ended(listed.request_id)
+    assert ended.status is Status.FAILED
+    assert "nothing.invalid" in (ended.error or "")
+    assert "secret" not in (ended.error or "")
+    report = await opened.service.result(listed.request_id)
+    assert (report.status, report.path) == (Status.FAILED, None)
 
 
 async def test_a_source_that_is_gone_by_its_turn_fails_its_request_and_nobody_elses(
-    provider: Provider, source: Source, song: Path
+    opened: Opened, song: Path
 ) -> None:
-    gone = await submit(provider, LocalFile(song.with_name("gone.wav")))
-    fine = await submit(provider, source)
-    seen = await ended(provider, gone)
-    assert seen.status is Status.FAILED
-    assert seen.error
-    assert (await ended(provider, fine)).status is Status.COMPLETED
+    gone = new_request(
+        provider=opened.provider, account=opened.account, source=str(song.with_name("gone.wav"))
+    )
+    opened.store.journal.add(gone)
+    fine = await opened.submit(song)
+    ended = await opened.ended(gone.ids[0])
+    assert ended.status is Status.FAILED
+    assert ended.error
+    assert (await opened.ended(fine.request_id)).status is Status.COMPLETED
 
 
 async def test_the_same_seed_gives_the_same_bytes_and_other_seeds_other_takes(
-    provider: Provider, make_song: MakeSong
+    opened: Opened, make_song: MakeSong
 ) -> None:
-    source = LocalFile(make_song(seconds=12))
-    requests = [await submit(provider, source, after=4, seed=seed) for seed in (5, 5, 6, 7, 8)]
-    first, again, *others = [bytes_of(await made(provider, request_id)) for request_id in requests]
+    source = make_song(seconds=12)
+    asked = [
+        await opened.submit(source, caller=f"caller {number}", extend_after_duration=4, seed=seed)
+        for number, seed in enumerate((5, 5, 6, 7, 8))
+    ]
+    first, again, *others = [(await opened.generated(each.request_id)).path.read_bytes() for each in asked]
     assert first == again
     # Two seeds may well agree on the best way to go on from so short a song; four do not.
     assert {first} != set(others)
 
 
-async def test_a_random_seed_is_told_and_can_be_used_again(provider: Provider, source: Source) -> None:
-    drawn = await made(provider, await submit(provider, source, seed=-1))
+async def test_a_random_seed_is_reported_and_can_be_used_again(opened: Opened, song: Path) -> None:
+    drawn = await opened.generated((await opened.submit(song, seed=-1)).request_id)
     assert 0 <= drawn.seed < 2**31
-    again = await made(provider, await submit(provider, source, seed=drawn.seed))
-    assert bytes_of(again) == bytes_of(drawn)
+    again = await opened.generated((await opened.submit(song, caller="another", seed=drawn.seed)).request_id)
+    assert again.path != drawn.path
+    assert again.path.read_bytes() == drawn.path.read_bytes()
 
 
-async def test_several_requests_at_once_each_get_their_own_result(provider: Provider, source: Source) -> None:
-    requests = [await submit(provider, source, after=after) for after in (1, 1.5, 2)]
-    outcomes = await asyncio.gather(*(made(provider, request_id) for request_id in requests))
+async def test_several_requests_at_once_each_get_their_own_result(opened: Opened, song: Path) -> None:
+    asked = [await opened.submit(song, extend_after_duration=after) for after in (1, 1.5, 2)]
+    outcomes = await asyncio.gather(*(opened.generated(each.request_id) for each in asked))
     assert [outcome.after_seconds for outcome in outcomes] == [1, 1.5, 2]
     assert len({outcome.path for outcome in outcomes}) == 3
 
 
-async def test_a_request_is_cancelled_wherever_it_stands(provider: Provider, make_song: MakeSong) -> None:
-    long = LocalFile(make_song(seconds=30, sample_rate=44_100))
-    requests = [await submit(provider, long, before=240, after=240) for _ in range(8)]
-    while (await provider.status(requests[0])).status is Status.IN_QUEUE:
-        await asyncio.sleep(provider.poll_seconds)
-    for request_id in reversed(requests):  # the queued ones first, then those in progress
-        assert await provider.cancel(request_id) is CancelOutcome.CANCELLED
-        assert (await provider.status(request_id)).status is Status.CANCELLED
-        assert await provider.cancel(request_id) is CancelOutcome.NOT_CANCELLABLE
-        with pytest.raises(RequestNotFound):
-            await provider.result(request_id)
+async def test_a_request_is_cancelled_wherever_it_is(opened: Opened, make_song: MakeSong) -> None:
+    long = make_song(seconds=30, sample_rate=44_100)
+    asked = [
+        (
+            await opened.submit(long, seed=seed, extend_before_duration=240, extend_after_duration=240)
+        ).request_id
+        for seed in range(4)
+    ]
+    await until(
+        lambda: opened.store.journal.get(asked[0]).status is Status.IN_PROGRESS or bool(opened.account)
+    )
+    for request_id in reversed(asked):  # the queued ones first, then those in progress
+        assert (await opened.service.cancel(request_id)).outcome is CancelOutcome.CANCELLED
+        assert (await opened.service.status(request_id)).status is Status.CANCELLED
+        assert (await opened.service.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
+        report = await opened.service.result(request_id)
+        assert (report.status, report.path) == (Status.CANCELLED, None)
 
 
-async def test_a_finished_request_is_not_cancellable_and_keeps_its_result(
-    provider: Provider, source: Source
+async def test_a_finished_request_is_not_cancellable_and_has_its_result_still(
+    opened: Opened, song: Path
 ) -> None:
-    request_id = await submit(provider, source)
-    outcome = await made(provider, request_id)
-    assert await provider.cancel(request_id) is CancelOutcome.NOT_CANCELLABLE
-    assert await provider.result(request_id) == outcome
+    request_id = (await opened.submit(song)).request_id
+    outcome = await opened.generated(request_id)
+    assert (await opened.service.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
+    assert await opened.generated(request_id) == outcome
     assert outcome.path.exists()
 
 
 @pytest.mark.parametrize("method", ["status", "result", "cancel"])
-async def test_an_unknown_request_is_not_found(provider: Provider, method: str) -> None:
+async def test_an_unknown_request_is_not_found(opened: Opened, method: str) -> None:
     with pytest.raises(RequestNotFound):
-        await getattr(provider, method)("op_00000000000000000000")
+        await getattr(opened.service, method)(UNKNOWN_ID)
 
 
-async def test_a_request_that_was_given_up_has_failed_and_is_not_taken_on_any_more(
-    provider: Provider, source: Source
-) -> None:
-    request_id = new_id()
-    await provider.give_up(request_id)
-    with pytest.raises(ProviderUnavailable, match="submit it again"):
-        await submit(provider, source, request_id=request_id)
-    seen = await provider.status(request_id)
-    assert seen.status is Status.FAILED
-    assert seen.error
-    assert await provider.cancel(request_id) is CancelOutcome.NOT_CANCELLABLE
+async def test_what_was_delivered_is_not_needed_for_ever(world: World, song: Path) -> None:
+    async with world.open() as opened:
+        request_id = (await opened.submit(song)).request_id
+        result = await opened.delivered(request_id)
+        outcome = await opened.generated(request_id)
+        for days in (STORED_DAYS - 1, STORED_DAYS + 1):
+            world.clock.now += days * 86_400
+            for _ in range(2):
+                await opened.service.tidy()
+                assert outcome.path.exists() is (days < STORED_DAYS)
+        assert await opened.delivered(request_id) == result
+        assert Path(result.path or "").exists()
+        stored = opened.store.journal.get(request_id).outcome
+        assert stored == outcome.without_links()
 
 
-async def test_a_request_that_was_taken_on_cannot_be_given_up(provider: Provider, source: Source) -> None:
-    request_id = await submit(provider, source)
-    await provider.give_up(request_id)
-    await made(provider, request_id)
-    await provider.give_up(request_id)
-    assert (await provider.status(request_id)).status is Status.COMPLETED
-
-
-async def test_what_was_delivered_can_be_discarded_more_than_once(provider: Provider, source: Source) -> None:
-    request_id = await submit(provider, source)
-    outcome = await made(provider, request_id)
-    await provider.discard(request_id)
-    await provider.discard(request_id)
-    assert not outcome.path.exists()
-    assert (await provider.status(request_id)).status is Status.COMPLETED
-
-
-async def test_a_request_outlives_the_process_that_took_it(
-    database: Database, settings: Settings, source: Source
-) -> None:
+async def test_a_request_outlives_the_process_that_took_it(world: World, song: Path) -> None:
     # Left in the very moment in which the submission has rung: the queue has to stop all the same.
-    with anyio.fail_after(30):
-        async with open_local_provider(database, settings.data_dir) as first:
-            request_id = await submit(first, source, seed=4)
-        async with open_local_provider(database, settings.data_dir) as second:
-            assert (await made(second, request_id)).seed == 4
+    with anyio.fail_after(WAIT_SECONDS):
+        async with world.open() as first:
+            request_id = (await first.submit(song, seed=4)).request_id
+        async with world.open() as second:
+            assert (await second.generated(request_id)).seed == 4

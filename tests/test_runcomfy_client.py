@@ -26,6 +26,7 @@ from tests.fakes.asking import SONG, SONG_URL
 from tests.fakes.delivery import PAGE
 from tests.fakes.runcomfy import TOKEN, FakeRunComfy, Fault
 from tests.test_package import loaded_by
+from tests.waiting import Clock
 
 from outpaint_mcp import OutpaintRequest, RunComfyClient
 from outpaint_mcp.config import RUNCOMFY_BASE
@@ -65,28 +66,6 @@ CALLS: dict[Endpoint, Callable[..., Awaitable[object]]] = {
 }
 REPEATABLE: list[Endpoint] = [endpoint for endpoint in CALLS if endpoint != "submit"]
 OF_A_REQUEST: list[Endpoint] = ["status", "result", "cancel"]
-
-
-class Clock:
-    """Time that passes only while somebody sleeps.
-
-    Attributes:
-        pauses: seconds, one after the other.
-        on_pause: called with how many there were before.
-    """
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-        self.pauses: list[float] = []
-        self.on_pause: Callable[[int], object] = lambda _: None
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.on_pause(len(self.pauses))
-        self.pauses.append(seconds)
-        self.now += seconds
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +155,7 @@ class Elsewhere:
 # What comes back.
 
 
+@pytest.mark.smoke
 async def test_a_request_goes_from_submission_to_its_result(
     fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
@@ -497,6 +477,7 @@ async def test_a_request_id_that_no_quoting_keeps_in_its_place_is_not_asked_for(
 # What is asked again, and for how long.
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("endpoint", REPEATABLE)
 async def test_a_call_that_costs_nothing_is_repeated_whatever_goes_wrong(
     endpoint: Endpoint, fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
@@ -833,6 +814,7 @@ async def test_without_a_token_nothing_is_sent(fake: FakeRunComfy, clock: Clock)
     assert not clock.pauses
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_the_token_follows_no_redirect(status: int, clock: Clock) -> None:
     async with AsyncExitStack() as stack:
@@ -983,10 +965,14 @@ def test_the_client_can_be_had_without_the_rest_of_the_house() -> None:
     loaded = loaded_by("from outpaint_mcp import RunComfyClient\nRunComfyClient('t')")
     assert "outpaint_mcp.providers.runcomfy.api.client" in loaded
     ours = {module for module in loaded if module.startswith("outpaint_mcp.")}
-    rooms = ("client", "inline", "patience", "reading", "refusals", "wire")
+    api = ("client", "inline", "reading", "refusals", "retries", "wire")
     assert ours == {
         f"outpaint_mcp.{name}"
-        for name in ("config", "errors", "models", "runcomfy", *(f"runcomfy.{room}" for room in rooms))
+        for name in (
+            *("_version", "config", "errors", "inputs", "models", "providers", "providers.remote"),
+            *("providers.remote.model", "providers.runcomfy", "providers.runcomfy.api"),
+            *(f"providers.runcomfy.api.{module}" for module in api),
+        )
     }
     assert not loaded & {"mcp", "numpy", "sqlite3"}
 

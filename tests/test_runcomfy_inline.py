@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from tests.fakes.runcomfy import TOKEN, FakeRunComfy, Fault
 
 from outpaint_mcp.models import OutpaintRequest
+from outpaint_mcp.providers.remote.model import InlineFile
 from outpaint_mcp.providers.runcomfy.api import wire
 from outpaint_mcp.providers.runcomfy.api.client import RunComfyClient
-from outpaint_mcp.providers.runcomfy.api.inline import InlineFile, encoded
+from outpaint_mcp.providers.runcomfy.api.inline import encoded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

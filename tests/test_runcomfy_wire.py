@@ -22,8 +22,9 @@ from outpaint_mcp.errors import (
     UnexpectedReply,
 )
 from outpaint_mcp.models import CancelOutcome, OutpaintRequest, Status
+from outpaint_mcp.providers.remote.model import RemoteStatus
 from outpaint_mcp.providers.runcomfy.api import reading, refusals, wire
-from outpaint_mcp.providers.runcomfy.api.wire import LIST_PRICE, Price, RemoteResult, RemoteStatus
+from outpaint_mcp.providers.runcomfy.model import LIST_PRICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +52,13 @@ WORDS = {
 }
 
 READERS: dict[str, Callable[[Json], object]] = {
-    "status": RemoteStatus.of,
-    "result": lambda body: RemoteResult.of(body, submitted_audio=SONG),
-    "price": Price.of,
+    "status": wire.status_of,
+    "result": lambda body: wire.result_of(body, submitted_audio=SONG),
+    "price": wire.price_of,
     "balance": wire.balance_of,
     "request_id": wire.request_id_of,
     "cancel": wire.cancel_outcome_of,
-    "said": reading.said,
+    "words": reading.words_of,
     "answer": lambda body: refusals.refusal(200, body),
     "refusal": lambda body: [refused(status, body) for status in (302, 400, 404, 429, 503)],
 }
@@ -131,7 +132,7 @@ def test_no_value_is_too_odd(reader: str, value: object) -> None:
 def test_what_is_read_is_within_bounds(body: Json) -> None:
     body = {"status": "in_queue"} | body
     try:
-        status, result = RemoteStatus.of(body), RemoteResult.of(body, submitted_audio=SONG)
+        status, result = wire.status_of(body), wire.result_of(body, submitted_audio=SONG)
     except UnexpectedReply:
         return
     assert status.word
@@ -203,7 +204,7 @@ def test_no_error_repeats_what_is_not_fit_to_be_shown(
 ) -> None:
     body = {"status": "failed", key: body_of(f"bad\n\x1b[31m https://x.example/a?sig={secret}")}
     errors = [refused(status, body) for status in (302, 400, 401, 402, 403, 404, 422, 429, 500)]
-    for words in (RemoteResult.of(body).error, *map(str, errors)):
+    for words in (wire.result_of(body).error, *map(str, errors)):
         assert words is not None
         assert "https://x.example/a" in words
         assert secret not in words
@@ -213,29 +214,29 @@ def test_no_error_repeats_what_is_not_fit_to_be_shown(
 @pytest.mark.parametrize(("word", "status"), WORDS.items())
 def test_every_known_word_has_its_meaning_in_any_case(word: str, status: Status) -> None:
     for said in (word, word.upper(), f" {word}\n"):
-        assert RemoteStatus.of({"status": said}) == RemoteStatus(status=status, word=word)
+        assert wire.status_of({"status": said}) == RemoteStatus(status=status, word=word)
 
 
 @pytest.mark.parametrize("word", ["warming_up", "Verifying  Result", "completed?", "error"])
 def test_a_word_that_is_not_known_is_still_running_and_is_kept(word: str) -> None:
-    seen = RemoteStatus.of({"status": word, "queue_position": 3})
+    seen = wire.status_of({"status": word, "queue_position": 3})
     assert seen == RemoteStatus(status=Status.IN_PROGRESS, word=" ".join(word.lower().split()))
 
 
 @pytest.mark.parametrize("body", [{}, {"status": None}, {"status": " "}, {"status": "\0"}, {"status": 3}])
 def test_an_answer_without_a_status_means_nothing(body: Json) -> None:
     with pytest.raises(UnexpectedReply):
-        RemoteStatus.of(body)
+        wire.status_of(body)
     with pytest.raises(UnexpectedReply):
-        RemoteResult.of(body)
+        wire.result_of(body)
 
 
 @pytest.mark.parametrize(
     ("said", "position"), [(3, 3), ("3", 3), (2.0, 2), (0, 0), (-1, None), (True, None), (2**63, None)]
 )
 def test_a_place_in_the_queue_is_told_while_it_is_one(said: object, position: int | None) -> None:
-    assert RemoteStatus.of({"status": "in_queue", "queue_position": said}).queue_position == position
-    assert RemoteStatus.of({"status": "completed", "queue_position": said}).queue_position is None
+    assert wire.status_of({"status": "in_queue", "queue_position": said}).queue_position == position
+    assert wire.status_of({"status": "completed", "queue_position": said}).queue_position is None
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,10 @@ def test_a_place_in_the_queue_is_told_while_it_is_one(said: object, position: in
         ({"audios": [{"url": MADE, "content_type": "audio/wav"}]}, (MADE,)),
         ({"preview": OTHER, "audio": MADE}, (MADE, OTHER)),
         ({"files": {"wav": MADE}}, (MADE,)),
-        ({"images": [OTHER], "video": OTHER, "audio": MADE}, (MADE,)),
+        ({"images": [OTHER], "video": OTHER, "audio": MADE}, (MADE, OTHER)),
+        ({"video": OTHER, "file": MADE}, (MADE, OTHER)),
+        ({"image": MADE}, (MADE,)),
+        ({"images": [{"url": OTHER}], "videos": [MADE]}, (OTHER, MADE)),
         ({"audio": "made.wav"}, ()),
         ({"audio": "data:audio/wav;base64,AAAA"}, ()),
         (None, ()),
@@ -259,7 +263,7 @@ def test_a_place_in_the_queue_is_told_while_it_is_one(said: object, position: in
     ids=json.dumps,
 )
 def test_the_audio_is_found_in_every_shape_of_output(output: object, urls: tuple[str, ...]) -> None:
-    assert RemoteResult.of({"status": "succeeded", "output": output}).urls == urls
+    assert wire.result_of({"status": "succeeded", "output": output}).urls == urls
 
 
 def test_inputs_that_are_echoed_are_no_result() -> None:
@@ -269,7 +273,7 @@ def test_inputs_that_are_echoed_are_no_result() -> None:
         "input": {"audio": OTHER},
         "output": {"audio": SONG, "audios": [SONG, MADE], "input": {"audio": SONG}},
     }
-    assert RemoteResult.of(body, submitted_audio=SONG).urls == (MADE,)
+    assert wire.result_of(body, submitted_audio=SONG).urls == (MADE,)
 
 
 @pytest.mark.parametrize(
@@ -285,30 +289,30 @@ def test_inputs_that_are_echoed_are_no_result() -> None:
     ],
 )
 def test_a_failure_gives_its_reason_in_whatever_shape(body: Json, error: str) -> None:
-    assert RemoteResult.of({"status": "failed"} | body).error == error
-    assert RemoteResult.of({"status": "succeeded"} | body).error is None
+    assert wire.result_of({"status": "failed"} | body).error == error
+    assert wire.result_of({"status": "succeeded"} | body).error is None
 
 
 @pytest.mark.parametrize(
     ("cost", "cost_usd"), [(0.02, 0.02), ("0.02", 0.02), (0, 0), (None, None), ("free", None), (-1, None)]
 )
 def test_a_cost_is_a_number_or_not_told(cost: object, cost_usd: float | None) -> None:
-    assert RemoteResult.of({"status": "succeeded", "cost": cost}).cost_usd == cost_usd
+    assert wire.result_of({"status": "succeeded", "cost": cost}).cost_usd == cost_usd
     assert wire.balance_of({"balance_usd": cost}) == cost_usd
 
 
 def test_a_price_is_per_second_or_per_output() -> None:
-    assert Price.of({"base_price_usd": "0.0002", "price_unit": "second"}).at_most_usd(90, 2) == pytest.approx(
-        0.018
-    )
-    assert Price.of({"base_price_usd": 0.5, "price_unit": "output"}).at_most_usd(90, 2) == 1.0
+    assert wire.price_of({"base_price_usd": "0.0002", "price_unit": "second"}).at_most_usd(
+        90, 2
+    ) == pytest.approx(0.018)
+    assert wire.price_of({"base_price_usd": 0.5, "price_unit": "output"}).at_most_usd(90, 2) == 1.0
     assert LIST_PRICE.at_most_usd(1_000, 1) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("unit", ["megapixel", "", None, [], {}, ["second"]])
 def test_a_price_in_an_unknown_unit_is_none(unit: object) -> None:
     with pytest.raises(UnexpectedReply):
-        Price.of({"base_price_usd": 0.5, "price_unit": unit})
+        wire.price_of({"base_price_usd": 0.5, "price_unit": unit})
 
 
 @pytest.mark.parametrize("request_id", ["r", "a-b_C9" * 21, "0"])

@@ -4,33 +4,36 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
+from tests.stores import end, new_request
 
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, SourceError
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
-from outpaint_mcp.providers.base import ProviderStatus, Receipt
+from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.service.submission import _dedup_key
-from outpaint_mcp.service.takes import as_one, seen_as_one
-from outpaint_mcp.sources import RemoteUrl, Source
-from outpaint_mcp.storage.records import RequestRecord
+from outpaint_mcp.service.takes import as_one
+from outpaint_mcp.sources import RemoteUrl
+from outpaint_mcp.storage.records import RequestProgress, RequestRecord
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSong
 
+    from outpaint_mcp.config import Settings
     from outpaint_mcp.service.service import OutpaintService
+    from outpaint_mcp.storage.store import Store
 
 pytestmark = pytest.mark.anyio
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 
 
-def take(status: Status, number: int = 1, **values: float | str | None) -> RequestRecord:
+def take(status: Status, number: int = 1, **values: float | str | RequestProgress | None) -> RequestRecord:
     known = {
         "provider": "local",
         "audio": "a",
@@ -47,6 +50,13 @@ def take(status: Status, number: int = 1, **values: float | str | None) -> Reque
         "cost_usd": None,
         "basis": None,
         "error": None,
+        "error_kind": None,
+        "error_hint": None,
+        "error_field": None,
+        "is_accepted": True,
+        "live": None if status.is_final else RequestProgress(status=status),
+        "ended_at": None,
+        "outcome": None,
         "deliveries": {},
         "planned_paths": {},
     }
@@ -80,19 +90,43 @@ def test_what_takes_cost_is_summed_and_unknown_while_it_is_of_one() -> None:
     assert whole.cost_usd == pytest.approx(0.3)
 
 
-def test_what_went_wrong_is_told_take_by_take() -> None:
+def test_what_went_wrong_is_reported_take_by_take() -> None:
     whole = as_one([take(Status.FAILED, error="No."), take(Status.FAILED, 2, error="Never.")])
     assert whole.error == "Take 1: No. Take 2: Never."
 
 
 def test_progress_counts_all_takes_and_the_words_name_the_first_that_is_open() -> None:
-    takes = [take(Status.COMPLETED), take(Status.IN_PROGRESS, 2)]
-    seen = seen_as_one(
-        takes, [None, ProviderStatus(status=Status.IN_PROGRESS, progress=0.5, step="listening")]
-    )
-    assert seen is not None
-    assert (seen.progress, seen.step) == (0.75, "take 2 of 2, listening")
-    assert seen_as_one(takes, [None, None]) is None
+    listening = RequestProgress(status=Status.IN_PROGRESS, progress=0.5, step="listening")
+    live = as_one([take(Status.COMPLETED), take(Status.IN_PROGRESS, 2, live=listening)]).live
+    assert live is not None
+    assert (live.status, live.progress, live.step) == (Status.IN_PROGRESS, 0.75, "take 2 of 2, listening")
+    assert as_one([take(Status.COMPLETED), take(Status.FAILED, 2)]).live is None
+
+
+def test_the_place_in_the_queue_is_the_first_takes_while_none_has_begun() -> None:
+    waiting = [
+        take(Status.IN_QUEUE, number, live=RequestProgress(status=Status.IN_QUEUE, queue_position=number + 3))
+        for number in (1, 2)
+    ]
+    together, begun = as_one(waiting).live, as_one([take(Status.COMPLETED), waiting[1]]).live
+    assert together is not None
+    assert begun is not None
+    assert (together.status, together.queue_position) == (Status.IN_QUEUE, 4)
+    assert (begun.status, begun.queue_position) == (Status.IN_PROGRESS, None)
+
+
+def test_what_has_been_billed_by_now_counts_ended_takes_and_open_ones() -> None:
+    ended = take(Status.COMPLETED, cost_usd=0.25)
+    running = RequestProgress(status=Status.IN_PROGRESS, cost_usd=0.5)
+    live = as_one([ended, take(Status.IN_PROGRESS, 2, live=running)]).live
+    assert live is not None
+    assert live.cost_usd == 0.75
+
+
+def test_a_request_is_accepted_once_all_its_takes_are() -> None:
+    accepted, waiting = take(Status.IN_QUEUE), take(Status.IN_QUEUE, 2, is_accepted=False)
+    assert as_one([accepted, accepted]).is_accepted
+    assert not as_one([accepted, waiting]).is_accepted
 
 
 async def test_takes_are_one_request_with_a_file_each_the_best_first(
@@ -200,7 +234,7 @@ async def test_carrying_on_from_a_point_leaves_the_rest_of_the_source_out(
 async def test_a_part_that_the_source_does_not_have_is_refused_before_anything_is_started(
     service: OutpaintService, song: Path
 ) -> None:
-    with pytest.raises(InvalidRequest, match="source_start_seconds is 83"):
+    with pytest.raises(InvalidRequest, match="The part to extend begins at 83 s"):
         await service.submit(SubmitRequest.of(audio=str(song), tags="", source_start_seconds=83))
     assert (await service.list()).requests == []
 
@@ -226,7 +260,9 @@ async def test_a_take_that_was_thrown_away_does_not_take_the_others_along(
         await service.result(submission.request_id)
 
 
-async def test_takes_that_are_the_same_music_are_told_as_such(service: OutpaintService, song: Path) -> None:
+async def test_takes_that_are_the_same_music_are_reported_as_such(
+    service: OutpaintService, song: Path
+) -> None:
     soundfile.write(song, np.zeros((3 * 16_000, 2)), 16_000)
     submission = await service.submit(
         SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
@@ -235,49 +271,51 @@ async def test_takes_that_are_the_same_music_are_told_as_such(service: OutpaintS
     assert "All takes are the same" in result.message
 
 
-async def test_a_take_that_was_never_handed_over_is_cancelled_with_the_others(
-    service: OutpaintService, song: Path, monkeypatch: pytest.MonkeyPatch
+async def test_what_is_left_of_a_request_is_cancelled_where_a_take_has_ended(
+    settings: Settings, store: Store
 ) -> None:
-    provider = service._providers["local"]
-    submit = provider.submit
-
-    async def die_before_the_second(request_id: str, request: SubmitRequest, source: Source) -> Receipt:
-        if request.seed == 8:
-            raise RuntimeError("killed here")
-        return await submit(request_id, request, source)
-
-    monkeypatch.setattr(provider, "submit", die_before_the_second)
-    with suppress(RuntimeError):
-        await service.submit(
-            SubmitRequest.of(audio=str(song), tags="", extend_after_duration=200, seed=7, takes=2)
-        )
-    (listed,) = (await service.list()).requests
-    cancellation = await service.cancel(listed.request_id)
-    assert "take 2" in cancellation.message.lower()
-    assert (await service.status(listed.request_id)).status.is_final
+    new = new_request(takes=2)
+    store.journal.add(new)
+    end(store, new.ids[0], Status.FAILED)
+    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+        cancellation = await service.cancel(new.ids[0])
+        assert cancellation.outcome is CancelOutcome.CANCELLED
+        assert cancellation.status.is_final
+        assert "take 2" in cancellation.message.lower()
+    takes = store.journal.takes(new.ids[0])
+    assert [each.status for each in takes] == [Status.FAILED, Status.CANCELLED]
 
 
-async def test_the_status_tells_where_each_take_stands_by_its_own_id(
-    service: OutpaintService, song: Path
-) -> None:
+async def test_the_status_says_where_each_take_is_by_its_own_id(service: OutpaintService, song: Path) -> None:
     submission = await service.submit(
         SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
     )
     status = await service.status(submission.request_id, wait_seconds=WAIT_SECONDS)
-    for request_id in [take.request_id for take in service._journal.takes(submission.request_id)]:
+    for request_id in [take.request_id for take in service._store.journal.takes(submission.request_id)]:
         assert f"({request_id}) completed" in status.message
 
 
-def test_the_same_request_is_told_as_by_the_versions_before() -> None:
+def test_requests_that_differ_in_anything_that_is_asked_are_not_identical() -> None:
     request = SubmitRequest.of(audio="x", tags="lofi", lyrics="la", seed=7)
     source = RemoteUrl("https://files.example/a.mp3")
     asked = _dedup_key(request, source, "runcomfy", "ann")
-    assert asked == "d3451bbd97e17a43169040f45a51bf96bfa5aba64f16ccf31a7479763249ffc3"
-    others: list[dict[str, float]] = [
+    assert asked == _dedup_key(request, source, "runcomfy", "ann")
+    others: list[dict[str, float | str]] = [
         {"takes": 2},
         {"source_start_seconds": 1.0},
         {"source_end_seconds": 1.0},
+        {"extend_before_duration": 1.0},
+        {"extend_after_duration": 31.0},
+        {"tags": "jazz"},
+        {"lyrics": "lo"},
         {"seed": 8},
     ]
-    digests = {_dedup_key(request.model_copy(update=other), source, "runcomfy", "ann") for other in others}
-    assert len(digests - {asked}) == len(others)
+    keys = {_dedup_key(request.model_copy(update=other), source, "runcomfy", "ann") for other in others}
+    assert len(keys - {asked}) == len(others)
+    elsewhere = RemoteUrl("https://files.example/b.mp3")
+    by_others = {
+        _dedup_key(request, elsewhere, "runcomfy", "ann"),
+        _dedup_key(request, source, "local", "ann"),
+        _dedup_key(request, source, "runcomfy", "bob"),
+    }
+    assert len(by_others - {asked}) == 3

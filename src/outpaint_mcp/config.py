@@ -1,4 +1,4 @@
-"""What the environment settles, read once at start-up."""
+"""The settings in the environment, read once at start-up."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ RUNCOMFY_BASE = "https://model-api.runcomfy.net/v1"
 
 # Those of the vendor's own clients, in their order.
 _TOKEN_VARIABLES = ("RUNCOMFY_API_TOKEN", "RUNCOMFY_TOKEN", "RUNCOMFY_API_KEY")
+SECRET_PREFIXES = ("RUNCOMFY_", "AWS_", "AZURE_", "GOOGLE_")
+"""How variables begin that whatever opens files from outside has no use for."""
+
 _TOKEN_KEYS = ("access_token", "token")
 _TOKEN_FILE = "token.json"  # noqa: S105 - a file's name
 _TOKEN_FILE_CHARACTERS = 65_536
@@ -42,7 +45,7 @@ class Settings:
 
     Attributes:
         input_dirs: folders that sources may be read from; always holds `output_dir`.
-        output_dir: folder that longer files are put into; made at the first delivery.
+        output_dir: folder for extended files; created at the first delivery.
         data_dir: folder of the journal, the jobs and their working files; shared by all servers
             of this user at the same time.
         log_level: least severe level that is logged to stderr.
@@ -107,10 +110,10 @@ def _token(env: Mapping[str, str]) -> str | None:
     own, above = _get(env, "RUNCOMFY_CONFIG_DIR"), _get(env, "XDG_CONFIG_HOME")
     try:
         folder = Path(own).expanduser() if own else Path(above or "~/.config").expanduser() / "runcomfy"
-        kept = json.loads(_read(folder / _TOKEN_FILE))
-    except (OSError, ValueError, RuntimeError):  # none there, or none that can be read; no home folder
+        stored = json.loads(_read(folder / _TOKEN_FILE))
+    except (OSError, ValueError, RuntimeError):  # there is none, or it cannot be read; no home folder
         return None
-    found = (kept.get(key) for key in _TOKEN_KEYS) if isinstance(kept, dict) else ()
+    found = (stored.get(key) for key in _TOKEN_KEYS) if isinstance(stored, dict) else ()
     return next((token.strip() for token in found if isinstance(token, str) and token.strip()), None)
 
 
@@ -147,7 +150,7 @@ def parse_base(url: str) -> str:
         raise ConfigError("RUNCOMFY_MODEL_API_BASE is not a URL such as https://host/v1.")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigError(
-            f"RUNCOMFY_MODEL_API_BASE is plain http to {host}, which would show the token: use https."
+            f"RUNCOMFY_MODEL_API_BASE is plain http to {host}, which would expose the token: use https."
         )
     return base
 
@@ -169,8 +172,8 @@ def parse_upload(url: str) -> tuple[str, str, str]:
     match = _UPLOAD.fullmatch(url)
     if match is None:
         raise ConfigError(
-            "OUTPAINT_UPLOAD has to be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, of letters,"
-            " digits and ._-= only. Keys and an address of your own go into the cloud's variables, for example"
+            "OUTPAINT_UPLOAD has to be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, with letters,"
+            " digits and ._-= only. Put keys and a custom endpoint into the cloud's own variables, such as"
             " AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL."
         )
     return match["scheme"], match["bucket"], "/".join(filter(None, match["prefix"].split("/")))
@@ -192,7 +195,7 @@ def _max_cost(env: Mapping[str, str]) -> float | None:
     except ValueError:
         most = math.nan
     if not 0 <= most < math.inf:
-        raise ConfigError(f"OUTPAINT_MAX_COST_USD is {text!r}; give US dollars as a number, such as 0.25.")
+        raise ConfigError(f"OUTPAINT_MAX_COST_USD is {text!r}; give a number of US dollars, such as 0.25.")
     return most
 
 
@@ -210,10 +213,12 @@ def _absolute(value: str, name: str) -> Path:
     try:
         path = Path(value).expanduser()
     except RuntimeError as exc:
-        raise ConfigError(f"{name} is {value!r}, whose home folder is unknown; give a full path.") from exc
+        raise ConfigError(f"{name} is {value!r}, but that home folder is unknown; give a full path.") from exc
     if not path.is_absolute():
         # A host starts its servers in any folder it likes, often `/`.
-        raise ConfigError(f"{name} is {value!r}; give a full path, since hosts start servers in any folder.")
+        raise ConfigError(
+            f"{name} is {value!r}; give a full path, because hosts start servers in any folder."
+        )
     return path
 
 
@@ -227,7 +232,7 @@ def _default_input_dirs() -> tuple[Path, ...]:
         dirs.user_desktop_path,
         dirs.user_documents_path,
     )
-    # A desktop that has one of these not names the home folder instead, and with it every secret there.
+    # A desktop that lacks one of these names the home folder instead, and with it every secret there.
     return tuple(folder for folder in folders if not Path.home().is_relative_to(folder))
 
 

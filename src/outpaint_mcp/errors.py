@@ -2,7 +2,7 @@
 
 A message says what happened, in words that fit every surface: it names no tool, no argument and no command-line
 option. What to do next is a `Hint`, and the input at fault is a `field`: the tools and the terminal each have their own
-words for these. No message holds a token, a query string or lyrics.
+words for these (`reports.wording.explain`). No message holds a token, a query string or lyrics.
 
 * OutpaintError
   * InvalidRequest        the request cannot be carried out by anyone
@@ -14,17 +14,19 @@ words for these. No message holds a token, a query string or lyrics.
     * SourceNotHosted     could not be put where a hosted model can read it
   * RequestNotFound       no such request id
   * GenerationFailed      the provider took the request and could not carry it out
-    * WorkerDied          the process that was at it died; another may not
+    * WorkerDied          the process that worked on it died; another may not
+      * WorkerInterrupted it was ended by a signal that was not meant for it
+      * WorkerTimedOut    it took too long and was stopped
     * NothingNew          what a hosted model returned ends where what it was sent does
   * ProviderError         the provider itself
     * ProviderUnavailable the provider cannot work now
-      * RateLimited       it is asked too often
-    * Unauthorized        no token, or one that it does not take
+      * RateLimited       it was asked too often
+    * Unauthorized        no token, or one that it does not accept
     * InsufficientBalance the account has too little money
-    * OverBudget          dearer than the operator allows
+    * OverBudget          it would cost more than the operator allows
     * ProviderRejected    it refused the request, which was not carried out
-    * SubmissionUnknown   the answer to a submission was lost: it may have been taken on and billed
-    * UnexpectedReply     it answered something that context nothing
+    * SubmissionUnknown   the reply to a submission was lost: it may have been accepted and billed
+    * UnexpectedReply     its reply makes no sense
   * DeliveryFailed        the result is there but could not be put into the output folder
   * StorageFailed         the data folder cannot be read or written
   * ServerStopping        this server is shutting down
@@ -38,25 +40,35 @@ from enum import StrEnum
 
 
 class Hint(StrEnum):
-    """What to do next; each surface has its own words for it."""
+    """What to do next; each surface has a sentence of its own for it."""
 
     FIND_REQUEST = "find_request"
-    """Look the request's id up."""
+    """Look up the request's id."""
+    AWAIT_RESULT = "await_result"
+    """Wait for the result of a request that has not ended."""
+    FETCH_RESULT = "fetch_result"
+    """Get the file of a completed request."""
     GET_RESULT = "get_result"
-    """Ask for the result, again or in a while; nothing is lost."""
+    """Ask for the result again, now or later; nothing is lost."""
     CHECK_STATUS = "check_status"
     """Look at the request's status in a moment."""
     SUBMIT_AGAIN = "submit_again"
     """Submit the same request again."""
     CHOOSE_ANOTHER_PLACE = "choose_another_place"
     """Have the result put somewhere else."""
+    SET_LENGTH = "set_length"
+    """Ask for more than 0 seconds on one side at least."""
+    OPEN_FOLDER = "open_folder"
+    """Put the file into a folder that may be read, or allow its folder."""
+    SAVE_ATTACHMENT = "save_attachment"
+    """Save the file on this machine first: a chat's attachments are out of reach."""
 
 
 class OutpaintError(Exception):
     """Root of the tree; its text is written for the agent and the person.
 
     Attributes:
-        hint: what to do next, for the surface to put into words.
+        hint: what to do next.
         request_id: the request that it is about.
         path: the file or folder that it is about.
         field: the input at fault, by its name in `OutpaintRequest` or `SubmitRequest`.
@@ -79,7 +91,13 @@ class OutpaintError(Exception):
 
 
 class InvalidRequest(OutpaintError):
-    """The request cannot be carried out by anyone."""
+    """The request cannot be carried out by anyone.
+
+    Attributes:
+        others: what else is wrong with it.
+    """
+
+    others: tuple[InvalidRequest, ...] = ()
 
 
 class SourceError(OutpaintError):
@@ -119,7 +137,15 @@ class NothingNew(GenerationFailed):
 
 
 class WorkerDied(GenerationFailed):
-    """The process that was at it died; another may not."""
+    """The process that worked on it died; another may not."""
+
+
+class WorkerInterrupted(WorkerDied):
+    """The process was ended by a signal that was not meant for it; the work can be started again."""
+
+
+class WorkerTimedOut(WorkerDied):
+    """The process took too long and was stopped."""
 
 
 class ProviderError(OutpaintError):
@@ -133,19 +159,26 @@ class ProviderUnavailable(ProviderError):
         retry_after_seconds: how long it wants to be left alone, where it says so.
     """
 
-    def __init__(
-        self, message: str, retry_after_seconds: float | None = None, *, hint: Hint | None = None
+    def __init__(  # noqa: PLR0913 - the root's, and one more
+        self,
+        message: str,
+        retry_after_seconds: float | None = None,
+        *,
+        hint: Hint | None = None,
+        request_id: str | None = None,
+        path: str | None = None,
+        field: str | None = None,
     ) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint, request_id=request_id, path=path, field=field)
         self.retry_after_seconds = retry_after_seconds
 
 
 class RateLimited(ProviderUnavailable):
-    """The provider is asked too often."""
+    """The provider was asked too often."""
 
 
 class Unauthorized(ProviderError):
-    """There is no token, or the provider does not take it."""
+    """There is no token, or the provider does not accept it."""
 
 
 class InsufficientBalance(ProviderError):
@@ -153,7 +186,7 @@ class InsufficientBalance(ProviderError):
 
 
 class OverBudget(ProviderError):
-    """The request is dearer than the operator allows; nothing was sent."""
+    """The request would cost more than the operator allows; nothing was sent."""
 
 
 class ProviderRejected(ProviderError):
@@ -161,11 +194,11 @@ class ProviderRejected(ProviderError):
 
 
 class SubmissionUnknown(ProviderError):
-    """The answer to a submission was lost: it may have been taken on and billed, so it is never repeated."""
+    """The reply to a submission was lost: it may have been accepted and billed, so it is never repeated."""
 
 
 class UnexpectedReply(ProviderError):
-    """The provider answered something that means nothing."""
+    """The provider's reply makes no sense."""
 
 
 class DeliveryFailed(OutpaintError):
@@ -188,15 +221,20 @@ class ConfigError(OutpaintError):
     """A setting cannot be used; raised at start-up only."""
 
 
-def error_of_kind(kind: str | None, message: str, *, hint: str | None = None) -> OutpaintError:
+def error_of_kind(
+    kind: str | None, message: str, *, hint: str | None = None, field: str | None = None
+) -> OutpaintError:
     """Rebuild an error from its stored or received name; one that no longer exists becomes its root.
 
     Args:
         kind: the class's name.
         message: its text.
         hint: the value of its hint.
+        field: the input at fault.
     """
     found = globals().get(kind or "")
-    error = (found if isinstance(found, type) and issubclass(found, OutpaintError) else OutpaintError)(message)
-    error.hint = Hint(hint) if hint in set(Hint) else None
+    is_ours = isinstance(found, type) and issubclass(found, OutpaintError)
+    error_type: type[OutpaintError] = found if is_ours else OutpaintError  # type: ignore[assignment]
+    error = error_type(message, hint=Hint(hint) if hint in set(Hint) else None)
+    error.field = field
     return error

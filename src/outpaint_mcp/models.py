@@ -1,4 +1,4 @@
-"""What is asked, as frozen models; the tools' schemas are generated from these."""
+"""What is requested, as frozen models; the tools' schemas are generated from these."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from pydantic import (
     model_validator,
 )
 
-from outpaint_mcp.errors import InvalidRequest
+from outpaint_mcp.errors import Hint, InvalidRequest
+from outpaint_mcp.inputs import refusal
 
 MAX_TAGS_CHARACTERS = 2_000
 MAX_LYRICS_CHARACTERS = 20_000
 MAX_TAKES = 4
-# Headers and people are inexact; who is further off believes that the source is another one.
+# Headers and people are inexact; whoever is further off has another source in mind.
 CUT_TOLERANCE_SECONDS = 0.5
 
 
 def _refuse_bool(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("Input should be a number, not true or false")  # noqa: TRY004 - pydantic reads ValueError
+        raise ValueError  # noqa: TRY004 - pydantic reads it; the words are those of `inputs`
     return value
 
 
 def _refuse_surrogates(text: str) -> str:
-    text.encode()  # raises ValueError: half a character can be neither stored nor answered
+    text.encode()  # raises ValueError: an unpaired surrogate can be neither stored nor sent
     return text
 
 
@@ -43,7 +44,7 @@ Audio = Annotated[
     Field(
         title="Audio",
         description="Source audio to extend. Provide an HTTPS URL to an MP3, WAV, or FLAC file (up to 60 minutes).",
-        # The catalogue shows an example as the default of a required field, and so do we.
+        # The catalogue shows an example as the default of a required field; in a tool it is an example.
         json_schema_extra={
             "default": "https://playgrounds-storage-public.runcomfy.net/tools/7357/media-files/input-example1.mp3"
         },
@@ -102,20 +103,24 @@ Seed = Annotated[
     NO_BOOL,
 ]
 SourceStartSeconds = Annotated[
-    float, Field(ge=0, allow_inf_nan=False, description="Use the source from this second on."), NO_BOOL
+    float, Field(ge=0, allow_inf_nan=False, description="Start of the part to extend, in seconds."), NO_BOOL
 ]
 SourceEndSeconds = Annotated[
     float,
     Field(
         ge=0,
         allow_inf_nan=False,
-        description='Use it up to this second ("carry on from 1:23" is 83); 0: its end.',
+        description='End of the part to extend ("continue from 1:23" is 83). 0: the source\'s end.',
     ),
     NO_BOOL,
 ]
 Takes = Annotated[
     int,
-    Field(ge=1, le=MAX_TAKES, description="So many takes with seeds of their own, each paid for."),
+    Field(
+        ge=1,
+        le=MAX_TAKES,
+        description="Number of takes to generate. Each gets its own seed and is billed separately.",
+    ),
     NO_BOOL,
 ]
 
@@ -137,15 +142,18 @@ class OutpaintRequest(BaseModel):
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:
         if not self.audio.strip():
-            raise ValueError("audio is empty; give a path, an https URL or an earlier request_id")
-        if self.extend_before_duration + self.extend_after_duration <= 0:
-            raise ValueError(
-                "nothing to extend: set extend_before_duration or extend_after_duration above 0 seconds"
+            raise InvalidRequest(
+                "The source is missing: give a path, an https URL or the id of an earlier request.",
+                field="audio",
             )
-        if len(self.tags) > MAX_TAGS_CHARACTERS:
-            raise ValueError(f"tags are longer than {MAX_TAGS_CHARACTERS} characters; name the main ones")
-        if len(self.lyrics) > MAX_LYRICS_CHARACTERS:
-            raise ValueError(f"lyrics are longer than {MAX_LYRICS_CHARACTERS} characters; shorten them")
+        if self.extend_before_duration + self.extend_after_duration <= 0:
+            raise InvalidRequest("There is nothing to extend: 0 seconds on both sides.", hint=Hint.SET_LENGTH)
+        for name, text, most in (
+            ("tags", self.tags, MAX_TAGS_CHARACTERS),
+            ("lyrics", self.lyrics, MAX_LYRICS_CHARACTERS),
+        ):
+            if len(text) > most:
+                raise InvalidRequest(f"Give at most {most:,} characters, not {len(text):,}.", field=name)
         return self
 
     @classmethod
@@ -153,22 +161,16 @@ class OutpaintRequest(BaseModel):
         """Check inputs that came from outside.
 
         Raises:
-            InvalidRequest: naming each input that is wrong and what it has to be.
+            InvalidRequest: for each input that is wrong, what it has to be.
         """
         try:
             return cls(**inputs)
         except ValidationError as exc:
-            raise InvalidRequest(
-                "; ".join(
-                    ": ".join((*map(str, error["loc"]), error["msg"].removeprefix("Value error, ")))
-                    for error in exc.errors(include_url=False, include_input=False, include_context=False)
-                )
-                + "."
-            ) from None
+            raise refusal(exc, cls.model_json_schema()) from None
 
 
 class SubmitRequest(OutpaintRequest):
-    """All that can be asked of us: the model's inputs, the part of the source that is extended, and how many takes."""
+    """Everything that can be requested: the model's inputs, the part of the source to extend, and the takes."""
 
     source_start_seconds: SourceStartSeconds = 0
     source_end_seconds: SourceEndSeconds = 0
@@ -177,8 +179,10 @@ class SubmitRequest(OutpaintRequest):
     @model_validator(mode="after")
     def _leaves_some_source(self) -> Self:
         if 0 < self.source_end_seconds <= self.source_start_seconds:
-            raise ValueError(
-                "source_end_seconds is not after source_start_seconds; nothing of the source would be left"
+            raise InvalidRequest(
+                f"The part to extend ends at {self.source_end_seconds:g} s, which is not after its beginning at"
+                f" {self.source_start_seconds:g} s: nothing of the source would be left.",
+                field="source_end_seconds",
             )
         return self
 
@@ -191,20 +195,23 @@ class SubmitRequest(OutpaintRequest):
         """Return how much of a source of this length is extended.
 
         Raises:
-            InvalidRequest: it is not as long as that.
+            InvalidRequest: the source is shorter than the request assumes.
         """
+        lasts = f"but the source lasts {source_seconds:.2f} s."
         if self.source_start_seconds >= source_seconds:
             raise InvalidRequest(
-                f"source_start_seconds is {self.source_start_seconds:g}, but the source lasts {source_seconds:.2f} s."
+                f"The part to extend begins at {self.source_start_seconds:g} s, {lasts}",
+                field="source_start_seconds",
             )
         if self.source_end_seconds > source_seconds + CUT_TOLERANCE_SECONDS:
             raise InvalidRequest(
-                f"source_end_seconds is {self.source_end_seconds:g}, but the source lasts {source_seconds:.2f} s."
+                f"The part to extend ends at {self.source_end_seconds:g} s, {lasts}",
+                field="source_end_seconds",
             )
         return min(self.source_end_seconds or source_seconds, source_seconds) - self.source_start_seconds
 
     def take(self, number: int) -> Self:
-        """Return what is asked for one take, 1 being the first: the seeds that follow, where one was given."""
+        """Return the request for one take, 1 being the first; a given seed counts up from take to take."""
         seed = self.seed if self.seed < 0 else (self.seed + number - 1) % 2**31
         return self.model_copy(update={"seed": seed, "takes": 1})
 
@@ -213,7 +220,7 @@ class Status(StrEnum):
     """Where a request stands."""
 
     IN_QUEUE = "in_queue"
-    """Taken, waiting for its turn."""
+    """Accepted, waiting for its turn."""
     IN_PROGRESS = "in_progress"
     """Being carried out."""
     COMPLETED = "completed"
@@ -221,9 +228,9 @@ class Status(StrEnum):
     FAILED = "failed"
     """Ended without a result; the error says why."""
     CANCELLED = "cancelled"
-    """Ended because somebody asked for it."""
+    """Ended on request."""
     UNKNOWN = "unknown"
-    """Sent, but the provider's answer was lost: it may have been carried out and billed. Never sent again."""
+    """Sent, but the provider's reply was lost: it may have been carried out and billed. Never sent again."""
 
     @property
     def is_final(self) -> bool:
@@ -232,7 +239,7 @@ class Status(StrEnum):
 
 
 class CancelOutcome(StrEnum):
-    """What became of the wish to cancel."""
+    """Whether a request could be cancelled."""
 
     CANCELLED = "cancelled"
     NOT_CANCELLABLE = "not_cancellable"

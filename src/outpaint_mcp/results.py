@@ -1,13 +1,18 @@
-"""What a provider made of a request, and in which form it is delivered."""
+"""The result of a request, in which form it is delivered, and how it is stored."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from outpaint_mcp.audio.verdict.records import Verdict
+from outpaint_mcp.errors import StorageFailed
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pydantic import TypeAdapter
 
 Part = Literal["whole", "before", "after"]
 Format = Literal["source", "wav16", "wav24", "wav_float", "flac", "mp3", "ogg", "opus"]
@@ -20,7 +25,7 @@ class ExportOptions:
     Attributes:
         part: all of it, or only what was added on one side.
         format: `source` is lossless, and as deep as the source.
-        restore_source: whether the person's own samples are in it, or what the provider made of them.
+        restore_source: whether the person's own samples are in it, or the provider's rendering of them.
     """
 
     part: Part = "whole"
@@ -33,15 +38,18 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a provider made; durations in seconds.
+    """The result of a request; durations in seconds.
 
     Attributes:
-        path: the longer file, in the provider's own keeping until it is delivered.
+        path: the extended file, in the provider's own folder until it is delivered.
         seed: the seed that was used.
-        note: one sentence on how it was made.
-        url: where a hosted provider keeps the very same file; it can be signed, and is shown nowhere else.
-        verdict: how it came out, as `audio.verdict` measures it, in JSON; None where nobody has listened.
-        as_made: the provider's own file, where it is another one: the person's samples were put back into this.
+        note: how it was generated, in sentences.
+        url: where a hosted provider has the very same file; it can be signed, and is shown nowhere else.
+        verdict: how it came out; None where it was not measured.
+        audio_sha256: of the file before it was tagged; takes with the same one differ in their tags only.
+        restore_refusal: why the source was not put back into what a model generated; None where it was, or where
+            there was nothing to put back.
+        as_made: the model's own file, where it is another one: the person's samples were put back into this.
     """
 
     path: Path
@@ -53,13 +61,96 @@ class Outcome:
     seed: int
     note: str
     url: str | None = None
-    verdict: dict[str, Any] | None = None
+    verdict: Verdict | None = None
+    audio_sha256: str | None = None
+    restore_refusal: str | None = None
     as_made: Outcome | None = None
 
-    @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Outcome:
-        """Read what a worker has told, and the database has kept."""
-        as_made = told.get("as_made")
-        return cls(
-            **{**told, "path": Path(told["path"]), "as_made": None if as_made is None else cls.of(as_made)}
-        )
+    def without_links(self) -> Outcome:
+        """Return the same without the links to where a provider stores it."""
+        as_made = None if self.as_made is None else self.as_made.without_links()
+        return replace(self, url=None, as_made=as_made)
+
+
+def outcome_to_json(outcome: Outcome) -> str:
+    """Put an outcome into a few hundred bytes for storage.
+
+    The measures of its verdict are rounded; see `verdict_to_json`. The file's own durations are not: parts are cut out
+    of it by them.
+    """
+    content = _with_rounded_verdicts(outcome)
+    return _dumped(_outcomes().dump_python(content, mode="json", exclude_defaults=True))
+
+
+def outcome_from_json(text: str) -> Outcome:
+    """Read an outcome that was stored.
+
+    Raises:
+        StorageFailed: it cannot be read.
+    """
+    try:
+        return _outcomes().validate_json(text)
+    except ValueError:  # pydantic's, which is not chained: it quotes the text, which may hold a signed link
+        raise _unreadable("outcome") from None
+
+
+def verdict_to_json(verdict: Verdict) -> str:
+    """Put a verdict into a few hundred bytes for storage.
+
+    Its measures are rounded to six significant digits and at most four decimals: none is more exact than that.
+    """
+    return _dumped(_verdicts().dump_python(_rounded(verdict), mode="json", exclude_defaults=True))
+
+
+def verdict_from_json(text: str) -> Verdict:
+    """Read a verdict that was stored.
+
+    Raises:
+        StorageFailed: it cannot be read.
+    """
+    try:
+        return _verdicts().validate_json(text)
+    except ValueError:  # pydantic's, which is not chained: it quotes the text, which may hold a signed link
+        raise _unreadable("verdict") from None
+
+
+@cache
+def _outcomes() -> TypeAdapter[Outcome]:
+    from pydantic import TypeAdapter  # noqa: PLC0415 - takes a tenth of a second
+
+    return TypeAdapter(Outcome)
+
+
+@cache
+def _verdicts() -> TypeAdapter[Verdict]:
+    from pydantic import TypeAdapter  # noqa: PLC0415 - as above
+
+    return TypeAdapter(Verdict)
+
+
+def _dumped(content: object) -> str:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def _with_rounded_verdicts(outcome: Outcome) -> Outcome:
+    return replace(
+        outcome,
+        verdict=outcome.verdict and _rounded(outcome.verdict),
+        as_made=outcome.as_made and _with_rounded_verdicts(outcome.as_made),
+    )
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401 - a record, or a value of a field
+    """A copy in which every number that is not whole is rounded."""
+    if isinstance(value, float):
+        return round(float(f"{value:.6g}"), 4)
+    if isinstance(value, tuple):
+        return tuple(map(_rounded, value))
+    if is_dataclass(value):
+        parts = {each.name: _rounded(getattr(value, each.name)) for each in fields(value)}
+        return replace(value, **parts)  # type: ignore[type-var]
+    return value
+
+
+def _unreadable(what: str) -> StorageFailed:
+    return StorageFailed(f"The stored {what} cannot be read: it is damaged, or another version wrote it.")

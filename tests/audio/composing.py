@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from outpaint_mcp.audio.shapes import Samples
+from outpaint_mcp.audio.types import Samples
 
 Wave = npt.NDArray[np.float64]
 

@@ -14,19 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.audio.composing import sequenced
-from tests.audio.remade import flux, jumps, read, returned, write
+from tests.audio.fake_model import flux, jumps, read, returned, write
 
 from outpaint_mcp.audio.files.decode import probe
 from outpaint_mcp.audio.files.encode import delivery_format, quantise
 from outpaint_mcp.audio.joining.assemble import Assembled, assemble
 from outpaint_mcp.audio.joining.contexts import write_context
-from outpaint_mcp.audio.joining.pieces import Piece
+from outpaint_mcp.audio.joining.model_output import ModelOutput
 from outpaint_mcp.audio.joining.strips import DAMAGED_SECONDS, outwards
-from outpaint_mcp.audio.shapes import Samples, Side
+from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import GenerationFailed, SourceTooLarge, SourceUnreachable
 
 if TYPE_CHECKING:
     from outpaint_mcp.audio.engine.outpaint import Report
+    from outpaint_mcp.audio.types import Samples
 
 
 RATE = 22_050
@@ -61,7 +62,7 @@ class Song(NamedTuple):
 
     music: Samples
     source: Path
-    pieces: dict[Side, list[Piece]]
+    pieces: dict[Side, list[ModelOutput]]
 
     def assemble(
         self, *sides: Side, name: str = "whole", on_progress: Report = lambda _fraction, _step: None
@@ -90,7 +91,7 @@ def compose(  # noqa: PLR0913 - a song
     kept = RATE - round(DAMAGED_SECONDS * RATE)
     added = (steps - 1) * kept + RATE
     source = write(folder / "source", music[added : len(music) - added], RATE, container, subtype)
-    pieces: dict[Side, list[Piece]] = {side: [] for side in Side}
+    pieces: dict[Side, list[ModelOutput]] = {side: [] for side in Side}
     for side in Side:
         out = outwards(music, side)
         for step in range(steps):
@@ -189,7 +190,7 @@ def test_silence_that_coding_adds_to_the_end_of_a_piece_is_no_gap_in_the_music(
     (first,) = played.pieces[side]
     padded = np.concatenate([outwards(read(first.path), side), np.zeros((1_000, 2), np.float32)])
     write(first.path, outwards(padded, side), RATE)
-    first = Piece(first.path, first.context_seconds + (1_000 / RATE if side is Side.BEFORE else 0))
+    first = ModelOutput(first.path, first.context_seconds + (1_000 / RATE if side is Side.BEFORE else 0))
     context = write_context(played.source, side, [first], tmp_path / "context", seconds=2, max_bytes=None)
     sent = outwards(read(context.path), side)
     assert np.abs(sent[-100:]).max() > 0.01
@@ -256,7 +257,7 @@ def test_a_piece_with_nothing_new_or_that_is_no_audio_is_a_failed_generation(tmp
     played = compose(tmp_path)
     (piece,) = played.pieces[Side.AFTER]
     write(piece.path, read(piece.path)[: round(2.4 * RATE)], RATE)
-    with pytest.raises(GenerationFailed, match=r"sent 2\.5 s .* lasts 2\.4 s"):
+    with pytest.raises(GenerationFailed, match=r"received 2\.5 s .* returned 2\.4 s"):
         played.assemble(Side.AFTER)
     piece.path.write_text("<html>")
     with pytest.raises(GenerationFailed, match="web page"):
@@ -277,7 +278,7 @@ def test_a_source_that_changes_meanwhile_is_not_delivered(tmp_path: Path, now: S
         if step == "writing":
             write(played.source, now, RATE, subtype="PCM_16")
 
-    with pytest.raises(SourceUnreachable, match="changed while being read"):
+    with pytest.raises(SourceUnreachable, match="changed while it was read"):
         played.assemble(*Side, on_progress=swap)
 
 

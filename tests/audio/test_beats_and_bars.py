@@ -9,7 +9,8 @@ from tests.audio.composing import sequenced
 
 from outpaint_mcp.audio.engine.analysis import Material, analyse
 from outpaint_mcp.audio.engine.continuation import extend
-from outpaint_mcp.audio.shapes import Extension, Side
+from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.types import Extension
 
 RATE = 11_025
 
@@ -69,7 +70,7 @@ def test_beats_are_found_where_they_are(bpm: float, jitter_seconds: float) -> No
 def test_leaving_the_bar_costs_and_keeping_it_does_not(meter: int) -> None:
     music = song(120.0, meter).music
     assert music is not None
-    off_bar = music.likeness.off_bar
+    off_bar = music.similarity.off_bar
     assert len(off_bar) > 1
     assert off_bar[0] == 0
     assert off_bar[1:].min() > 0

@@ -20,8 +20,8 @@ from hypothesis.extra import numpy as arrays
 from outpaint_mcp.audio.engine import regions
 from outpaint_mcp.audio.engine.regions import Tail, read_head
 from outpaint_mcp.audio.files import decode
-from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Probe, Source, StraightFile, probe
-from outpaint_mcp.audio.files.encode import Delivery, carrier, delivery_format, quantise, seal
+from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, AudioReader, Probe, SequentialFile, probe
+from outpaint_mcp.audio.files.encode import AudioWriter, decode_dtype, delivery_format, quantise, seal
 from outpaint_mcp.errors import GenerationFailed, SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
 if sys.platform != "win32":
@@ -55,7 +55,7 @@ def noise(frames: int, channels: int, seed: int = 0) -> npt.NDArray[np.float32]:
 
 def straight(path: Path, dtype: str) -> npt.NDArray[Any]:
     """Everything in one call of the library."""
-    with StraightFile(path) as file:
+    with SequentialFile(path) as file:
         values: npt.NDArray[Any] = file.read(out=np.empty((file.frames, file.channels), dtype))
     return values
 
@@ -63,8 +63,8 @@ def straight(path: Path, dtype: str) -> npt.NDArray[Any]:
 def deliver(source: Path, folder: Path) -> Path:
     found = probe(source)
     destination = folder / f"delivered{delivery_format(found).suffix}"
-    with Source(source) as middle, Delivery(destination, found, found.frames) as delivery:
-        for block in middle.blocks(carrier(found)):
+    with AudioReader(source) as middle, AudioWriter(destination, found, found.frames) as delivery:
+        for block in middle.blocks(decode_dtype(found)):
             delivery.write(block)
     seal(destination)
     return destination
@@ -80,6 +80,7 @@ def encodings() -> Iterator[tuple[str, str]]:
                 yield container, subtype
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(("container", "subtype"), list(encodings()))
 def test_every_decoded_value_of_every_encoding_survives(tmp_path: Path, container: str, subtype: str) -> None:
     try:
@@ -190,7 +191,7 @@ def test_the_regions_are_exactly_the_ends_whatever_the_lengths(
         source = write(Path(folder, "source"), grid.astype(np.int16), "WAV", "PCM_16")
         head, whole = read_head(source)
         tail = Tail(probe(source))
-        with Source(source) as decoded:
+        with AudioReader(source) as decoded:
             for values in decoded.blocks(dtype):
                 tail.add(values)
         assert decoded.frames == frames
@@ -208,8 +209,8 @@ def test_what_is_not_finite_or_absurd_is_silence_to_the_ears_of_the_analysis(
     samples[7] = np.finfo(samples.dtype).max
     source = write(tmp_path / "x.wav", samples, "WAV", subtype)
     tail = Tail(probe(source))
-    with Source(source) as decoded:
-        for block in decoded.blocks(carrier(decoded.probe)):
+    with AudioReader(source) as decoded:
+        for block in decoded.blocks(decode_dtype(decoded.probe)):
             tail.add(block)
     odd = ~(np.abs(samples) <= 1)
     assert np.count_nonzero(odd) == 6
@@ -217,9 +218,10 @@ def test_what_is_not_finite_or_absurd_is_silence_to_the_ears_of_the_analysis(
         assert np.array_equal(heard, np.where(odd, 0, samples).astype(np.float32))
 
 
+@pytest.mark.smoke
 def test_an_mp3_decodes_in_blocks_as_it_does_in_one_go(tmp_path: Path) -> None:
     source = write(tmp_path / "x.mp3", 0.3 * noise(150_000, 1), "MP3", "MPEG_LAYER_III", 44_100)
-    with Source(source) as blocks:
+    with AudioReader(source) as blocks:
         out = np.empty((2 * 150_000, 1), np.float32)
         while blocks.read_into(out[blocks.frames : blocks.frames + 5_000]):
             pass
@@ -228,7 +230,7 @@ def test_an_mp3_decodes_in_blocks_as_it_does_in_one_go(tmp_path: Path) -> None:
 
 def decoded(path: Path, max_seconds: float = 60) -> tuple[npt.NDArray[np.float32], bool]:
     """All that a source holds, block by block, and whether it was intact."""
-    with Source(path, max_seconds=max_seconds) as source:
+    with AudioReader(path, max_seconds=max_seconds) as source:
         blocks = [block.copy() for block in source.blocks(np.float32)]
     assert source.frames == sum(map(len, blocks))
     return np.concatenate([*blocks, np.empty((0, source.probe.channels), np.float32)]), source.intact
@@ -268,7 +270,7 @@ def test_a_source_that_breaks_off_counts_up_to_there(tmp_path: Path, container: 
     assert 100_000 < len(samples) < 150_000
     assert np.array_equal(samples, straight(whole, "float32")[: len(samples)])
     assert intact == (container not in {"FLAC", "MP3"})  # the others cannot tell
-    with Source(broken) as again:
+    with AudioReader(broken) as again:
         assert sum(len(block) for block in again.blocks(np.int32)) == len(samples)
 
 
@@ -323,7 +325,7 @@ def test_a_source_without_a_frame_is_refused(tmp_path: Path) -> None:
 def test_channels_and_rates_beyond_reason_are_refused(
     tmp_path: Path, channels: int, sample_rate: int
 ) -> None:
-    with pytest.raises(UnsupportedAudio, match="can be served"):
+    with pytest.raises(UnsupportedAudio, match="supported are"):
         probe(write(tmp_path / "x.wav", noise(10, channels), "WAV", "PCM_16", sample_rate))
 
 
@@ -335,7 +337,7 @@ def test_a_source_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
 def test_a_source_that_is_too_long_is_given_up_as_soon_as_that_is_known(tmp_path: Path) -> None:
     hour = write(tmp_path / "hour.flac", np.zeros((3600 * 4_000, 1), np.int16), "FLAC", "PCM_16", 4_000)
     assert hour.stat().st_size < 500_000
-    with pytest.raises(SourceTooLarge, match="60 seconds"), Source(hour, max_seconds=60) as source:
+    with pytest.raises(SourceTooLarge, match="60 seconds"), AudioReader(hour, max_seconds=60) as source:
         for _ in source.blocks(np.float32):
             pass
     assert source.frames <= 60 * 4_000 + BLOCK_FRAMES
@@ -345,7 +347,7 @@ def test_a_source_that_is_too_long_is_given_up_as_soon_as_that_is_known(tmp_path
 def test_a_wav_beyond_four_gigabytes_becomes_rf64(tmp_path: Path) -> None:
     found = Probe("WAV", "PCM_24", 48_000, 6, 0)
     for frames, container in ((238_000_000, "WAV"), (239_000_000, "RF64")):
-        with Delivery(tmp_path / "x.wav", found, frames) as delivery:
+        with AudioWriter(tmp_path / "x.wav", found, frames) as delivery:
             delivery.write(np.zeros((10, 6), np.int32))
         assert delivery.container == container
         assert probe(tmp_path / "x.wav").container == container
@@ -353,7 +355,7 @@ def test_a_wav_beyond_four_gigabytes_becomes_rf64(tmp_path: Path) -> None:
 
 def test_a_sealed_file_carries_no_time_of_day_and_is_what_its_hash_says(tmp_path: Path) -> None:
     written = tmp_path / "x.wav"
-    with Delivery(written, Probe("WAV", "FLOAT", 8_000, 2, 0), 10) as delivery:
+    with AudioWriter(written, Probe("WAV", "FLOAT", 8_000, 2, 0), 10) as delivery:
         delivery.write(noise(10, 2))
     size, sha256 = seal(written)
     content = written.read_bytes()
@@ -364,7 +366,7 @@ def test_a_sealed_file_carries_no_time_of_day_and_is_what_its_hash_says(tmp_path
 
 def test_a_destination_that_cannot_be_written_is_a_failure_in_words(tmp_path: Path) -> None:
     with pytest.raises(GenerationFailed, match="could not be written"):
-        Delivery(tmp_path / "no such folder" / "x.wav", Probe("WAV", "PCM_16", 8_000, 1, 0), 1)
+        AudioWriter(tmp_path / "no such folder" / "x.wav", Probe("WAV", "PCM_16", 8_000, 1, 0), 1)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
@@ -375,8 +377,8 @@ def test_a_disk_that_fills_up_is_a_failure_in_words(tmp_path: Path, container: s
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
         with (
-            pytest.raises(GenerationFailed, match="disk full"),
-            Delivery(tmp_path / "x", found, 1) as delivery,
+            pytest.raises(GenerationFailed, match="disk is full"),
+            AudioWriter(tmp_path / "x", found, 1) as delivery,
         ):
             delivery.write(noise(100_000, 1))
     finally:

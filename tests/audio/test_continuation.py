@@ -10,7 +10,8 @@ from tests.audio.composing import sequenced
 
 from outpaint_mcp.audio.engine.analysis import Material, analyse
 from outpaint_mcp.audio.engine.continuation import extend
-from outpaint_mcp.audio.shapes import Extension, Samples, Side
+from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.types import Extension, Samples
 
 RATE = 8_000
 SIDES = st.sampled_from(Side)

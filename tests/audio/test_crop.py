@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outpaint_mcp.audio.files.crop import Cropped, crop
-from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Source, probe
+from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, AudioReader, probe
 from outpaint_mcp.audio.files.encode import delivery_format, quantise, seal
 from outpaint_mcp.errors import InvalidRequest, SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
@@ -38,7 +38,7 @@ def write(
 
 
 def read(path: Path, dtype: str = "float32") -> npt.NDArray[Any]:
-    with Source(path) as source:
+    with AudioReader(path) as source:
         return np.concatenate([block.copy() for block in source.blocks(dtype)])
 
 
@@ -106,28 +106,29 @@ def test_an_end_just_beyond_the_last_frame_is_that_frame(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("start_seconds", "end_seconds", "words"),
+    ("start_seconds", "end_seconds", "field", "words"),
     [
-        (1.0, 0, r"lasts 1.00 s: source_start_seconds=1 is beyond"),
-        (83, 90, r"lasts 1.00 s: source_start_seconds=83 is beyond"),
-        (0.5, 1.51, r"lasts 1.00 s: source_end_seconds=1.51 is beyond"),
-        (0, 3600, r"lasts 1.00 s: source_end_seconds=3600 is beyond"),
-        (0.5, 0.5, "Nothing is left between"),
-        (0.5, 0.25, "Nothing is left between"),
-        (0, 0.00001, "Nothing is left between"),
-        (0.99999, 0, "source_start_seconds"),
-        (-1, 0, "source_start_seconds"),
-        (0, -1, "source_end_seconds"),
-        (float("nan"), 0, "source_start_seconds"),
-        (0, float("inf"), "source_end_seconds"),
+        (1.0, 0, "source_start_seconds", r"lasts 1.00 s, but the part to extend begins at 1 s"),
+        (83, 90, "source_start_seconds", r"lasts 1.00 s, but the part to extend begins at 83 s"),
+        (0.5, 1.51, "source_end_seconds", r"lasts 1.00 s, but the part to extend ends at 1.51 s"),
+        (0, 3600, "source_end_seconds", r"lasts 1.00 s, but the part to extend ends at 3600 s"),
+        (0.5, 0.5, "source_end_seconds", "Nothing is left between"),
+        (0.5, 0.25, "source_end_seconds", "Nothing is left between"),
+        (0, 0.00001, "source_end_seconds", "Nothing is left between"),
+        (0.99999, 0, "source_start_seconds", "Choose an earlier beginning"),
+        (-1, 0, "source_start_seconds", "0 or more"),
+        (0, -1, "source_end_seconds", "0 or more"),
+        (float("nan"), 0, "source_start_seconds", "0 or more"),
+        (0, float("inf"), "source_end_seconds", "0 or more"),
     ],
 )
 def test_what_cannot_be_cut_is_refused_by_the_name_of_what_is_wrong(
-    tmp_path: Path, start_seconds: float, end_seconds: float, words: str
+    tmp_path: Path, start_seconds: float, end_seconds: float, field: str, words: str
 ) -> None:
     source = write(tmp_path / "song.wav", noise(RATE))
-    with pytest.raises(InvalidRequest, match=words):
+    with pytest.raises(InvalidRequest, match=words) as refused:
         cropped(source, start_seconds, end_seconds)
+    assert refused.value.field == field
 
 
 def test_a_long_source_can_be_cut_as_far_as_may_be_decoded_and_no_further(tmp_path: Path) -> None:
@@ -144,7 +145,9 @@ def test_a_source_that_breaks_off_is_cut_up_to_there_and_that_is_told(tmp_path: 
     part = cropped(source, 1)
     assert not part.source_intact
     assert 0 < part.frames < 60_000
-    with pytest.raises(InvalidRequest, match=r"as far as it can be decoded: source_end_seconds=12"):
+    with pytest.raises(
+        InvalidRequest, match=r"as far as it can be decoded, but the part to extend ends at 12 s"
+    ):
         cropped(source, 1, 12)
 
 

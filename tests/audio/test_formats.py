@@ -13,8 +13,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Probe, Source, probe
-from outpaint_mcp.audio.files.formats import FORMATS, Written, format_of, write_as
+from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, AudioReader, Probe, probe
+from outpaint_mcp.audio.files.formats import FORMATS, WrittenFile, format_of, write_as
 from outpaint_mcp.audio.files.ogg import pages
 from outpaint_mcp.errors import GenerationFailed, InvalidRequest, SourceUnreachable
 from outpaint_mcp.results import Format
@@ -45,11 +45,11 @@ def write(
 
 
 def read(path: Path, dtype: str = "float32") -> npt.NDArray[Any]:
-    with Source(path) as source:
+    with AudioReader(path) as source:
         return np.concatenate([block.copy() for block in source.blocks(dtype)])
 
 
-def written(made: Path, name: str, start_frame: int = 0, stop_frame: int | None = None) -> Written:
+def written(made: Path, name: str, start_frame: int = 0, stop_frame: int | None = None) -> WrittenFile:
     return write_as(
         made,
         made.with_name("written"),
@@ -139,6 +139,7 @@ def test_silence_and_what_was_16_bits_deep_before_are_not_dithered(tmp_path: Pat
         assert np.array_equal(read(tmp_path / "written"), samples)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_goes_beyond_full_scale_is_clipped_by_integers_alone(tmp_path: Path, name: str) -> None:
     made = write(tmp_path / "made", tone(RATE, level=1.5), "FLOAT")
@@ -218,6 +219,7 @@ def test_what_is_lossy_in_that_very_encoding_is_not_encoded_again(tmp_path: Path
     assert not written(tmp_path / "made", "mp3" if name == "ogg" else "ogg").exact
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("channels", range(3, 9))
 def test_vorbis_and_opus_have_their_channels_where_players_look_for_them_and_are_read_back_as_they_were(
     tmp_path: Path, channels: int
@@ -295,13 +297,18 @@ def test_progress_goes_up_to_one(tmp_path: Path) -> None:
     assert told[-1] == 1
 
 
-def test_a_suffix_is_known_before_anything_is_written() -> None:
+def test_encoding_and_suffix_are_known_before_anything_is_written() -> None:
     found = Probe("WAV", "PCM_16", 44_100, 2, 1)
-    suffixes = {name: format_of(name, found).suffix for name in FORMATS}
-    assert suffixes == {
-        "source": ".wav", "flac": ".flac", "wav16": ".wav", "wav24": ".wav", "wav_float": ".wav", "mp3": ".mp3",
-        "ogg": ".ogg", "opus": ".opus",
-    }  # fmt: skip
+    assert {name: format_of(name, found) for name in FORMATS} == {
+        "source": ("WAV", "PCM_16", ".wav"),
+        "flac": ("FLAC", "PCM_16", ".flac"),
+        "wav16": ("WAV", "PCM_16", ".wav"),
+        "wav24": ("WAV", "PCM_24", ".wav"),
+        "wav_float": ("WAV", "FLOAT", ".wav"),
+        "mp3": ("MP3", "MPEG_LAYER_III", ".mp3"),
+        "ogg": ("OGG", "VORBIS", ".ogg"),
+        "opus": ("OGG", "OPUS", ".opus"),
+    }
     assert format_of("flac", Probe("WAV", "PCM_16", 65_537, 2, 1)) == ("WAV", "PCM_16", ".wav")
     assert format_of("flac", Probe("OGG", "OPUS", 48_000, 2, 1)) == ("FLAC", "PCM_24", ".flac")
 

@@ -7,13 +7,14 @@ import pytest
 from tests.audio.composing import sequenced
 
 from outpaint_mcp.audio.engine.analysis import Material, analyse
+from outpaint_mcp.audio.engine.beam_search import find_path
 from outpaint_mcp.audio.engine.continuation import extend
 from outpaint_mcp.audio.engine.leaps import Leaps
-from outpaint_mcp.audio.engine.paths import find_path
 from outpaint_mcp.audio.files.decode import Probe
 from outpaint_mcp.audio.files.encode import delivery_format
-from outpaint_mcp.audio.shapes import Extension, Floats, Samples, Side
-from outpaint_mcp.audio.waves import level_db
+from outpaint_mcp.audio.levels import level_db
+from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.types import Extension, Floats, Samples
 
 RATE = 11_025
 

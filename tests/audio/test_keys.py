@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outpaint_mcp.audio.features import features
-from outpaint_mcp.audio.keys import Key, Mode, fifths_between, find_key
-from outpaint_mcp.audio.shapes import Floats
+from outpaint_mcp.audio.features import extract_features
+from outpaint_mcp.audio.keys import fifths_between, find_key
+from outpaint_mcp.audio.tonality import Key, Mode
+from outpaint_mcp.audio.types import Floats
 
 MAJOR, MINOR = (0, 4, 7), (0, 3, 7)
 CADENCES: dict[Mode, tuple[tuple[int, tuple[int, ...]], ...]] = {
@@ -78,7 +79,7 @@ def test_what_has_no_key_is_given_none(tones: Floats) -> None:
 
 def test_noise_has_no_key() -> None:
     noise = np.random.default_rng(1).normal(0, 0.1, (5 * 22_050, 1)).astype(np.float32)
-    assert find_key(features(noise, 22_050, np.ones(1)).tones) is None
+    assert find_key(extract_features(noise, 22_050, np.ones(1)).tones) is None
 
 
 @pytest.mark.parametrize(

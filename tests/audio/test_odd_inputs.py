@@ -13,10 +13,10 @@ import pytest
 import soundfile
 
 from outpaint_mcp.audio.files.crop import crop
-from outpaint_mcp.audio.files.decode import Source, probe
+from outpaint_mcp.audio.files.decode import AudioReader, probe
 from outpaint_mcp.audio.files.formats import FORMATS, write_as
 from outpaint_mcp.audio.files.tagging import carry_over
-from outpaint_mcp.audio.hearing.hear import hear
+from outpaint_mcp.audio.hearing.analyze import analyze
 from outpaint_mcp.audio.verdict.judge import judge
 from outpaint_mcp.errors import SourceTooLarge, UnsupportedAudio
 
@@ -109,6 +109,7 @@ NO_AUDIO: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("make", ODD.values(), ids=ODD)
 def test_an_odd_recording_is_cut_rewritten_tagged_heard_and_judged(
     tmp_path: Path, make: Callable[[Path], None]
@@ -116,7 +117,7 @@ def test_an_odd_recording_is_cut_rewritten_tagged_heard_and_judged(
     source, part, made = tmp_path / "source", tmp_path / "part", tmp_path / "made"
     make(source)
     before = source.read_bytes()
-    heard = hear(source, max_seconds=60)
+    heard = analyze(source, max_seconds=60)
     cut = crop(source, part, start_seconds=0, end_seconds=0, max_seconds=60)
     assert (heard.frames, heard.intact) == (cut.frames, cut.source_intact)
     for name in FORMATS:
@@ -132,7 +133,7 @@ def test_an_odd_recording_is_cut_rewritten_tagged_heard_and_judged(
 
 
 def finite(path: Path) -> bool:
-    with Source(path) as source:
+    with AudioReader(path) as source:
         return all(np.isfinite(block).all() for block in source.blocks(np.float32))
 
 
@@ -150,7 +151,7 @@ def test_what_only_has_the_name_of_a_recording_is_refused_by_everything_in_the_s
 def attempts(source: Path, max_seconds: float) -> list[Callable[[], Any]]:
     made = source.with_name("made")
     return [
-        lambda: hear(source, max_seconds=max_seconds),
+        lambda: analyze(source, max_seconds=max_seconds),
         lambda: crop(source, made, start_seconds=1, end_seconds=0, max_seconds=max_seconds),
         lambda: write_as(source, made, format="mp3", on_progress=lambda _: None),
         lambda: judge(source, source, before_seconds=1, after_seconds=1, max_source_seconds=max_seconds),
@@ -183,7 +184,7 @@ def test_an_archive_of_a_gigabyte_called_a_recording_is_not_opened(tmp_path: Pat
     (tmp_path / "song.wav").write_bytes(bomb.getvalue())
     tracemalloc.start()
     with pytest.raises(UnsupportedAudio, match="a ZIP archive"):
-        hear(tmp_path / "song.wav", max_seconds=60)
+        analyze(tmp_path / "song.wav", max_seconds=60)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 1 << 20

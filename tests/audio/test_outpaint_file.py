@@ -13,7 +13,7 @@ import soundfile
 
 from outpaint_mcp.audio.engine import regions
 from outpaint_mcp.audio.engine.outpaint import Outpainted, outpaint_file
-from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, StraightFile, probe
+from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, SequentialFile, probe
 from outpaint_mcp.audio.files.encode import delivery_format
 from outpaint_mcp.errors import SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
@@ -65,7 +65,7 @@ def write(
 
 
 def decoded(path: Path, dtype: str) -> npt.NDArray[Any]:
-    with StraightFile(path) as file:
+    with SequentialFile(path) as file:
         values: npt.NDArray[Any] = file.read(out=np.empty((file.frames, file.channels), dtype))
     return values
 
@@ -157,25 +157,12 @@ def test_an_odd_source_comes_out_longer_and_otherwise_untouched(tmp_path: Path, 
     check(write(tmp_path / "source", ODD[name]()))
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("sample_rate", "container", "subtype"),
-    [
-        (8_000, "WAV", "PCM_U8"),
-        (8_000, "WAV", "ULAW"),
-        (44_100, "WAV", "MS_ADPCM"),
-        (44_100, "WAV", "PCM_24"),
-        (48_000, "WAV", "FLOAT"),
-        (48_000, "WAV", "DOUBLE"),
-        (192_000, "FLAC", "PCM_24"),
-        (44_100, "FLAC", "PCM_16"),
-        (44_100, "AIFF", "PCM_16"),
-        (44_100, "CAF", "ALAC_24"),
-        (22_050, "MP3", "MPEG_LAYER_III"),
-        (44_100, "OGG", "VORBIS"),
-        (48_000, "OGG", "OPUS"),
-    ],
+    [(44_100, "FLAC", "PCM_24"), (48_000, "WAV", "DOUBLE"), (22_050, "MP3", "MPEG_LAYER_III")],
 )
-def test_every_common_format_comes_out_longer_and_otherwise_untouched(
+def test_integers_floats_and_lossy_formats_come_out_longer_and_otherwise_untouched(  # all: test_codec
     tmp_path: Path, sample_rate: int, container: str, subtype: str
 ) -> None:
     check(write(tmp_path / "source", groove(3, sample_rate), sample_rate, container, subtype))
@@ -275,7 +262,7 @@ def test_a_source_that_changes_meanwhile_is_not_delivered(tmp_path: Path, now: W
         if step == "composing":
             write(source, now)
 
-    with pytest.raises(SourceUnreachable, match="changed while being read"):
+    with pytest.raises(SourceUnreachable, match="changed while it was read"):
         extend(source, on_progress=swap)
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from outpaint_mcp.audio.hearing import picture
+from outpaint_mcp.audio.hearing.analyze import analyze
 from outpaint_mcp.audio.hearing.columns import read_columns
-from outpaint_mcp.audio.hearing.hear import hear
-from outpaint_mcp.audio.shapes import Floats, Samples
+from outpaint_mcp.audio.types import Floats, Samples
 from outpaint_mcp.errors import SourceUnreachable
 
 RATE = 22_050
@@ -32,7 +32,7 @@ def pixels(png: bytes) -> Pixels:
 
 
 def drawn(path: Path, *seams_seconds: float) -> Pixels:
-    return pixels(picture.draw(path, hear(path, max_seconds=600), seams_seconds=seams_seconds))
+    return pixels(picture.draw(path, analyze(path, max_seconds=600), seams_seconds=seams_seconds))
 
 
 def tone(seconds: float, hertz: float, rate: int = RATE) -> Floats:
@@ -48,12 +48,13 @@ def row_of(hertz: float, rate: int = RATE) -> int:
 
 def test_a_picture_is_a_small_png_even_of_noise(tmp_path: Path) -> None:
     path = write(tmp_path, np.random.default_rng(0).normal(0, 0.3, (20 * RATE, 2)))
-    png = picture.draw(path, hear(path, max_seconds=60))
+    png = picture.draw(path, analyze(path, max_seconds=60))
     image = Image.open(io.BytesIO(png))
     assert (image.format, image.mode, image.size) == ("PNG", "P", (1200, 640))
     assert len(png) < 200_000
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("hertz", [110.0, 440.0, 3_000.0])
 def test_a_tone_is_a_bright_line_at_its_pitch(tmp_path: Path, hertz: float) -> None:
     image = drawn(write(tmp_path, tone(4.0, hertz)))
@@ -71,6 +72,7 @@ def test_what_happens_in_the_second_half_is_drawn_in_the_right_half(tmp_path: Pa
     assert loud[566:].min() > 20
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", ["a" * 300 + ".wav", "Ünïcode ♫ 音楽.wav", "line\nbreak\x07.wav"])
 def test_any_name_finds_its_place(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, tone(1.0, 440)).rename(tmp_path / name[-200:])
@@ -98,7 +100,7 @@ def test_the_shortest_recordings_are_drawn_too(tmp_path: Path, frames: int, rate
 
 def test_a_file_that_has_gone_meanwhile_is_said_to_be_unreachable(tmp_path: Path) -> None:
     path = write(tmp_path, tone(1.0, 440))
-    heard = hear(path, max_seconds=60)
+    heard = analyze(path, max_seconds=60)
     path.unlink()
     with pytest.raises(SourceUnreachable):
         picture.draw(path, heard)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
@@ -12,20 +13,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.audio.composing import sequenced
-from tests.audio.remade import read, returned, with_other_phases, write
+from tests.audio.fake_model import read, returned, with_other_phases, write
 
+from outpaint_mcp.audio.files.conversion import SampleSpec, remix
 from outpaint_mcp.audio.files.decode import probe
-from outpaint_mcp.audio.files.forms import Form, with_channels
 from outpaint_mcp.audio.files.measure import measure
 from outpaint_mcp.audio.joining import contexts
 from outpaint_mcp.audio.joining.contexts import Context, write_context
 from outpaint_mcp.audio.joining.joins import EDGE_SECONDS
-from outpaint_mcp.audio.joining.pieces import Piece
-from outpaint_mcp.audio.joining.strips import DAMAGED_SECONDS, Recent, Strip, grow, outwards, read_edge
+from outpaint_mcp.audio.joining.model_output import ModelOutput
+from outpaint_mcp.audio.joining.strips import (
+    DAMAGED_SECONDS,
+    Strip,
+    TailBuffer,
+    join_outputs,
+    outwards,
+    read_edge,
+)
+from outpaint_mcp.audio.levels import correlation
 from outpaint_mcp.audio.loudness import loudness_of
-from outpaint_mcp.audio.shapes import Samples, Side
-from outpaint_mcp.audio.waves import correlation
+from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import GenerationFailed, SourceTooLarge, SourceUnreachable, UnsupportedAudio
+
+if TYPE_CHECKING:
+    from outpaint_mcp.audio.types import Samples
 
 RATE = 44_100
 SKEW = np.array([0.8, 0.5], np.float32)
@@ -54,10 +65,10 @@ def sent(
     return write_context(path, side, (), folder / "context", seconds=seconds, max_bytes=None)
 
 
-def joined(folder: Path, side: Side, *pieces: Piece) -> Strip:
+def joined(folder: Path, side: Side, *pieces: ModelOutput) -> Strip:
     found = probe(folder / "source")
-    form = Form(found.sample_rate, found.channels)
-    return grow(read_edge(folder / "source", side, form, 240), pieces, side, form, goes_on=False)
+    spec = SampleSpec(found.sample_rate, found.channels)
+    return join_outputs(read_edge(folder / "source", side, spec, 240), pieces, side, spec, more_follow=False)
 
 
 @pytest.mark.parametrize("side", Side)
@@ -156,10 +167,10 @@ def test_a_silent_edge_after_music_does_not_lead_astray(tmp_path: Path) -> None:
 def test_whatever_the_channels_those_of_the_source_go_on(
     tmp_path: Path, channels: int, came_back: int
 ) -> None:
-    source, new = (with_channels(part, channels) for part in source_and_new(Side.AFTER))
+    source, new = (remix(part, channels) for part in source_and_new(Side.AFTER))
     context = sent(tmp_path, source, Side.AFTER)
-    piece = returned(context, Side.AFTER, with_channels(new, min(channels, 2)))
-    write(piece.path, with_channels(read(piece.path), came_back), RATE)
+    piece = returned(context, Side.AFTER, remix(new, min(channels, 2)))
+    write(piece.path, remix(read(piece.path), came_back), RATE)
     strip = joined(tmp_path, Side.AFTER, piece)
     assert strip.samples.shape == (len(source) + len(new), channels)
     assert strip.joins[0].aligned
@@ -176,14 +187,14 @@ def test_antiphase_stereo_is_aligned_and_stays_so(tmp_path: Path) -> None:
 
 
 def test_two_that_cancel_out_become_one_that_is_heard() -> None:
-    assert np.abs(with_channels(song()[:, :1] * ANTIPHASE, 1)).max() > 0.1
+    assert np.abs(remix(song()[:, :1] * ANTIPHASE, 1)).max() > 0.1
 
 
 @pytest.mark.parametrize("side", Side)
 def test_a_side_grows_step_by_step_and_each_step_is_joined_to_the_last(tmp_path: Path, side: Side) -> None:
     source, _ = source_and_new(side, seconds=1.5)
     music = outwards(song(), side)
-    pieces: list[Piece] = []
+    pieces: list[ModelOutput] = []
     for step in range(3):
         cut = round((1.5 + step * (1 - DAMAGED_SECONDS)) * RATE)
         context = write_context(
@@ -225,9 +236,7 @@ def test_a_piece_without_anything_new_is_a_failed_generation(tmp_path: Path, sec
     context = sent(tmp_path, source, Side.AFTER)
     piece = returned(context, Side.AFTER, new)
     write(piece.path, read(piece.path)[: round(seconds * RATE)], RATE)
-    with pytest.raises(
-        GenerationFailed, match=rf"sent 3\.5 s .* after it, and what came back lasts {seconds:.1f} s"
-    ):
+    with pytest.raises(GenerationFailed, match=rf"received 3\.5 s .* after it and returned {seconds:.1f} s"):
         joined(tmp_path, Side.AFTER, piece)
 
 
@@ -235,9 +244,9 @@ def test_a_piece_that_is_a_web_page_is_a_failed_generation(tmp_path: Path) -> No
     sent(tmp_path, source_and_new(Side.AFTER)[0], Side.AFTER)
     (tmp_path / "page").write_text("<html>502 Bad Gateway</html>")
     with pytest.raises(GenerationFailed, match="web page"):
-        joined(tmp_path, Side.AFTER, Piece(tmp_path / "page", 6))
+        joined(tmp_path, Side.AFTER, ModelOutput(tmp_path / "page", 6))
     with pytest.raises(SourceUnreachable):
-        joined(tmp_path, Side.AFTER, Piece(tmp_path / "gone", 6))
+        joined(tmp_path, Side.AFTER, ModelOutput(tmp_path / "gone", 6))
 
 
 @settings(max_examples=40, deadline=None)
@@ -263,12 +272,12 @@ def test_whatever_comes_back_is_joined_or_a_failed_generation(  # noqa: PLR0913
         for shape in ((frames, channels), (came_back, 2))
     )
     edge = np.clip(edge, -1, 1).astype(np.float32)
-    form = Form(8_000, channels)
+    spec = SampleSpec(8_000, channels)
     with TemporaryDirectory() as folder:
         path = write(Path(folder) / "piece", music, 8_000)
-        piece = Piece(path, min(frames, sent_frames) / 8_000)
+        piece = ModelOutput(path, min(frames, sent_frames) / 8_000)
         try:
-            strip = grow(edge, [piece], side, form, goes_on=False)
+            strip = join_outputs(edge, [piece], side, spec, more_follow=False)
         except GenerationFailed:
             assert came_back < min(frames, sent_frames) + 0.2 * 8_000 + 0.5 * 8_000
             return
@@ -293,7 +302,7 @@ def test_peaks_beyond_full_scale_are_scaled_down_and_what_is_far_from_them_is_no
 
 
 def test_of_a_stream_no_more_is_kept_than_asked_and_a_block() -> None:
-    recent = Recent(10)
+    recent = TailBuffer(10)
     passed = [part for first in range(0, 99, 3) for part in recent.add(np.arange(first, first + 3))]
     assert np.array_equal(np.concatenate([*passed, recent.unroll()]), np.arange(99))
     assert 10 <= len(recent.unroll()) < 13
@@ -339,7 +348,7 @@ def test_all_of_a_source_is_sent_where_it_is_shorter_and_never_more_than_a_canva
 
 
 @pytest.mark.parametrize(
-    ("sample_rate", "channels", "form"),
+    ("sample_rate", "channels", "spec"),
     [
         (8_000, 1, (8_000, 1)),
         (96_000, 6, (48_000, 2)),
@@ -350,19 +359,19 @@ def test_all_of_a_source_is_sent_where_it_is_shorter_and_never_more_than_a_canva
 )
 @pytest.mark.parametrize("side", Side)
 def test_what_not_every_format_can_carry_is_sent_as_stereo_at_48_khz_and_joined_as_it_was(
-    tmp_path: Path, sample_rate: int, channels: int, form: tuple[int, int], side: Side
+    tmp_path: Path, sample_rate: int, channels: int, spec: tuple[int, int], side: Side
 ) -> None:
-    source, new = (with_channels(part, channels) for part in source_and_new(side, sample_rate, 3))
+    source, new = (remix(part, channels) for part in source_and_new(side, sample_rate, 3))
     context = sent(tmp_path, source, side, sample_rate, seconds=2)
     found = probe(context.path)
-    assert (found.sample_rate, found.channels, context.seconds) == (*form, 2.0)
-    music = song(form[0])
-    cut = round(3 * form[0])
-    new = outwards(with_channels(outwards(music, side)[cut : cut + 2 * form[0]], min(channels, 2)), side)
+    assert (found.sample_rate, found.channels, context.seconds) == (*spec, 2.0)
+    music = song(spec[0])
+    cut = round(3 * spec[0])
+    new = outwards(remix(outwards(music, side)[cut : cut + 2 * spec[0]], min(channels, 2)), side)
     strip = joined(tmp_path, side, returned(context, side, new, shift=500))
     assert strip.samples.shape[1] == channels
     assert strip.joins[0].exact
-    assert strip.joins[0].offset_seconds == pytest.approx(500 / form[0], abs=2 / sample_rate)
+    assert strip.joins[0].offset_seconds == pytest.approx(500 / spec[0], abs=2 / sample_rate)
 
 
 def test_the_file_gets_smaller_step_by_step_until_it_may_be_sent(tmp_path: Path) -> None:
@@ -380,7 +389,7 @@ def test_the_file_gets_smaller_step_by_step_until_it_may_be_sent(tmp_path: Path)
     assert [kind[:2] for kind in kinds[:2]] == [("audio/flac", "PCM_24"), ("audio/flac", "PCM_16")]
     assert [kind[0] for kind in kinds[2:]] == ["audio/mpeg"] * 5
     assert [kind[2] for kind in kinds[2:]] == pytest.approx([320, 256, 192, 160, 128], rel=0.08)
-    with pytest.raises(SourceTooLarge, match=f"2 s of source are over the {limit} bytes"):
+    with pytest.raises(SourceTooLarge, match=f"2 s of source exceed the {limit} bytes"):
         write_context(source, Side.AFTER, (), tmp_path / "context", seconds=9, max_bytes=limit)
 
 
@@ -452,4 +461,4 @@ def test_what_is_no_audio_is_not_measured(tmp_path: Path) -> None:
         with pytest.raises(UnsupportedAudio):
             measure(path, 60)
     with pytest.raises(UnsupportedAudio):
-        read_edge(empty, Side.AFTER, Form(RATE, 2), EDGE_SECONDS)
+        read_edge(empty, Side.AFTER, SampleSpec(RATE, 2), EDGE_SECONDS)

@@ -1,4 +1,4 @@
-"""The longer file says what the source said of itself and what was done, and no tag can harm a delivery."""
+"""The extended file says what the source said of itself and what was done, and no tag can harm a delivery."""
 
 # mypy: allow-untyped-calls
 
@@ -49,7 +49,7 @@ from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
 from outpaint_mcp.audio.files import tagging
-from outpaint_mcp.audio.files.decode import Source
+from outpaint_mcp.audio.files.decode import AudioReader
 from outpaint_mcp.audio.files.encode import seal
 from outpaint_mcp.audio.files.tag_reading import read_tags
 from outpaint_mcp.audio.files.tagging import carry_over
@@ -96,7 +96,7 @@ def audio(path: Path, container: str, subtype: str = "PCM_16", frames: int = 3_0
 
 
 def decoded(path: Path) -> npt.NDArray[Any]:
-    with Source(path) as source:
+    with AudioReader(path) as source:
         return np.concatenate([block.copy() for block in source.blocks(np.float64)])
 
 
@@ -165,6 +165,7 @@ DESTINATIONS = {
 }
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("destination", DESTINATIONS.values(), ids=DESTINATIONS)
 @pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
 def test_all_that_stays_true_is_carried_from_every_container_to_every_other(
@@ -452,7 +453,7 @@ def test_a_disk_that_fills_up_is_told_in_words(tmp_path: Path, name: str) -> Non
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (made.stat().st_size + 10, limits[1]))
     try:
-        with pytest.raises(GenerationFailed, match="disk full"):
+        with pytest.raises(GenerationFailed, match="disk is full"):
             carry_over(source, made, comment="x" * 1_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
 import soxr
+from pydantic import TypeAdapter
 from tests.audio.composing import sequenced
 
 from outpaint_mcp.audio.engine.outpaint import outpaint_file
-from outpaint_mcp.audio.verdict.faults import FaultKind
-from outpaint_mcp.audio.verdict.judge import Verdict, judge
+from outpaint_mcp.audio.verdict.judge import judge
+from outpaint_mcp.audio.verdict.records import FaultKind, Verdict
 from outpaint_mcp.audio.verdict.spikes import spike_share
 from outpaint_mcp.errors import SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from outpaint_mcp.audio.shapes import Samples
+    from outpaint_mcp.audio.types import Samples
 
 RATE = 22_050
 BEFORE, SOURCE, AFTER = 7.8, 40, 14.2
@@ -61,6 +63,7 @@ def kinds(verdict: Verdict) -> set[FaultKind]:
     return {fault.kind for fault in verdict.faults}
 
 
+@pytest.mark.smoke
 def test_music_that_really_goes_on_like_that_has_no_fault(tmp_path: Path, music: Samples) -> None:
     verdict = judged(tmp_path, music[START:STOP], music)
     assert verdict.faults == ()
@@ -69,6 +72,7 @@ def test_music_that_really_goes_on_like_that_has_no_fault(tmp_path: Path, music:
     assert [part.actual_seconds for part in verdict.additions] == pytest.approx([BEFORE, AFTER], abs=1e-3)
 
 
+@pytest.mark.smoke
 def test_a_lossy_rendering_at_another_rate_is_recoded_and_nothing_else(
     tmp_path: Path, music: Samples
 ) -> None:
@@ -101,6 +105,10 @@ def jump(music: Samples) -> Samples:
 
 def slip(music: Samples) -> Samples:
     return np.concatenate([music[:STOP], music[STOP + round(0.04 * RATE) :]])
+
+
+def faster(music: Samples) -> Samples:
+    return np.concatenate([music[:STOP], np.asarray(soxr.resample(music, 1.1, 1.0))[: len(music) - STOP]])
 
 
 def silence(music: Samples) -> Samples:
@@ -160,6 +168,7 @@ def fading(music: Samples) -> Samples:
         (click, FaultKind.CLICK, None, None),
         (jump, FaultKind.LOUDNESS_JUMP, -6, 2),
         (slip, FaultKind.BEAT_SLIP, -40, 12),
+        (faster, FaultKind.TEMPO_CHANGE, 10, 0.5),
         (silence, FaultKind.SILENCE, 2, 0.1),
         (gap, FaultKind.SILENCE, 2, 0.1),
         (late, FaultKind.SOURCE_SHIFTED, 0.093, 0.0001),
@@ -253,13 +262,13 @@ def test_values_that_are_not_numbers_are_no_error(tmp_path: Path, music: Samples
         tmp_path / "source", tmp_path / "made", before_seconds=0, after_seconds=AFTER, max_source_seconds=600
     )
     assert verdict.survival.bit_exact
-    json.dumps(verdict.to_json(), allow_nan=False)
+    json.dumps(asdict(verdict), allow_nan=False)
 
 
 def test_a_verdict_comes_back_from_json_as_it_was(tmp_path: Path, music: Samples) -> None:
     verdict = judged(tmp_path, music[START:STOP], again(music.copy()))
-    told = verdict.to_json()
-    assert json.loads(json.dumps(told, allow_nan=False)).keys() == told.keys()
+    text = json.dumps(asdict(verdict), allow_nan=False)
+    assert TypeAdapter(Verdict).validate_json(text, strict=True) == verdict
 
 
 def test_what_cannot_be_read_is_refused_in_the_houses_words(tmp_path: Path, music: Samples) -> None:

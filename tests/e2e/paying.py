@@ -108,12 +108,12 @@ class House:
 
     def owner(self, *servers: Server) -> Server:
         """Return the server that carries the one request out."""
-        ((server_id,),) = self.rows("SELECT server_id FROM orders")
+        ((server_id,),) = self.rows("SELECT server_id FROM jobs")
         return next(each for each in servers if str(each.process.pid) == server_id.partition("-")[0])
 
     def files(self, name: str) -> list[Path]:
         """Return the hosted requests' working files of this name."""
-        return list((self.data_dir / "hosted").glob(f"*/{name}"))
+        return list((self.data_dir / "jobs").glob(f"*/{name}"))
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """Ask the database, or change something in it."""
@@ -171,7 +171,7 @@ class House:
         there = {str(each) for each in self.output_dir.rglob("*")} if self.output_dir.exists() else set()
         assert there == {path} - {None}
         kept = [path for path in self.data_dir.rglob("*") if path.is_file() and path.parent.name != "servers"]
-        made = [each.name for each in kept if each.parent.parent.name == "hosted"]
+        made = [each.name for each in kept if each.parent.parent.name == "jobs"]
         assert set(made) <= {"output.wav", "made.wav"}
         assert bool(made) is (path is not None and not self.is_old)
         assert {each.name for each in kept} - set(made) == _KEPT

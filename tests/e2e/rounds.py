@@ -73,7 +73,7 @@ class House:
 
     @property
     def output_dir(self) -> Path:
-        """Where the longer files go."""
+        """Where the extended files go."""
         return Path(self.environment["OUTPAINT_OUTPUT_DIR"])
 
     def play(self, victim: Victim, rng: random.Random) -> Round:

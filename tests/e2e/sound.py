@@ -1,4 +1,4 @@
-"""Whether a longer file is what it is said to be."""
+"""Whether an extended file is what it is said to be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from outpaint_mcp.audio.files.decode import Source
+from outpaint_mcp.audio.files.decode import AudioReader
 
 if TYPE_CHECKING:
     from tests.e2e.rpc import Json
@@ -41,7 +41,7 @@ def _original(source: Path) -> npt.NDArray[np.int32]:
     if soundfile.info(source).format not in {"OGG", "MP3"}:
         samples, _ = soundfile.read(source, dtype="int32", always_2d=True)
         return np.asarray(samples, np.int32)
-    with Source(source) as decoding:
+    with AudioReader(source) as decoding:
         decoded = np.concatenate([block.copy() for block in decoding.blocks(np.float32)]).astype(np.float64)
     steps = np.clip(np.rint(decoded * 2**23), -(2**23), 2**23 - 1)
     return (steps * 2**8).astype(np.int32)

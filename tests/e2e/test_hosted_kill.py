@@ -20,7 +20,7 @@ from tests.e2e.processes import HAS_PROC, kill_all, until, workers_of  # noqa: E
 from tests.e2e.rpc import PATIENCE_SECONDS, structure_of  # noqa: E402
 from tests.fakes.runcomfy import Fault  # noqa: E402
 
-from outpaint_mcp.providers.runcomfy.schedule import FIRST_SECONDS  # noqa: E402
+from outpaint_mcp.providers.remote.schedule import FIRST_SECONDS  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,15 +35,19 @@ pytestmark = pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /pr
 _DOOMED = """
 import os, signal
 from outpaint_mcp.cli.main import main
-from outpaint_mcp.storage import journal
-from outpaint_mcp.providers.runcomfy import orders
+from outpaint_mcp.storage import job_queue, journal
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-update_step = orders.Orders.update_step
-def die_of_what_was_made(self, request_id, step):
-    return die() if step.state == "made" else update_step(self, request_id, step)
+update_step = job_queue.JobQueue.update_step
+def die_of_what_was_fetched(self, lease, step):
+    return die() if step.state == "fetched" else update_step(self, lease, step)
+
+add = journal.Journal.add
+def die_of_the_request(self, new):
+    add(self, new)
+    die()
 
 deliver = journal.Journal.deliver
 def die_of_the_delivery(self, *what):
@@ -53,10 +57,23 @@ def die_of_the_delivery(self, *what):
 {what}
 main([])
 """
-# The journal has the request, and nobody who would carry it out.
-_DIES_BEFORE_THE_ORDER = _DOOMED.format(what="orders.Orders.add = die")
-_DIES_BEFORE_NOTING_WHAT_WAS_MADE = _DOOMED.format(what="orders.Orders.update_step = die_of_what_was_made")
+# The row of the request is written, that of its job is not, and the transaction is open.
+_DIES_BEFORE_THE_JOB = _DOOMED.format(what="journal.write_inputs = die")
+_DIES_ONCE_IT_IS_WRITTEN = _DOOMED.format(what="journal.Journal.add = die_of_the_request")
+_DIES_BEFORE_NOTING_WHAT_WAS_FETCHED = _DOOMED.format(
+    what="job_queue.JobQueue.update_step = die_of_what_was_fetched"
+)
 _DIES_ONCE_IT_IS_DELIVERED = _DOOMED.format(what="journal.Journal.deliver = die_of_the_delivery")
+
+# Workers take a moment to start, so that they can be killed before they are done.
+_STARTS_SLOW_WORKERS = """
+from functools import partial
+from outpaint_mcp.cli.main import main
+from outpaint_mcp.service import lifespan
+
+lifespan.WorkerPool = partial(lifespan.WorkerPool, forks=False)
+main([])
+"""
 
 # Longer than a living server takes to see that another has gone.
 _LOOK_SECONDS = 1.5
@@ -81,7 +98,7 @@ def _check_unknown(
     assert result["status"] == "unknown", result
     error = result["error"]
     assert "It may have been carried out and billed, or not." in error
-    assert "It is not sent again by itself." in error
+    assert "It is never resubmitted automatically." in error
     assert f'{words}, tags "{TAGS}", seed {SEED}.' in error
     sent = re.search(r"Sent at (\S+): ", error)
     assert sent is not None, error
@@ -143,19 +160,26 @@ def _frozen_while_the_price_is_asked(house: House) -> None:
     house.check_left(frozen, other, path=result["path"])
 
 
-def _killed_before_anybody_took_it_on(house: House) -> None:
-    doomed = house.start(code=_DIES_BEFORE_THE_ORDER)
+def _killed_while_it_is_written(house: House) -> None:
+    """A request without a job, which nobody would carry out, is none."""
+    doomed = house.start(code=_DIES_BEFORE_THE_JOB)
     house.submit(doomed)
     assert doomed.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
-    house.rows("UPDATE requests SET created_at = created_at - 60")  # until then, it may still come
     heir = house.start()
-    lost = house.only_request(heir)
-    assert lost["status"] == "failed"
-    assert "Nothing was sent; submit it again." in lost["error"]
-    assert lost["cost_usd"] == 0
-    again = structure_of(house.submit(heir).wait())["request_id"]
-    assert again != lost["request_id"]
-    result = heir.finished(again)
+    assert heir.tool("list_outpaints")["requests"] == []
+    request_id = structure_of(house.submit(heir).wait())["request_id"]
+    result = heir.finished(request_id)
+    house.check_one_step(result)
+    house.check_asked(submit=1)
+    house.check_left(heir, path=result["path"])
+
+
+def _killed_once_it_is_written(house: House) -> None:
+    doomed = house.start(code=_DIES_ONCE_IT_IS_WRITTEN)
+    house.submit(doomed)
+    assert doomed.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+    heir = house.start()
+    result = house.finished(heir)
     house.check_one_step(result)
     house.check_asked(submit=1)
     house.check_left(heir, path=result["path"])
@@ -166,7 +190,8 @@ def test_before_it_is_sent_a_request_is_the_next_servers_to_send_once(play: Play
         _killed_while_the_price_is_asked,
         _terminated_while_the_price_is_asked,
         _frozen_while_the_price_is_asked,
-        _killed_before_anybody_took_it_on,
+        _killed_while_it_is_written,
+        _killed_once_it_is_written,
     )
 
 
@@ -276,7 +301,7 @@ def _killed_before_the_file_is_looked_at(house: House) -> None:
 
 
 def _killed_before_it_is_noted_that_the_file_is_here(house: House) -> None:
-    doomed = house.start(code=_DIES_BEFORE_NOTING_WHAT_WAS_MADE)
+    doomed = house.start(code=_DIES_BEFORE_NOTING_WHAT_WAS_FETCHED)
     house.submit(doomed)
     assert doomed.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     assert house.files("step-1")
@@ -403,7 +428,7 @@ def test_servers_share_a_request_as_if_they_were_one(play: Play) -> None:
 
 
 def _cancelled_as_its_server_is_killed(house: House, event: Happening) -> str:
-    """Have it cancelled by a server that has not taken it up yet, and return what it says became of it."""
+    """Have it cancelled by a server that has not taken it up yet, and return what becomes of it."""
     house.fake.hold()
     doomed, heir = house.start(), house.start()
     house.once(event, lambda: house.owner(doomed, heir).kill())
@@ -411,7 +436,8 @@ def _cancelled_as_its_server_is_killed(house: House, event: Happening) -> str:
     until(lambda: doomed.process.poll() or heir.process.poll())
     living = heir if doomed.process.poll() else doomed
     request_id = house.only_request(living)["request_id"]
-    return str(living.tool("cancel_outpaint", request_id=request_id)["status"])
+    living.tool("cancel_outpaint", request_id=request_id)
+    return str(living.tool("get_outpaint_status", request_id=request_id, wait_seconds=45)["status"])
 
 
 def _cancelled_as_its_server_is_killed_polling(house: House) -> None:
@@ -442,7 +468,7 @@ def _kill_the_worker(house: House) -> None:
 
 
 def _worker_killed_before_it_is_sent(house: House) -> None:
-    server = house.start()
+    server = house.start(code=_STARTS_SLOW_WORKERS)
     house.submit(server)
     until(lambda: house.files("source"))
     _kill_the_worker(house)

@@ -93,7 +93,7 @@ def test_ctrl_c_says_what_goes_on_and_how_to_come_back_to_it(
     terminal.process.send_signal(signal.SIGINT)
     code, out = terminal.end()
     assert (code, out) == (130, "")
-    assert "Not cancelled: runcomfy is carrying it out" in terminal.shown
+    assert "Not cancelled: RunComfy is already carrying the request out" in terminal.shown
     assert re.search(r"This is request op_[0-9a-f]{20}\.", terminal.shown)
 
 

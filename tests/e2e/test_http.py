@@ -69,6 +69,7 @@ async def _tool(client: Client, tool: str, **arguments: Any) -> dict[str, Any]: 
     return structure
 
 
+@pytest.mark.smoke
 async def test_a_client_of_either_era_walks_from_submit_to_the_file(url: str, song: Path, era: str) -> None:
     async with Client(url, mode=era) as client:
         submission = await _tool(

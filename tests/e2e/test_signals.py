@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
 
 
-def attempts(data_dir: Path, request_id: str) -> int:
+def crashes(data_dir: Path, request_id: str) -> int:
     with closing(sqlite3.connect(data_dir / "outpaint.sqlite3")) as connection:
-        query = "SELECT attempts FROM jobs WHERE request_id = ?"
+        query = "SELECT crashes FROM jobs WHERE request_id = ?"
         (count,) = connection.execute(query, (request_id,)).fetchone()
     return int(count)
 
@@ -37,11 +37,11 @@ def test_a_signal_ends_the_server_in_good_order(
     song = make_song(seconds=20)
     first = start_server()
     request_id = first.tool(
-        "submit_outpaint", audio=str(song), tags="", extend_before_duration=60, extend_after_duration=60
+        "submit_outpaint", audio=str(song), tags="", extend_before_duration=20, extend_after_duration=20
     )["request_id"]
     until(lambda: workers_of(settings.data_dir))
     first.process.send_signal(number)
     assert first.process.wait(timeout=30) == 128 + number
     assert until(lambda: not workers_of(settings.data_dir))
-    assert attempts(settings.data_dir, request_id) == 0
+    assert crashes(settings.data_dir, request_id) == 0
     check_longer_file(start_server().finished(request_id), song)

@@ -50,7 +50,7 @@ def _submit(server: Server, song: Path, *, seconds: float = 1) -> str:
 
 def _hold(server: Server, long_song: Path, settings: Settings) -> tuple[str, int]:
     """Occupy the only core with a job whose worker is stopped, and return its request and its worker."""
-    request_id = _submit(server, long_song, seconds=60)
+    request_id = _submit(server, long_song, seconds=20)
     (worker,) = until(lambda: workers_of(settings.data_dir))
     kill(worker, signal.SIGSTOP)
     return request_id, worker
@@ -80,7 +80,7 @@ def test_a_killed_servers_job_is_taken_up_by_the_one_that_lives(
 ) -> None:
     long_song = make_song("long.wav", seconds=20)
     doomed, living = start_server(one_core=True), start_server(one_core=True)
-    request_id = _submit(doomed, long_song, seconds=240)
+    request_id = _submit(doomed, long_song, seconds=60)
     until(lambda: workers_of(settings.data_dir))
     doomed.kill()
     check_longer_file(living.finished(request_id), long_song)
@@ -88,6 +88,7 @@ def test_a_killed_servers_job_is_taken_up_by_the_one_that_lives(
     audit.check()
 
 
+@pytest.mark.smoke
 def test_a_result_asked_of_two_servers_at_once_is_one_file(
     start_server: Callable[..., Server], song: Path, settings: Settings
 ) -> None:
@@ -140,7 +141,7 @@ def test_cancelling_from_another_server_stops_the_worker_and_nothing_else(
     check_longer_file(here.finished(waiting), song)
     assert here.tool("cancel_outpaint", request_id=waiting)["outcome"] == "not_cancellable"
     assert [path.name for path in settings.output_dir.iterdir()] == ["song, extended 1s after.wav"]
-    assert [path.name for path in (settings.data_dir / "jobs").iterdir()] == [waiting]  # for other exporter
+    assert [path.name for path in (settings.data_dir / "jobs").iterdir()] == [waiting]  # for other formats
     audit.check()
 
 
@@ -168,7 +169,7 @@ def test_a_job_outlives_a_signal_to_everything_its_host_has_started(
 ) -> None:
     long_song = make_song("long.wav", seconds=20)
     doomed = start_server(one_core=True, arguments=_IN_A_GROUP_OF_ITS_OWN)
-    request_id = _submit(doomed, long_song, seconds=60)
+    request_id = _submit(doomed, long_song, seconds=40)
     until(lambda: workers_on(settings.data_dir, request_id))
     os.killpg(doomed.process.pid, signal.SIGTERM)
     doomed.process.wait(PATIENCE_SECONDS)

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.e2e.processes import HAS_PROC, kill, until, workers_of
+from tests.dispatching import dispatching, has_ended
+from tests.e2e.processes import HAS_PROC, kill, nurseries_of, recording_workers, until, workers_of, workers_on
 from tests.e2e.rpc import PATIENCE_SECONDS
+from tests.e2e.sound import check_longer_file
+from tests.stores import new_request
+from tests.waiting import until as eventually
 
 from outpaint_mcp.errors import SourceError
-from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
-from outpaint_mcp.providers.local.jobs import Jobs
-from outpaint_mcp.providers.local.provider import LocalProvider
-from outpaint_mcp.providers.local.runner import HANG_SECONDS, Runner
-from outpaint_mcp.sources import LocalFile
-from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
+from outpaint_mcp.providers.base import ProviderContext, RemoteTiming
+from outpaint_mcp.providers.local.provider import HANG_SECONDS, LocalProvider
+from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.lifespan import open_service
+from outpaint_mcp.sources import LocalFile, fetch
+from outpaint_mcp.workers import outliving, wire
+from outpaint_mcp.workers.orders import Extend, Measure, Order
+from outpaint_mcp.workers.pool import WorkerPool
+from outpaint_mcp.workers.probing import Prober
+from outpaint_mcp.workers.process import SINGLE_THREADED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tests.conftest import MakeSong
+    from tests.e2e.rpc import Server
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.providers.base import ProviderStatus
-    from outpaint_mcp.storage.database import Database
+    from outpaint_mcp.service.service import OutpaintService
+    from outpaint_mcp.storage.records import RequestRecord
+    from outpaint_mcp.storage.store import Store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /proc")]
 
@@ -39,12 +50,27 @@ pytestmark = [pytest.mark.anyio, pytest.mark.skipif(not HAS_PROC, reason="looks 
 _BARELY_ANY_MEMORY = """
 import numpy, soundfile, soxr
 from pathlib import Path
-from outpaint_mcp.workers import worker
-from outpaint_mcp.audio.engine import outpaint
+from outpaint_mcp.workers import making, orders, wire, worker
+wire.prepare(orders.Extend)
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 worker.MAX_MEMORY_BYTES = pages * 4096 + (24 << 20)
 worker.main()
 """
+
+
+@pytest.fixture
+def three_slots(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for two jobs and a look; the workers carry the mark by which ours are told from others."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+
+
+@pytest.fixture
+async def service(three_slots: None, settings: Settings) -> AsyncIterator[OutpaintService]:  # noqa: ARG001
+    """The service, on three cores."""
+    async with open_service(settings, vocabulary=TOOLS) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -53,54 +79,52 @@ def hang_seconds() -> float:
 
 
 @pytest.fixture
-async def provider(
-    environment: dict[str, str],
+async def carried_out(
+    three_slots: None,  # noqa: ARG001 - for the mark
     settings: Settings,
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
+    store: Store,
     hang_seconds: float,
-) -> AsyncIterator[LocalProvider]:
-    """A local provider on two cores."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)  # the mark by which our workers are told from others
-    jobs, presence = Jobs(database), Presence(settings.data_dir / "servers")
-    folder = settings.data_dir / "jobs"
-    runner = Runner(
-        jobs,
-        presence,
-        folder,
-        most_running=2,
-        max_source_seconds=MAX_SOURCE_SECONDS,
-        hang_seconds=hang_seconds,
+) -> AsyncIterator[Store]:
+    """A store whose local jobs are carried out."""
+    pool = WorkerPool()
+    context = ProviderContext(
+        settings=settings,
+        store=store,
+        pool=pool,
+        fetch=fetch,
+        now=time.time,
+        sleep=asyncio.sleep,
+        timing=RemoteTiming(),
     )
-    running = asyncio.create_task(runner.run())
-    yield LocalProvider(jobs, folder, ring=runner.ring)
-    running.cancel()
-    await asyncio.wait({running})
-    presence.close()
+    local = LocalProvider(context, hang_seconds=hang_seconds)
+    async with dispatching(store, settings.data_dir, local):
+        yield store
+    await pool.close()
 
 
-async def _submit(provider: LocalProvider, song: Path, name: str, *, seconds: float) -> str:
-    request = SubmitRequest.of(audio=str(song), tags="", extend_after_duration=seconds)
-    await provider.submit(name, request, LocalFile(path=song))
-    return name
+def _add(store: Store, song: Path, *, seconds: float) -> str:
+    """Write a request; returns its id."""
+    new = new_request(source=str(song))
+    request = new.request.model_copy(update={"extend_after_duration": seconds})
+    return store.journal.add(replace(new, request=request))[0].request_id
 
 
-async def _submit_and_hold(provider: LocalProvider, song: Path, name: str, settings: Settings) -> int:
-    """Submit a long job, stop its worker in its tracks, and return the worker's id."""
-    others = set(workers_of(settings.data_dir))
-    await _submit(provider, song, name, seconds=240)
-    worker = (await asyncio.to_thread(until, lambda: set(workers_of(settings.data_dir)) - others)).pop()
+async def _submit(service: OutpaintService, song: Path, tags: str, *, seconds: float) -> str:
+    """Submit a request that no other of these tags is like; returns its id."""
+    request = SubmitRequest.of(audio=str(song), tags=tags, extend_after_duration=seconds)
+    return (await service.submit(request)).request_id
+
+
+async def _hold(settings: Settings, request_id: str) -> int:
+    """Stop a job's worker in its tracks, and return the worker's id."""
+    (worker,) = await asyncio.to_thread(until, lambda: workers_on(settings.data_dir, request_id))
     kill(worker, signal.SIGSTOP)
     return worker
 
 
-async def _end_of(provider: LocalProvider, request_id: str) -> ProviderStatus:
-    def look() -> ProviderStatus | None:
-        seen = provider._jobs.status(request_id)
-        return seen if seen.status.is_final else None
-
-    return await asyncio.to_thread(until, look)
+async def _end_of(store: Store, request_id: str) -> RequestRecord:
+    await eventually(has_ended(store, request_id))
+    return store.journal.get(request_id)
 
 
 @pytest.mark.parametrize(
@@ -108,115 +132,282 @@ async def _end_of(provider: LocalProvider, request_id: str) -> ProviderStatus:
     [
         (signal.SIGKILL, "was killed", HANG_SECONDS),
         (signal.SIGSEGV, "SIGSEGV", HANG_SECONDS),
-        (signal.SIGSTOP, "Nothing was heard", 1.0),
+        (signal.SIGSTOP, "silent", 4.0),
     ],
     ids=["killed", "crashed", "hung"],
 )
 async def test_a_worker_that_dies_or_hangs_fails_its_own_request_with_the_reason(
-    provider: LocalProvider, make_song: MakeSong, settings: Settings, how: signal.Signals, reason: str
+    carried_out: Store, make_song: MakeSong, settings: Settings, how: signal.Signals, reason: str
 ) -> None:
-    long_song = make_song("long.wav", seconds=20)
-    worker = await _submit_and_hold(provider, long_song, "doomed", settings)
+    doomed = _add(carried_out, make_song("long.wav", seconds=20), seconds=240)
+    worker = await _hold(settings, doomed)
     other = None
     if how is not signal.SIGSTOP:  # a machine at work would take this one for hung as well
-        other = await _submit(provider, make_song(), "other", seconds=1)
+        other = _add(carried_out, make_song(), seconds=1)
         kill(worker, how)
         kill(worker, signal.SIGCONT)
-    ended = await _end_of(provider, "doomed")
+    ended = await _end_of(carried_out, doomed)
     assert ended.status is Status.FAILED
     assert reason in (ended.error or "")
     if other is not None:
-        assert (await _end_of(provider, other)).status is Status.COMPLETED
+        assert (await _end_of(carried_out, other)).status is Status.COMPLETED
     assert worker not in workers_of(settings.data_dir)
-    assert not (settings.data_dir / "jobs" / "doomed").exists()
+    await eventually(lambda: not (settings.data_dir / "jobs" / doomed).exists())
 
 
 async def test_a_worker_is_out_of_reach_of_signals_to_its_servers_terminal_and_group(
-    provider: LocalProvider, make_song: MakeSong, settings: Settings
+    service: OutpaintService, make_song: MakeSong, settings: Settings
 ) -> None:
-    worker = await _submit_and_hold(provider, make_song("long.wav", seconds=20), "held", settings)
+    held = await _submit(service, make_song("long.wav", seconds=20), "held", seconds=240)
+    worker = await _hold(settings, held)
     assert os.getsid(worker) != os.getsid(0)
     assert os.getpgid(worker) != os.getpgid(0)
-    assert await provider.cancel("held") is CancelOutcome.CANCELLED
+    assert (await service.cancel(held)).outcome is CancelOutcome.CANCELLED
+    assert worker not in workers_of(settings.data_dir)
 
 
-@pytest.mark.usefixtures("provider")  # for the mark on its workers
+@pytest.mark.usefixtures("three_slots")  # for the mark on its workers
 async def test_a_source_whose_look_hangs_is_refused_and_its_worker_stopped(
-    song: Path, settings: Settings, database: Database
+    song: Path, settings: Settings
 ) -> None:
-    impatient = LocalProvider(Jobs(database), settings.data_dir / "jobs", probe_seconds=2)
-    looking = asyncio.create_task(impatient.source_seconds(LocalFile(song)))
+    pool = WorkerPool()
+    prober = Prober(pool, timeout_seconds=5)
+    assert await Prober(pool).source_seconds(LocalFile(song)) == 3.0
+    pipe = song.with_name("endless.wav")
+    os.mkfifo(pipe)
+    looking = asyncio.create_task(prober.source_seconds(LocalFile(pipe)))
     (worker,) = await asyncio.to_thread(until, lambda: workers_of(settings.data_dir))
     kill(worker, signal.SIGSTOP)
     with pytest.raises(SourceError, match="could not be looked at"):
         await looking
     assert workers_of(settings.data_dir) == []
+    assert await prober.source_seconds(LocalFile(song)) == 3.0
+    await pool.close()
 
 
 async def test_cancelling_stops_a_running_worker_and_the_queue_goes_on(
-    provider: LocalProvider, make_song: MakeSong, settings: Settings
+    service: OutpaintService, make_song: MakeSong, settings: Settings
 ) -> None:
     long_song = make_song("long.wav", seconds=20)
-    workers = [await _submit_and_hold(provider, long_song, name, settings) for name in ("first", "second")]
-    queued = await _submit(provider, long_song, "queued", seconds=1)
-    doomed = await _submit(provider, long_song, "doomed", seconds=1)
-    assert (await provider.status(doomed)).queue_position == 2
-    assert await provider.cancel(doomed) is CancelOutcome.CANCELLED
-    assert (await provider.status(queued)).status is Status.IN_QUEUE
-    assert await provider.cancel("first") is CancelOutcome.CANCELLED
-    assert (await provider.status("first")).status is Status.CANCELLED
+    running = [await _submit(service, long_song, tags, seconds=240) for tags in ("first", "second")]
+    workers = [await _hold(settings, each) for each in running]
+    queued = await _submit(service, long_song, "queued", seconds=1)
+    doomed = await _submit(service, long_song, "doomed", seconds=1)
+    assert (await service.status(doomed)).queue_position == 2
+    assert (await service.cancel(doomed)).outcome is CancelOutcome.CANCELLED
+    assert (await service.status(queued)).status is Status.IN_QUEUE
+    assert (await service.cancel(running[0])).outcome is CancelOutcome.CANCELLED
+    assert (await service.status(running[0])).status is Status.CANCELLED
     assert workers[0] not in workers_of(settings.data_dir)
     assert workers[1] in workers_of(settings.data_dir)
-    assert (await _end_of(provider, queued)).status is Status.COMPLETED
-    assert await provider.cancel(queued) is CancelOutcome.NOT_CANCELLABLE
-    assert await provider.cancel("second") is CancelOutcome.CANCELLED
+    ended = await service.status(queued, wait_seconds=PATIENCE_SECONDS)
+    assert ended.status is Status.COMPLETED
+    assert (await service.cancel(queued)).outcome is CancelOutcome.NOT_CANCELLABLE
+    assert (await service.cancel(running[1])).outcome is CancelOutcome.CANCELLED
+
+
+def _extend(song: Path, folder: Path) -> Extend:
+    return Extend(
+        source=song,
+        folder=folder,
+        before_seconds=240,
+        after_seconds=240,
+        start_seconds=0,
+        end_seconds=0,
+        seed=1,
+        provider="local",
+        max_seconds=3600,
+    )
+
+
+def _start(order: Order[Any], *program: str) -> subprocess.Popen[bytes]:
+    """Start a worker in an interpreter of its own, and send it an order."""
+    process = subprocess.Popen(
+        [sys.executable, *program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | SINGLE_THREADED,
+    )
+    assert process.stdin is not None
+    process.stdin.write(wire.encode_order(order))
+    process.stdin.flush()
+    return process
 
 
 def test_a_worker_that_runs_out_of_memory_says_so(make_song: MakeSong, tmp_path: Path) -> None:
     song = make_song(seconds=20, sample_rate=48_000)
-    order = {
-        "task": "extend",
-        "source": str(song),
-        "folder": str(tmp_path / "job"),
-        "before_seconds": 240,
-        "after_seconds": 240,
-        "start_seconds": 0,
-        "end_seconds": 0,
-        "comment": "",
-        "seed": 1,
-        "max_seconds": 3600,
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-c", _BARELY_ANY_MEMORY],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-    )
-    with process:
-        assert process.stdin is not None
+    with _start(_extend(song, tmp_path / "job"), "-c", _BARELY_ANY_MEMORY) as process:
         assert process.stdout is not None
-        process.stdin.write(json.dumps(order).encode() + b"\n")
-        process.stdin.flush()
-        last = json.loads(process.stdout.readlines()[-1])
-    assert "ran out of memory" in last["error"]
-    assert last["kind"] == "GenerationFailed"
+        last = wire.decode(wire.reply_type(Extend), process.stdout.readlines()[-1])
+    assert last.error is not None
+    assert "ran out of memory" in last.error.message
+    assert last.error.kind == "GenerationFailed"
 
 
-def test_a_worker_ends_when_its_server_is_gone(make_song: MakeSong, tmp_path: Path) -> None:
-    song = make_song(seconds=20)
-    order = {"task": "extend", "source": str(song), "folder": str(tmp_path / "job"), "seed": 1}
-    order |= {"before_seconds": 240, "after_seconds": 240, "max_seconds": 3600}
-    order |= {"start_seconds": 0, "end_seconds": 0, "comment": ""}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "outpaint_mcp.workers.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+def test_a_worker_ends_when_its_server_is_gone(tmp_path: Path) -> None:
+    pipe = tmp_path / "endless.wav"
+    os.mkfifo(pipe)
+    order = Measure(path=pipe, max_seconds=3600)
+    with _start(order, "-m", "outpaint_mcp.workers.worker") as process, pipe.open("wb"):
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(PATIENCE_SECONDS) == 1
+
+
+def test_a_worker_that_may_outlive_its_server_does_so_for_a_while_only(
+    make_song: MakeSong, tmp_path: Path
+) -> None:
+    program = (
+        "from outpaint_mcp.workers import outliving, worker; outliving.OUTLIVE_SECONDS = 0.3; worker.main()"
     )
-    with process:
+    folder = tmp_path / "job"
+    with _start(_extend(make_song(seconds=20), folder), "-c", program) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(json.dumps(order).encode() + b"\n")
-        process.stdin.flush()
         process.stdout.readline()
         process.stdin.close()
         assert process.wait(PATIENCE_SECONDS) == 1
-    assert not list((tmp_path / "job").glob("output.[fw]*"))
+    assert not outliving.is_at_work(folder)
+    assert not list(folder.glob("output.[fw]*"))
+
+
+@pytest.mark.parametrize("last", [b"\0", b"more\n"])
+def test_a_byte_on_its_lifeline_ends_even_a_worker_that_may_outlive_its_server(
+    make_song: MakeSong, tmp_path: Path, last: bytes
+) -> None:
+    order = _extend(make_song(seconds=20), tmp_path / "job")
+    with _start(order, "-m", "outpaint_mcp.workers.worker") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdin.write(last)
+        process.stdin.flush()
+        assert process.wait(PATIENCE_SECONDS) == 1
+
+
+def test_a_worker_without_a_whole_order_ends_at_once() -> None:
+    for sent in (b"", b"Probe {", b"Probe {}\n\0"):
+        done = subprocess.run(
+            [sys.executable, "-m", "outpaint_mcp.workers.worker"],
+            input=sent,
+            check=False,
+            capture_output=True,
+        )
+        assert (done.returncode, done.stdout) == (1, b"")
+
+
+_SERVER = """
+import asyncio, sys
+from pathlib import Path
+from outpaint_mcp.workers.pool import WorkerPool
+from outpaint_mcp.workers.orders import Extend, Measure
+from outpaint_mcp.workers import wire
+async def main():
+    pool = WorkerPool(slots=3, forks=sys.argv[1] == "forks")
+    await asyncio.gather(*(pool.run(wire.decode_order(line.encode())) for line in sys.argv[2:]))
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("way", ["forks", "starts"])
+def test_extending_alone_goes_on_when_its_server_is_killed(
+    make_song: MakeSong, tmp_path: Path, settings: Settings, environment: dict[str, str], way: str
+) -> None:
+    folder, pipe = tmp_path / "job", tmp_path / "endless.wav"
+    os.mkfifo(pipe)
+    orders = (_extend(make_song(seconds=20), folder), Measure(path=pipe, max_seconds=3600))
+    lines = [wire.encode_order(order).decode() for order in orders]
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER, way, *lines], env=os.environ | environment
+    ) as server:
+        until(lambda: outliving.is_at_work(folder))
+        with pipe.open("wb"):
+            server.kill()
+            server.wait()
+            until(lambda: len(workers_of(settings.data_dir)) == 1)
+    assert outliving.is_at_work(folder)
+    until(lambda: not nurseries_of(settings.data_dir))
+    until(lambda: outliving.progress_of(folder))
+    outliving.ask_to_stop(folder)
+    until(lambda: not workers_of(settings.data_dir))
+    until(lambda: not outliving.is_at_work(folder))
+
+
+# Servers that leave while a local job is under way.
+
+
+def _begin(server: Server, song: Path, settings: Settings) -> tuple[str, int]:
+    """Submit a job that takes a while; returns its request and its worker."""
+    answer = server.tool(
+        "submit_outpaint", audio=str(song), tags="", extend_before_duration=60, extend_after_duration=60
+    )
+    request_id = str(answer["request_id"])
+    (worker,) = until(lambda: workers_on(settings.data_dir, request_id))
+    return request_id, worker
+
+
+def test_a_job_finishes_without_the_server_whose_client_has_hung_up_and_the_next_takes_its_result_up(
+    start_server: Callable[..., Server], make_song: MakeSong, settings: Settings
+) -> None:
+    song = make_song("long.wav", seconds=20)
+    first = start_server()
+    request_id, worker = _begin(first, song, settings)
+    kill(worker, signal.SIGSTOP)
+    assert first.end() == 0
+    assert workers_of(settings.data_dir) == [worker]
+    assert nurseries_of(settings.data_dir) == []
+    kill(worker, signal.SIGCONT)
+    folder = settings.data_dir / "jobs" / request_id
+    until(lambda: not workers_of(settings.data_dir))
+    left = outliving.answer_of(folder, Extend)
+    assert left is not None
+    assert left.path.parent == folder
+    written_at = left.path.stat().st_mtime_ns
+    result = start_server().finished(request_id)
+    check_longer_file(result, song)
+    assert left.path.stat().st_mtime_ns == written_at
+
+
+def test_a_job_that_outlives_its_server_is_followed_by_the_next_and_not_started_again(
+    start_server: Callable[..., Server], make_song: MakeSong, settings: Settings
+) -> None:
+    song = make_song("long.wav", seconds=20)
+    first = start_server()
+    request_id, worker = _begin(first, song, settings)
+    kill(worker, signal.SIGSTOP)
+    assert first.end() == 0
+    second = start_server()
+    until(lambda: second.tool("get_outpaint_status", request_id=request_id)["status"] == "in_progress")
+    assert workers_of(settings.data_dir) == [worker]
+    kill(worker, signal.SIGCONT)
+    with recording_workers(settings.data_dir) as workers:
+        check_longer_file(second.finished(request_id), song)
+    assert workers <= {worker}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+def test_nothing_survives_a_server_that_is_told_to_end(
+    start_server: Callable[..., Server], make_song: MakeSong, settings: Settings, how: signal.Signals
+) -> None:
+    first = start_server()
+    request_id, _ = _begin(first, make_song("long.wav", seconds=20), settings)
+    first.process.send_signal(how)
+    assert first.process.wait(PATIENCE_SECONDS) == 128 + how
+    assert workers_of(settings.data_dir) == []
+    assert nurseries_of(settings.data_dir) == []
+    assert not outliving.is_at_work(settings.data_dir / "jobs" / request_id)
+
+
+def test_a_job_that_outlives_its_server_is_stopped_by_a_cancellation_elsewhere(
+    start_server: Callable[..., Server], make_song: MakeSong, settings: Settings
+) -> None:
+    first = start_server()
+    request_id, worker = _begin(first, make_song("long.wav", seconds=20), settings)
+    kill(worker, signal.SIGSTOP)
+    assert first.end() == 0
+    cancelled = start_server().tool("cancel_outpaint", request_id=request_id)
+    assert cancelled["outcome"] == "cancelled"
+    kill(worker, signal.SIGCONT)
+    until(lambda: not workers_of(settings.data_dir))
+    until(lambda: not (settings.data_dir / "jobs" / request_id).exists())

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.fakes.runcomfy import FakeRunComfy
-from tests.hosting import Clock, House, open_house
+from tests.hosting import House, open_house
+from tests.waiting import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

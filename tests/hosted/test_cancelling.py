@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.fakes.runcomfy import Fault
-from tests.hosting import open_house, until
+from tests.hosting import open_house
+from tests.waiting import until
 
 from outpaint_mcp.models import CancelOutcome, Status
-from outpaint_mcp.providers.runcomfy import provider
-from outpaint_mcp.storage.database import Database
+from outpaint_mcp.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,20 +29,21 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def others(settings: Settings) -> Iterator[OtherServer]:
-    server = OtherServer(settings.data_dir / "outpaint.sqlite3")
+    server = OtherServer(settings.data_dir)
     yield server
-    server.database.close()
+    server.store.close()
 
 
 class OtherServer:
     """Another server on the same data folder: this one sees only once a second what it was told."""
 
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path)
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder)
 
     def want_all_cancelled(self, _: str = "") -> None:
-        with self.database.write() as connection:
-            connection.execute("UPDATE orders SET cancel_requested = 1")
+        for takes in self.store.journal.newest(limit=100):
+            for take in takes:
+                self.store.queue.cancel(take.request_id)
 
 
 async def test_what_waits_in_the_services_queue_is_cancelled_there(house: House, song: Path) -> None:
@@ -66,7 +67,7 @@ async def test_what_is_in_progress_there_cannot_be_cancelled_and_goes_on(house: 
         cancellation = await house.service.cancel(request_id)
         assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
         assert cancellation.status is Status.IN_PROGRESS
-        assert "Not cancelled: runcomfy is carrying it out" in cancellation.message
+        assert "Not cancelled: RunComfy is already carrying the request out" in cancellation.message
     house.fake.release()
     result = await house.result(request_id)
     assert result.status is Status.COMPLETED
@@ -149,7 +150,7 @@ async def test_while_its_source_is_fetched_it_is_cancelled_at_once(
         assert policy is None
         await asyncio.Event().wait()
 
-    async with open_house(fake, settings, submit_seconds=0, fetch_link=fetch_forever) as house:
+    async with open_house(fake, settings, accept_seconds=0, fetch_link=fetch_forever) as house:
         request_id = (await house.submit("https://music.example/song.wav")).request_id
         await house.status_once(request_id, lambda seen: "fetching the source" in seen.message)
         assert (await house.service.cancel(request_id)).status is Status.CANCELLED
@@ -157,17 +158,19 @@ async def test_while_its_source_is_fetched_it_is_cancelled_at_once(
 
 
 async def test_a_wish_that_the_service_did_not_hear_is_carried_out_later(
-    house: House, song: Path, monkeypatch: pytest.MonkeyPatch
+    fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    monkeypatch.setattr(provider, "_CANCEL_SECONDS", 0.3)
-    house.fake.hold()
-    request_id = (await house.submit(song)).request_id
-    house.fake.fail("cancel", *[Fault(status=503)] * 2)  # which the client tries again, with growing pauses
-    cancellation = await house.service.cancel(request_id)
-    assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE  # it might yet be carried out, and billed
-    assert "has not answered yet whether it still can be" in cancellation.message
-    assert (await house.result(request_id)).status is Status.CANCELLED
-    assert [job.status for job in house.jobs()] == ["cancelled"]
+    fake.hold()
+    async with open_house(fake, settings, cancel_seconds=0.3) as house:
+        request_id = (await house.submit(song)).request_id
+        fake.fail("cancel", *[Fault(status=503)] * 2)  # which the client tries again, with growing pauses
+        cancellation = await house.service.cancel(request_id)
+        assert (
+            cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
+        )  # it might yet be carried out, and billed
+        assert "has not yet confirmed whether it can be cancelled" in cancellation.message
+        assert (await house.result(request_id)).status is Status.CANCELLED
+        assert [job.status for job in house.jobs()] == ["cancelled"]
 
 
 async def test_a_wish_that_the_service_did_not_understand_is_told_and_uttered_again(
@@ -187,7 +190,7 @@ async def test_a_wish_outlives_the_server_that_heard_it(
     async with open_house(fake, settings) as house:
         request_id = (await house.submit(song)).request_id
     async with open_house(fake, settings, runs=False) as house:
-        house.hosted._orders.cancel(request_id)
+        house.store.queue.cancel(request_id)
     async with open_house(fake, settings) as house:
         assert (await house.result(request_id)).status is Status.CANCELLED
     assert [job.status for job in fake.jobs.values()] == ["cancelled"]
@@ -217,7 +220,7 @@ async def test_a_wish_makes_no_cancelled_request_of_one_whose_answer_was_lost(
     fake: FakeRunComfy, settings: Settings, song: Path, others: OtherServer
 ) -> None:
     fake.fail("submit", Fault(kind="hang", accepts=True))
-    async with open_house(fake, settings, submit_seconds=0) as house:
+    async with open_house(fake, settings, accept_seconds=0) as house:
         request_id = (await house.submit(song)).request_id
         await until(lambda: fake.count("submit") == 1)
     others.want_all_cancelled()

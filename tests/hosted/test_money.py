@@ -12,15 +12,16 @@ from tests.hosting import open_house
 
 from outpaint_mcp.errors import InsufficientBalance, OverBudget, ProviderRejected, Unauthorized
 from outpaint_mcp.models import Status
-from outpaint_mcp.providers.runcomfy.orders import Orders
-from outpaint_mcp.providers.runcomfy.plan import plan
-from outpaint_mcp.providers.runcomfy.records import StepState
+from outpaint_mcp.providers.remote.plan import plan
+from outpaint_mcp.providers.runcomfy.model import LIMITS
+from outpaint_mcp.storage.records import RequestProgress, StepState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.fakes.runcomfy import FakeRunComfy
-    from tests.hosting import Clock, House
+    from tests.hosting import House
+    from tests.waiting import Clock
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.errors import OutpaintError
@@ -33,7 +34,8 @@ async def test_the_estimate_is_told_with_the_figures_that_it_rests_on(house: Hou
     submission = await house.submit(song)
     assert submission.estimated_cost_usd == pytest.approx(0.0008)
     assert (
-        "At most $0.0008: 4 s x $0.0002 (RunComfy's catalogue, the source's own seconds" in submission.message
+        "At most $0.0008: 4 s x $0.0002 (RunComfy's catalogue, including the source's own seconds"
+        in submission.message
     )
     [listed] = await house.listed()
     status = await house.service.status(submission.request_id)
@@ -71,7 +73,8 @@ async def test_where_the_catalogue_is_silent_the_estimate_says_that_it_is_the_li
     house.fake.fail("model", *faults)
     submission = await house.submit(song)
     assert submission.estimated_cost_usd == pytest.approx(0.0008)
-    assert "$0.0002 (the list price, as the catalogue could not be read" in submission.message
+    assert "About $0.0008: 4 s x $0.0002 (the list price as reported by third parties" in submission.message
+    assert "since the catalogue could not be read" in submission.message
 
 
 async def test_what_is_over_the_limit_is_refused_before_anything_is_sent(
@@ -106,10 +109,10 @@ async def test_a_caller_has_the_limit_for_a_day_and_others_have_their_own(
         with pytest.raises(OverBudget, match=r"after \$0\.0016 in the last 24 hours"):
             await house.submit(song, seed=3, caller="ann")
         await house.submit(song, seed=3, caller="bob")
-        clock.time += 86_399
+        clock.now += 86_399
         with pytest.raises(OverBudget):
             await house.submit(song, seed=4, caller="ann")
-        clock.time += 2
+        clock.now += 2
         await house.submit(song, seed=5, caller="ann")
     assert fake.count("submit") == 4
 
@@ -128,10 +131,12 @@ async def test_what_it_really_cost_counts_once_that_is_known(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
     fake.switches = replace(fake.switches, billed_source=False)
+    fake.hold()
     async with open_house(fake, settings, max_cost_usd=0.0011) as house:
         first = await house.submit(song, caller="ann")
         with pytest.raises(OverBudget):
             await house.submit(song, seed=1, caller="ann")
+        fake.release()
         assert (await house.result(first.request_id)).cost_usd == pytest.approx(0.0002)
         await house.submit(song, seed=2, caller="ann")
 
@@ -224,12 +229,15 @@ async def test_while_steps_are_left_the_whole_estimate_counts_and_not_only_what_
 ) -> None:
     async with open_house(fake, settings, runs=False) as house:
         request_id = (await house.submit(song, extend_before_duration=1)).request_id
-        house.ledger.reserve(request_id, 0.0016, basis="", most_usd=None)
-        orders = Orders(house.database)
-        steps = plan(3, before_seconds=1, after_seconds=1)
-        planned = orders.settle_plan(request_id, steps, source_seconds=3)
-        made = replace(planned.steps[0], state=StepState.MADE, sent_at=1.0, cost_usd=0.0008)
-        orders.update_step(request_id, made)
+        job = house.store.queue.claim("a server", "runcomfy")
+        assert job
+        steps = plan(LIMITS, 3, before_seconds=1, after_seconds=1)
+        house.store.ledger.settle_plan(
+            job.lease, steps, source_seconds=3, estimated_cost_usd=0.0016, basis="", limit_usd=None
+        )
+        fetched = replace(steps[0], state=StepState.FETCHED, sent_at=1.0, cost_usd=0.0008)
+        house.store.queue.update_step(job.lease, fetched)
+        house.store.queue.report(job.lease, RequestProgress(status=Status.IN_PROGRESS))
         status, listed = await house.service.status(request_id), await house.service.list()
     assert (status.status, status.cost_usd) == (Status.IN_PROGRESS, 0.0008)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.0016))

@@ -7,8 +7,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -17,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mcp.client import Client
 from tests.fakes.runcomfy import Fault, Switches
-from tests.hosting import open_house, settings_on, until
+from tests.hosting import open_house, settings_on
+from tests.waiting import until
 
 from outpaint_mcp.errors import ProviderRejected
 from outpaint_mcp.models import Status
@@ -25,7 +24,8 @@ from outpaint_mcp.server.app import build_server
 
 if TYPE_CHECKING:
     from tests.fakes.runcomfy import FakeRunComfy
-    from tests.hosting import Clock, House
+    from tests.hosting import House
+    from tests.waiting import Clock
 
     from outpaint_mcp.config import Settings
 
@@ -40,7 +40,7 @@ async def test_the_same_request_again_is_the_first_one_and_the_answer_says_so(
     assert first.message.startswith("Accepted.")
     again = await house.submit(song)
     assert again.request_id == first.request_id
-    assert "Nothing new was started: the same was asked" in again.message
+    assert "Nothing new was started: an identical request was submitted" in again.message
     assert "another seed" in again.message
     house.fake.release()
     await house.result(first.request_id)
@@ -120,9 +120,9 @@ async def test_ten_minutes_after_one_that_was_made_the_same_request_is_a_new_one
 ) -> None:
     async with open_house(fake, settings, now=clock) as house:
         first = await house.extend(song)
-        clock.time += 599
+        clock.now += 599
         assert (await house.submit(song)).request_id == first.request_id
-        clock.time += 2
+        clock.now += 2
         assert (await house.submit(song)).request_id != first.request_id
 
 
@@ -134,7 +134,7 @@ async def test_what_is_under_way_or_nobody_knows_the_fate_of_is_the_same_request
         waiting = await house.submit(song)
         fake.fail("submit", Fault(kind="drop"))
         unknown = await house.submit(song, seed=5)
-        clock.time += 86_400
+        clock.now += 86_400
         again = await house.submit(song)
         assert (again.request_id, again.is_repeat) == (waiting.request_id, True)
         assert (await house.submit(song, seed=5)).request_id == unknown.request_id
@@ -144,8 +144,7 @@ async def test_what_is_under_way_or_nobody_knows_the_fate_of_is_the_same_request
 async def test_one_that_has_failed_unseen_does_not_stand_in_the_way(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, result_fails="absent")
     first = await house.submit(song)
-    while not (await house.hosted.status(first.request_id)).status.is_final:  # noqa: ASYNC110 - as a poller
-        await asyncio.sleep(0.05)
+    await until(lambda: house.record(first.request_id).status.is_final)
     second = await house.submit(song)
     assert second.request_id != first.request_id
     assert second.is_repeat is None
@@ -199,7 +198,7 @@ async def test_a_submission_whose_answer_was_lost_is_unknown_everywhere_and_neve
         assert re.search(r"Sent at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", words)
         assert "may have been carried out and billed" in words
         assert "nobody's business" not in words
-    assert "not sent again" in status.message
+    assert "never resubmitted automatically" in status.message
     assert fake.count("submit") == 1
 
 
@@ -207,14 +206,13 @@ async def test_it_is_all_on_disk_before_anything_is_sent(house: House, song: Pat
     seen: list[tuple[Any, ...]] = []
 
     def look(_: str) -> None:
-        file = f"file:{house.settings.data_dir / 'outpaint.sqlite3'}?mode=ro"
-        with closing(sqlite3.connect(file, uri=True)) as connection:
-            seen.extend(
-                connection.execute(
-                    "SELECT requests.request_id, requests.provider, requests.estimated_cost_usd, steps.state,"
-                    " steps.sent_at > 0, steps.remote_id FROM requests JOIN steps USING (request_id)"
-                )
+        seen.extend(
+            house.rows(
+                "SELECT requests.request_id, requests.provider, jobs.estimated_cost_usd, steps.state,"
+                " steps.sent_at > 0, steps.remote_id FROM requests JOIN jobs USING (request_id)"
+                " JOIN steps USING (request_id)"
             )
+        )
 
     house.fake.on("submit_read", look)
     submission = await house.submit(song)
@@ -230,7 +228,7 @@ async def test_a_server_that_leaves_while_it_is_sending_waits_for_the_answer(
         answered.wait(30)
 
     fake.on("submit_read", take_time)
-    async with open_house(fake, settings, submit_seconds=0) as house:
+    async with open_house(fake, settings, accept_seconds=0) as house:
         request_id = (await house.submit(song)).request_id
         await until(lambda: fake.count("submit") == 1)
         leaving = asyncio.get_running_loop()
@@ -244,13 +242,13 @@ async def test_a_server_that_could_not_wait_for_the_answer_leaves_an_unknown_req
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
     fake.fail("submit", Fault(kind="hang", accepts=True))
-    async with open_house(fake, settings, submit_seconds=0) as house:
+    async with open_house(fake, settings, accept_seconds=0) as house:
         request_id = (await house.submit(song)).request_id
         await until(lambda: fake.count("submit") == 1)
     async with open_house(fake, settings) as house:
         result = await house.result(request_id)
     assert result.status is Status.UNKNOWN
-    assert "the server stopped before it was there" in (result.error or "")
+    assert "the server stopped before it arrived" in (result.error or "")
     assert fake.count("submit") == 1
 
 
@@ -270,9 +268,9 @@ async def test_what_was_not_sent_yet_is_sent_by_the_next_server(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
     fake.switches = Switches(queue_polls=0, running_polls=0)
-    async with open_house(fake, settings, submit_seconds=0, runs=False) as house:
+    async with open_house(fake, settings, accept_seconds=0, runs=False) as house:
         submission = await house.submit(song)
-    assert (submission.status, fake.count("submit")) == (Status.IN_PROGRESS, 0)
+    assert (submission.status, fake.count("submit")) == (Status.IN_QUEUE, 0)
     async with open_house(fake, settings) as house:
         assert (await house.result(submission.request_id)).status is Status.COMPLETED
     assert fake.count("submit") == 1

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import InvalidRequest
-from outpaint_mcp.providers.runcomfy.plan import CANVAS_SECONDS, PlannedStep, plan
+from outpaint_mcp.providers.remote.plan import plan
+from outpaint_mcp.providers.runcomfy.model import LIMITS
+from outpaint_mcp.storage.records import Step, StepState
 
 lengths = st.floats(0.01, 7_200) | st.floats(0.01, 10)
 extensions = st.just(0.0) | st.floats(0.5, 240) | st.floats(0.5, 5)
@@ -16,7 +19,7 @@ extensions = st.just(0.0) | st.floats(0.5, 240) | st.floats(0.5, 5)
 TOLERANCE_SECONDS = 2e-3
 
 
-def sides_of(steps: tuple[PlannedStep, ...]) -> list[list[PlannedStep]]:
+def sides_of(steps: tuple[Step, ...]) -> list[list[Step]]:
     return [[step for step in steps if step.side == side] for side in ("before", "after")]
 
 
@@ -25,9 +28,9 @@ def test_every_plan_keeps_to_what_the_model_can_do_or_there_is_none(
     length: float, before: float, after: float
 ) -> None:
     try:
-        steps = plan(length, before_seconds=before, after_seconds=after)
+        steps = plan(LIMITS, length, before_seconds=before, after_seconds=after)
     except InvalidRequest as exc:
-        assert "too little" in str(exc)  # noqa: PT017 - either way is fine
+        assert "too short" in str(exc)  # noqa: PT017 - either way is fine
         assert length * 2**8 < max(before, after) * 1.2
         return
     assert [step.side for step in steps] == sorted((step.side for step in steps), reverse=True)
@@ -38,21 +41,22 @@ def test_every_plan_keeps_to_what_the_model_can_do_or_there_is_none(
         for step in side:
             assert step.seconds > 0
             assert step.seconds <= step.context_seconds + TOLERANCE_SECONDS
-            assert step.seconds + step.context_seconds <= CANVAS_SECONDS + TOLERANCE_SECONDS
+            assert step.seconds + step.context_seconds <= LIMITS.canvas_seconds + TOLERANCE_SECONDS
             assert step.context_seconds <= length + made + TOLERANCE_SECONDS
             made += step.seconds
 
 
 @given(length=st.floats(1, 119), share=st.floats(0.5, 1))
 def test_what_can_be_made_in_one_step_is(length: float, share: float) -> None:
-    [step] = plan(length, before_seconds=0, after_seconds=length * share)
-    assert step == PlannedStep(side="after", seconds=length * share, context_seconds=length)
+    [step] = plan(LIMITS, length, before_seconds=0, after_seconds=length * share)
+    assert step == Step(number=1, side=Side.AFTER, seconds=length * share, context_seconds=length)
+    assert step.state is StepState.PLANNED
 
 
 @given(length=lengths, seconds=st.floats(0.5, 240))
 def test_both_sides_are_treated_alike(length: float, seconds: float) -> None:
     try:
-        steps = plan(length, before_seconds=seconds, after_seconds=seconds)
+        steps = plan(LIMITS, length, before_seconds=seconds, after_seconds=seconds)
     except InvalidRequest:
         return
     before, after = sides_of(steps)
@@ -62,18 +66,19 @@ def test_both_sides_are_treated_alike(length: float, seconds: float) -> None:
 
 
 def test_a_last_step_is_never_a_moment_that_is_paid_for_like_any_other() -> None:
-    steps = plan(300, before_seconds=0, after_seconds=121)
+    steps = plan(LIMITS, 300, before_seconds=0, after_seconds=121)
     assert [(step.seconds, step.context_seconds) for step in steps] == [(60.5, 120.0), (60.5, 120.0)]
 
 
 def test_a_source_that_is_next_to_nothing_is_refused_in_words() -> None:
-    with pytest.raises(InvalidRequest, match=r"lasts 0\.05 s, which is too little for 240 s after it"):
-        plan(0.05, before_seconds=0, after_seconds=240)
+    with pytest.raises(InvalidRequest, match=r"only 0\.05 s long, which is too short for 240 s after it"):
+        plan(LIMITS, 0.05, before_seconds=0, after_seconds=240)
 
 
 @pytest.mark.parametrize(("before", "after", "side"), [(0.2, 0, "before"), (30, 0.49, "after")])
 def test_so_little_that_nothing_may_come_back_is_refused_before_it_is_paid(
     before: float, after: float, side: str
 ) -> None:
-    with pytest.raises(InvalidRequest, match=f"s {side} are asked"):
-        plan(60, before_seconds=before, after_seconds=after)
+    with pytest.raises(InvalidRequest, match=r"is too short: .* nothing below 0\.5 s") as refusal:
+        plan(LIMITS, 60, before_seconds=before, after_seconds=after)
+    assert refusal.value.field == f"extend_{side}_duration"

@@ -12,18 +12,20 @@ import numpy as np
 import pytest
 import soundfile
 from tests.fakes.runcomfy import Fault
-from tests.hosting import AS_MADE, open_house
+from tests.hosting import AS_MADE, Parts, open_house, open_house_around
 
 from outpaint_mcp.errors import DeliveryFailed, NothingNew, OutpaintError, OverBudget, WorkerDied
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.sources import DownloadPolicy, fetch
-from outpaint_mcp.workers.process import call_worker
+from outpaint_mcp.workers.orders import Finish
+from outpaint_mcp.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSong
     from tests.fakes.runcomfy import FakeRunComfy
-    from tests.hosting import Clock, House
+    from tests.hosting import House
+    from tests.waiting import Clock
 
     from outpaint_mcp.config import Settings
 
@@ -64,7 +66,7 @@ async def test_the_services_own_file_stays_to_be_had_and_nothing_is_asked_again(
     assert own.path != restored.path
     assert (own.path or "").endswith(", as made.wav")
     assert own.measured != restored.measured
-    assert "not bit for bit" in own.message
+    assert "not preserved bit for bit" in own.message
     assert (await house.result(restored.request_id)).path == restored.path
     assert (house.fake.count("submit"), house.fake.count("download")) == (1, 1)
 
@@ -165,7 +167,7 @@ async def test_a_take_that_fails_does_not_take_the_others_along(house: House, so
     assert (made.status, made.path) == (Status.COMPLETED, result.path)
     assert (failed.status, failed.path) == (Status.FAILED, None)
     assert "no luck" in (failed.error or "")
-    assert "of 2 was made" in result.message
+    assert "of 2 was generated" in result.message
 
 
 async def test_takes_are_cancelled_together(house: House, song: Path) -> None:
@@ -184,7 +186,7 @@ async def test_cancelling_takes_of_which_one_is_carried_out_says_that_it_is_bill
     submission = await house.submit(song, seed=5, takes=2)
     cancellation = await house.service.cancel(submission.request_id)
     assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
-    assert "carried out, and billed" in cancellation.message
+    assert "will finish, and is billed" in cancellation.message
     house.fake.release()
     assert (await house.result(submission.request_id)).status is Status.COMPLETED
 
@@ -206,7 +208,7 @@ async def test_a_week_after_it_was_delivered_what_was_delivered_is_found_and_the
     async with open_house(fake, settings, now=clock) as house:
         restored = await house.extend(song)
         own = await house.result(restored.request_id, AS_MADE)
-    clock.time += 8 * 86_400
+    clock.now += 8 * 86_400
     async with open_house(fake, settings, now=clock) as house:
         assert (await house.result(restored.request_id)).path == restored.path
         assert (await house.result(restored.request_id, AS_MADE)).path == own.path
@@ -214,36 +216,37 @@ async def test_a_week_after_it_was_delivered_what_was_delivered_is_found_and_the
             await house.result(restored.request_id, ExportOptions(format="mp3"))
 
 
-class Faulty:
-    """Calls workers, but for some whose task breaks."""
+class FaultyPool(WorkerPool):
+    """Runs workers, but fails to finish some jobs."""
 
     def __init__(self, kind: type[OutpaintError], times: int) -> None:
+        super().__init__()
         self.left = times
         self._kind = kind
 
-    async def __call__(self, order: dict[str, Any], **options: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on
-        if order["task"] in {"finish", "assemble"} and self.left:
+    async def run(self, order: Any, **options: Any) -> Any:  # noqa: ANN401 - passed on
+        if isinstance(order, Finish) and self.left:
             self.left -= 1
             raise self._kind("It broke.")
-        return await call_worker(order, **options)
+        return await super().run(order, **options)
 
 
-@pytest.mark.parametrize(("before", "words"), [(0, "went wrong"), (1, "joined to the source")])
+@pytest.mark.parametrize(("before", "words"), [(0, "this failed several times"), (1, "joined to the source")])
 async def test_what_was_paid_for_does_not_hang_on_what_is_done_with_it(
-    house: House, song: Path, monkeypatch: pytest.MonkeyPatch, before: float, words: str
+    fake: FakeRunComfy, settings: Settings, song: Path, before: float, words: str
 ) -> None:
-    monkeypatch.setattr("outpaint_mcp.providers.runcomfy.run.call_worker", Faulty(WorkerDied, 3))
-    result = await house.extend(song, extend_before_duration=before)
+    async with open_house_around(Parts(pool=FaultyPool(WorkerDied, 3)), fake, settings) as house:
+        result = await house.extend(song, extend_before_duration=before)
     assert words in result.message
     assert soundfile.info(result.path).duration == pytest.approx(4 + before, abs=0.1)
     assert result.verdict is None
 
 
 async def test_nothing_new_ends_a_request_with_its_bill(
-    house: House, song: Path, monkeypatch: pytest.MonkeyPatch
+    fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    monkeypatch.setattr("outpaint_mcp.providers.runcomfy.run.call_worker", Faulty(NothingNew, 99))
-    error = await house.failed(song, extend_before_duration=1)
+    async with open_house_around(Parts(pool=FaultyPool(NothingNew, 99)), fake, settings) as house:
+        error = await house.failed(song, extend_before_duration=1)
     assert "It broke." in error
     assert "which may be billed" in error
 

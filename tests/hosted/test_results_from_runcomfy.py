@@ -91,7 +91,7 @@ async def test_steps_of_the_models_are_no_other_length(house: House, song: Path)
 async def test_a_result_without_anything_new_is_a_failure_in_words(house: House, song: Path) -> None:
     switch(house.fake, seconds_off=-1)
     error = await house.failed(song)
-    assert "has nothing new, as it lasts 3.0 s where 3.0 s were sent and 1 s more were asked" in error
+    assert "has nothing new: it lasts 3.0 s, but 3.0 s were sent and 1 s more were asked" in error
     assert "another seed" in error
     assert not house.settings.output_dir.exists()
 
@@ -102,7 +102,7 @@ async def test_what_is_no_audio_five_times_over_is_a_failure_in_words(
 ) -> None:
     switch(house.fake, content=content)
     error = await house.failed(song)
-    assert "What RunComfy gives is of no use: it is no audio." in error
+    assert "The file that RunComfy returned cannot be used: it is not audio." in error
     assert house.jobs()[0].request_id in error
     assert house.fake.count("download") == 5
     assert house.fake.count("submit") == 1
@@ -184,7 +184,7 @@ async def test_a_redirect_into_a_private_network_is_not_followed(
     house: House, song: Path, connected_to: list[str]
 ) -> None:
     switch(house.fake, download="private_redirect")
-    assert "of no use" in await house.failed(song)
+    assert "cannot be used" in await house.failed(song)
     assert house.fake.count("download") == 5
     assert set(connected_to) == {"127.0.0.1"}
 
@@ -206,7 +206,7 @@ async def test_a_result_that_lies_on_a_foreign_host_is_not_fetched(
     foreign = Fault(status=200, body={"status": "succeeded", "output": {"audios": [url]}})
     house.fake.fail("result", *[foreign] * 5)
     error = await house.failed(song)
-    assert "of no use" in error
+    assert "cannot be used" in error
     assert "X-Amz-Signature" not in error
     assert set(connected_to) == {"127.0.0.1"}
     assert house.fake.count("download") == 0
@@ -214,7 +214,7 @@ async def test_a_result_that_lies_on_a_foreign_host_is_not_fetched(
 
 async def test_a_success_that_names_no_audio_is_a_failure_in_words(house: House, song: Path) -> None:
     house.fake.fail("result", *[Fault(status=200, body={"status": "succeeded", "output": {}})] * 5)
-    assert "What RunComfy gives is of no use" in await house.failed(song)
+    assert "The file that RunComfy returned cannot be used" in await house.failed(song)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ async def test_both_sides_are_made_one_after_the_other_and_the_source_stays_as_i
     assert (result.before_seconds, result.after_seconds) == pytest.approx((1, 1.5), abs=0.01)
     longer = check_source_inside(song, result)
     assert np.abs(longer[:16_000]).max() > 1_000 < np.abs(longer[-24_000:]).max()
-    assert "joined to the source, which is inside bit for bit" in result.message
+    assert "joined to the source, which is preserved bit for bit" in result.message
     assert result.url
     assert result.url.startswith("file:")  # nobody else keeps the very same file
 
@@ -84,7 +84,9 @@ async def test_a_recording_longer_than_the_canvas_is_extended_from_its_edge_and_
     song = make_song(seconds=300, sample_rate=8_000, channels=1)
     submission = await house.submit(song, extend_after_duration=60)
     assert submission.expected_duration_seconds == 360
-    assert "the model holds 240 s in all; the rest of the recording is joined on again" in submission.message
+    assert (
+        "the model handles 240 s in all; the rest of the recording is joined on again" in submission.message
+    )
     result = await house.result(submission.request_id)
     [job] = house.jobs()
     assert sent_seconds(job) == pytest.approx(120)  # two minutes, which are paid for too
@@ -96,7 +98,7 @@ async def test_an_extension_longer_than_its_source_is_grown_step_by_step(house: 
     house.fake.switches = replace(house.fake.switches, quantised=True)
     submission = await house.submit(song, extend_before_duration=1, extend_after_duration=8)
     assert "In 3 paid steps" in submission.message
-    assert "grown bit by bit, as no extension may be longer than what it is built on" in submission.message
+    assert "in stages, since no extension may be longer than what it is built on" in submission.message
     result = await house.result(submission.request_id)
     before, first, second = house.jobs()
     assert [asked(before), asked(first)] == [(1, 0), (0, 3)]

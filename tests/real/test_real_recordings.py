@@ -13,7 +13,7 @@ import pytest
 from mcp.client import Client
 
 from outpaint_mcp.audio.engine.outpaint import Outpainted, outpaint_file
-from outpaint_mcp.audio.files.decode import Source
+from outpaint_mcp.audio.files.decode import AudioReader
 from outpaint_mcp.server.app import build_server
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def recording() -> Callable[[str], Path]:
 
 @cache
 def decoded(path: Path) -> npt.NDArray[np.float32]:
-    with Source(path) as source:
+    with AudioReader(path) as source:
         return np.concatenate([block.copy() for block in source.blocks(np.float32)])
 
 

@@ -171,7 +171,7 @@ def test_the_search_for_suggestions_is_bounded(music: Path, monkeypatch: pytest.
 def test_when_no_folder_exists_they_are_named(tmp_path: Path) -> None:
     message = refusal("x.wav", tmp_path / "A", tmp_path / "B")
     assert f"{tmp_path / 'A'}, {tmp_path / 'B'}" in message
-    assert "Make one of them" in message
+    assert "Create one of them" in message
 
 
 def test_a_folder_that_does_not_exist_is_passed_over(music: Path, tmp_path: Path) -> None:
@@ -327,11 +327,11 @@ REFUSALS: list[tuple[str, type[OutpaintError], str]] = [
     ("loop.mp3", SourceUnreachable, "is not there"),
     ("loop.wav/x", SourceUnreachable, "is not there"),
     ("Artist: Song.wav", SourceUnreachable, "is not there"),
-    ("www.example.com/loop.wav", SourceUnreachable, "write https://"),
-    ("cdn.example/loop.wav?sig=hunter2", SourceUnreachable, "write https://"),
-    ("me:hunter2@cdn.example:8443/loop.wav", SourceUnreachable, "write https://"),
+    ("www.example.com/loop.wav", SourceUnreachable, "put https://"),
+    ("cdn.example/loop.wav?sig=hunter2", SourceUnreachable, "put https://"),
+    ("me:hunter2@cdn.example:8443/loop.wav", SourceUnreachable, "put https://"),
     ("localhost:8000/loop.wav?sig=hunter2", SourceUnreachable, "is not there"),
-    ("op_0123456789abcdef0123", RequestNotFound, "list_outpaints"),
+    ("op_0123456789abcdef0123", RequestNotFound, "looks like a request id"),
     ("op_last", RequestNotFound, "no file has this name"),
     ("//8A" * 10_000, SourceNotAllowed, "outside"),
     ("UklGR/8A" * 10_000, SourceUnreachable, "in front of audio in base64"),
@@ -354,17 +354,17 @@ REFUSALS: list[tuple[str, type[OutpaintError], str]] = [
     ("sandbox:/mnt/data/x.mp3", SourceUnreachable, "chat"),
     ("attachment://x.mp3", SourceUnreachable, "chat"),
     ("cid:part1", SourceUnreachable, "chat"),
-    ("blob:https://chat.example/3f2a?t=hunter2", InvalidRequest, "does not read blob: links"),
-    ("content://media/external/audio/1", InvalidRequest, "does not read content: links"),
-    ("ftp://user:hunter2@h.example/x.wav", InvalidRequest, "does not read ftp: links"),
+    ("blob:https://chat.example/3f2a?t=hunter2", InvalidRequest, "blob: links cannot be read"),
+    ("content://media/external/audio/1", InvalidRequest, "content: links cannot be read"),
+    ("ftp://user:hunter2@h.example/x.wav", InvalidRequest, "ftp: links cannot be read"),
     ("s3://bucket/x.wav", InvalidRequest, "pre-signed"),
     ("gs://bucket/x.wav", InvalidRequest, "pre-signed"),
-    ("file://server/share/x.wav", InvalidRequest, "no file of this machine"),
-    ("file://C:/x.wav", InvalidRequest, "no file of this machine"),
+    ("file://server/share/x.wav", InvalidRequest, "no file on this machine"),
+    ("file://C:/x.wav", InvalidRequest, "no file on this machine"),
     ("file:loop.wav", InvalidRequest, 'the plain path, "loop.wav"'),
     ("file://Loop%201.wav?hunter2", InvalidRequest, 'the plain path, "Loop 1.wav"'),
     ("file://~/Music/loop.wav", InvalidRequest, 'the plain path, "~/Music/loop.wav"'),
-    ("file://me:hunter2@server", InvalidRequest, "no file of this machine"),
+    ("file://me:hunter2@server", InvalidRequest, "no file on this machine"),
     ("file:///%FF.wav", InvalidRequest, "UTF-8"),
     ("http://h.example/x.wav?sig=hunter2", SourceNotAllowed, "use https"),
     ("https://user:hunter2@h.example/x.wav", SourceNotAllowed, "user name or password"),

@@ -1,22 +1,26 @@
-"""Where the beats fall: local tempo by autocorrelation and Viterbi, beats by dynamic programming (Ellis 2007)."""
+"""Beat tracking: local tempo by autocorrelation and Viterbi, beats by dynamic programming (Ellis 2007)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from outpaint_mcp.audio.features import Features
-from outpaint_mcp.audio.shapes import Floats, Ints
-from outpaint_mcp.audio.waves import median, running_mean
+from outpaint_mcp.audio.levels import median, running_mean
+from outpaint_mcp.audio.types import Floats, Ints
 
 _SLOWEST_BPM, _FASTEST_BPM = 50, 210
-_TIGHTNESS = 300.0  # three times librosa's: a steady grid matters more here than every syncopation
+_TIGHTNESS = 300.0  # three times librosa's: a steady grid matters more here than following syncopation
 _LEAST_CLARITY = 0.2
+"""Median of the highest normalised autocorrelation; below it there is no pulse."""
 _LEAST_PUNCH_DB = 1.0
 _LEAST_CONTRAST = 1.9
+"""Onset strength at the beats over the mean everywhere; below it the beats are arbitrary."""
 _LEAST_BEATS = 8
 _FIT_BEATS = 8
+"""Neighbours on either side that a beat is fitted to."""
 _NEAR_BEATS = 16
 _REPEATS, _REGULARITY = (4, 8, 16), 2.0
+"""Multiples of a beat at which music repeats, and the weight of that repetition in the tempo likelihood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +28,38 @@ class Beats:
     """A beat grid.
 
     Attributes:
-        frames: the beats in order, in frames of the source.
-        period_frames: median distance between two beats.
+        frames: positions of the beats in increasing order, in frames of the source.
+        period_frames: median distance between beats.
     """
 
     frames: Ints
     period_frames: float
 
     def period_near(self, frame: int) -> float:
-        """Mean distance of the 16 beats on both sides of a frame; the usual one where there are none."""
+        """Mean beat period over 16 beats on each side of a frame; the median period where there are none."""
         at = int(np.searchsorted(self.frames, frame))
         near = self.frames[max(0, at - _NEAR_BEATS) : at + _NEAR_BEATS + 1]
         return float(near[-1] - near[0]) / (len(near) - 1) if len(near) > 1 else self.period_frames
 
 
-def find_beats(heard: Features, frames: int) -> Beats | None:
-    """The beat grid over a region of that many frames, reaching to both its ends; None where no pulse is clear."""
-    onsets = heard.onsets
-    periods, clarity = _local_periods(onsets, heard.windows_per_second)
-    if clarity <= _LEAST_CLARITY or heard.punch_db <= _LEAST_PUNCH_DB:
+def find_beats(features: Features, frames: int) -> Beats | None:
+    """Track the beats of a region and extend the grid to both of its ends.
+
+    Args:
+        features: the region's features.
+        frames: the region's length.
+
+    Returns:
+        None where there is no clear pulse.
+    """
+    onsets = features.onsets
+    periods, clarity = _local_periods(onsets, features.windows_per_second)
+    if clarity <= _LEAST_CLARITY or features.punch_db <= _LEAST_PUNCH_DB:
         return None
     rough = _track(onsets, periods)
     if len(rough) < _LEAST_BEATS or _contrast(onsets, rough) < _LEAST_CONTRAST:
         return None
-    beats = _straighten(rough, onsets) * heard.frames_per_window
+    beats = _straighten(rough, onsets) * features.frames_per_window
     period = median(np.diff(beats))
     lead_in = np.arange(beats[0] - period, 0, -period)[::-1]
     lead_out = np.arange(beats[-1] + period, frames, period)
@@ -56,7 +68,7 @@ def find_beats(heard: Features, frames: int) -> Beats | None:
 
 
 def _local_periods(onsets: Floats, rate: float) -> tuple[Floats, float]:
-    """Beat period at every window, in windows, and how clear the pulse is (0 to 1)."""
+    """Beat period at every window, in windows, and the clarity of the pulse, 0 to 1."""
     shortest, longest = int(rate * 60 / _FASTEST_BPM), int(rate * 60 / _SLOWEST_BPM)
     width = int(8 * rate)
     if len(onsets) < 3 * shortest or onsets.max(initial=0.0) <= 0:
@@ -72,7 +84,7 @@ def _local_periods(onsets: Floats, rate: float) -> tuple[Floats, float]:
 
 
 def _tempogram(onsets: Floats, starts: Ints, width: int, lags: Ints) -> tuple[Floats, float]:
-    """Autocorrelation at each lag and its double and fourfold `[windows, lags]`; the median best value."""
+    """Autocorrelation summed over each lag, its double and its quadruple `[windows, lags]`, and its median peak."""
     padded = np.concatenate([np.zeros(width // 2), onsets, np.zeros(width)])
     excerpts = np.lib.stride_tricks.sliding_window_view(padded, width)[starts] * np.hanning(width)
     size = 1 << int(np.ceil(np.log2(2 * width)))
@@ -85,21 +97,24 @@ def _tempogram(onsets: Floats, starts: Ints, width: int, lags: Ints) -> tuple[Fl
 
 
 def _regularity(onsets: Floats, lags: Ints) -> Floats:
-    """How much the whole region repeats after 4, 8 and 16 beats of each lag `[lags]`: tells 4/4 from 3 against 4."""
+    """Autocorrelation of the whole region at 4, 8 and 16 times each lag, averaged `[lags]`.
+
+    It separates 4/4 from 3 against 4.
+    """
     size = 1 << int(np.ceil(np.log2(2 * len(onsets))))
     level = onsets - onsets.mean()
     auto = np.fft.irfft(np.abs(np.fft.rfft(level, size)) ** 2)[: len(onsets)]
     auto = np.append(auto / (auto[0] + 1e-9), 0)
     found = np.zeros((len(_REPEATS), len(lags)))
     for row, beats in enumerate(_REPEATS):
-        # a lag is known to half a window, its multiples that much less
+        # a lag is accurate to half a window, and its multiples proportionally less
         near = np.arange(-(beats // 2) - 1, beats // 2 + 2)
         found[row] = auto[np.minimum(beats * lags[:, None] + near, len(auto) - 1)].max(axis=1)
     return np.asarray(found.mean(axis=0))
 
 
 def _smoothest_path(likelihood: Floats, lags: Ints) -> Ints:
-    """Viterbi through `[windows, lags]`; a change of tempo costs, up to a bound."""
+    """Viterbi path through `[windows, lags]`, with a bounded cost for tempo changes."""
     change = np.minimum(60 * np.log2(lags[:, None] / lags[None]) ** 2, 3.0)
     score = likelihood[0]
     back = np.zeros(likelihood.shape, dtype=np.int64)
@@ -114,7 +129,11 @@ def _smoothest_path(likelihood: Floats, lags: Ints) -> Ints:
 
 
 def _track(onsets: Floats, periods: Floats) -> Floats:
-    """Beat positions in windows, to a fraction, that trade onset strength against an even period (Ellis 2007)."""
+    """Find beats that balance onset strength against an even period (Ellis 2007).
+
+    Returns:
+        Positions in windows, with sub-window precision.
+    """
     bell = np.exp(-0.5 * (np.arange(-3, 4) / 1.5) ** 2)
     local = np.convolve(onsets, bell / bell.sum(), "same")
     count = len(local)
@@ -141,7 +160,7 @@ def _track(onsets: Floats, periods: Floats) -> Floats:
 
 
 def _between_windows(strength: Floats, peaks: Ints) -> Floats:
-    """Peaks moved to the top of the parabola through their neighbours, at most half a window."""
+    """Refine peaks by parabolic interpolation, by at most half a window."""
     inner = np.clip(peaks, 1, len(strength) - 2)
     left, top, right = strength[inner - 1], strength[inner], strength[inner + 1]
     curve = left - 2 * top + right
@@ -155,10 +174,10 @@ def _contrast(onsets: Floats, beats: Floats) -> float:
 
 
 def _straighten(beats: Floats, onsets: Floats) -> Floats:
-    """Each beat moved onto a weighted line through its 16 neighbours: drift stays, jitter goes.
+    """Project each beat onto a weighted line through its 16 neighbours, which keeps drift and removes jitter.
 
-    Strong onsets weigh more, far neighbours less; a beat in mid-track that would move by more than a quarter
-    of the period stays where it was.
+    Strong onsets and near neighbours weigh more. Away from the ends, a beat that would move by more than a
+    quarter of the period is left where it is.
     """
     count = len(beats)
     weights = 0.05 + onsets[np.clip(np.rint(beats).astype(int), 0, len(onsets) - 1)]

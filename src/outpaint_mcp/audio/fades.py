@@ -1,21 +1,33 @@
-"""Fades: one stream into another, and the source out past its own edge."""
+"""Crossfades, and extrapolation of a signal past its last frame."""
 
 import numpy as np
 
-from outpaint_mcp.audio.shapes import Floats, Samples
-from outpaint_mcp.audio.waves import median, running_mean
+from outpaint_mcp.audio.levels import median, running_mean
+from outpaint_mcp.audio.types import Floats, Samples
 
 _TRAINING_SECONDS = (0.12, 0.04, 0.015)
+"""Candidate training lengths, of which the best predictor is used."""
 _PROOF_SECONDS = 0.003
+"""The end of the past, held out to validate each candidate."""
 _ORDER_SECONDS = 0.006
 _DAMPING = 0.9995
+"""Per coefficient and lag; keeps a model with poles near the unit circle from growing."""
 _FAINTEST, _NO_POWER = 1e-6, 1e-18
 _LEAST_FRAMES = 32
 _ENERGY_SECONDS, _ENERGY_CAP = 0.005, 1.25
+"""Window of the running power, and the highest RMS relative to the edge's."""
 
 
 def crossfade_gains(frames: int, correlation: float) -> tuple[Floats, Floats]:
-    """Gains out and in that keep the power of two streams that correlate so much (Fink, Holters & Zölzer 2016)."""
+    """Fade-out and fade-in gains that keep the power constant (Fink, Holters & Zölzer 2016).
+
+    Args:
+        frames: the length of the fade.
+        correlation: of the two signals; negative values count as 0.
+
+    Returns:
+        Two arrays `[frames]`: the falling and the rising gain.
+    """
     rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(frames) + 0.5) / frames)
     fall = 1 - rise
     power = np.sqrt(fall**2 + rise**2 + 2 * np.clip(correlation, 0, 1) * fall * rise)
@@ -23,17 +35,18 @@ def crossfade_gains(frames: int, correlation: float) -> tuple[Floats, Floats]:
 
 
 def extrapolate(past: Samples, frames: int, sample_rate: int) -> Samples:
-    """Let each channel ring on past its last frame: an autoregressive model, damped, never louder than the edge.
+    """Extrapolate each channel past its last frame with a damped autoregressive model.
 
-    Of three training lengths the one that best foretells the last 3 ms is taken.
+    Of three training lengths, the one that best predicts the last 3 ms is used. The result is at most
+    slightly louder than the edge.
 
     Args:
-        past: the last 120 ms or so `[frames, channels]`.
-        frames: how many to add.
+        past: about the last 120 ms, `[frames, channels]`.
+        frames: the number of frames to generate.
         sample_rate: frames per second.
 
     Returns:
-        `[frames, channels]`; zero where there is too little to learn from.
+        `[frames, channels]`; zeros where `past` is too short or silent.
     """
     tails = [_extrapolate_channel(channel.astype(np.float64), frames, sample_rate) for channel in past.T]
     return np.stack(tails, axis=1).astype(np.float32)
@@ -44,11 +57,11 @@ def _extrapolate_channel(past: Floats, frames: int, sample_rate: int) -> Floats:
     model = _best_model(past, sample_rate) if loudest >= _FAINTEST else None
     if model is None:
         return np.zeros(frames)
-    tail = _ring(past, model, frames)
+    tail = _run_model(past, model, frames)
     width = max(8, int(_ENERGY_SECONDS * sample_rate))
     cap = _ENERGY_CAP * np.sqrt(np.mean(past[-2 * width :] ** 2) + 1e-12)
     tail *= np.minimum(1, cap / np.sqrt(np.maximum(running_mean(tail**2, width), 1e-12)))
-    # the model damps its very first step too; carry on from the edge with its value and slope
+    # damping also pulls down the first step, so continue from the edge with its value and slope
     usual_step = 3 * median(np.abs(np.diff(past[-4 * width :]))) + 1e-9
     gap = past[-1] + np.clip(past[-1] - past[-2], -usual_step, usual_step) - tail[0]
     tail += np.clip(gap, -loudest, loudest) * np.exp(-np.arange(frames) / (0.001 * sample_rate))
@@ -56,7 +69,7 @@ def _extrapolate_channel(past: Floats, frames: int, sample_rate: int) -> Floats:
 
 
 def _best_model(past: Floats, sample_rate: int) -> Floats | None:
-    """Coefficients trained on the length whose model best foretells the last 3 ms; None where none can be."""
+    """Fit the model whose training length best predicts the last 3 ms; None where none can be fitted."""
     proof = max(8, int(_PROOF_SECONDS * sample_rate))
     order = int(np.clip(_ORDER_SECONDS * sample_rate, 16, 400))
     best, least_error = None, np.inf
@@ -66,14 +79,18 @@ def _best_model(past: Floats, sample_rate: int) -> Floats | None:
         if length < _LEAST_FRAMES or fitting < 1:
             continue
         trial = burg(past[-length:-proof], fitting)
-        error = float(np.mean((_ring(past[:-proof], trial, proof) - past[-proof:]) ** 2))
+        error = float(np.mean((_run_model(past[:-proof], trial, proof) - past[-proof:]) ** 2))
         if len(trial) > 1 and error < 0.7 * least_error:
             best, least_error = (length, fitting), error
     return burg(past[-best[0] :], best[1]) if best else None
 
 
 def burg(wave: Floats, order: int) -> Floats:
-    """Prediction-error filter `[order + 1]`, first value 1, by Burg's method; shorter where nothing is left."""
+    """Estimate a prediction-error filter by Burg's method.
+
+    Returns:
+        `[order + 1]` coefficients, the first of which is 1; fewer where the residual vanishes earlier.
+    """
     forward, backward = wave[1:], wave[:-1]
     filter_ = np.ones(1)
     for _ in range(order):
@@ -87,8 +104,8 @@ def burg(wave: Floats, order: int) -> Floats:
     return filter_
 
 
-def _ring(past: Floats, filter_: Floats, frames: int) -> Floats:
-    """Run the damped model on from the past for that many frames."""
+def _run_model(past: Floats, filter_: Floats, frames: int) -> Floats:
+    """Run the damped model on for `frames` frames after the past."""
     order = len(filter_) - 1
     weights = -(filter_ * _DAMPING ** np.arange(order + 1))[:0:-1]
     wave = np.concatenate([past[len(past) - order :], np.zeros(frames)])

@@ -1,16 +1,15 @@
-"""Which key music is in, told from how strong the twelve pitch classes are."""
+"""Musical key estimation from pitch-class strengths."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Floats
+from outpaint_mcp.audio.tonality import Key, Mode
 
-Mode = Literal["major", "minor"]
+if TYPE_CHECKING:
+    from outpaint_mcp.audio.types import Floats
 
 _MODES: tuple[Mode, Mode] = ("major", "minor")
 _PROFILES = np.array(
@@ -19,55 +18,30 @@ _PROFILES = np.array(
         [0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052],
     ]
 )
-"""How much is heard of each degree above the tonic, major and minor (Albrecht & Shanahan 2013, "The Use of
+"""Relative strength of each semitone above the tonic, major and minor (Albrecht & Shanahan 2013, "The Use of
 Large Corpora to Train a New Type of Key-Finding Algorithm", Music Perception 31(1))."""
-
-_MAJOR_NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
-_MINOR_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
-"""With as few accidentals in the signature as there can be."""
 
 _RELATIVE_MAJOR, _FIFTH = 3, 7
 _OCTAVE = 12
 
 _LEAST_FIT = 0.45
-"""Correlation with the best key's profile below which there is none: random pitch classes reach 0.4 on average."""
+"""Lowest correlation with a key's profile; random pitch classes reach 0.4 on average."""
 _MOST_RELIEF = 1.6
-"""Standard deviation of the pitch classes over their mean above which there is but a note or two."""
+"""Highest ratio of standard deviation to mean of the pitch classes; above it there are only one or two notes."""
 _CLEAR_LEAD = 0.25
-"""How much better than every other signature's the key's profile fits where there is no doubt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key.
-
-    Attributes:
-        tonic: semitones above C, 0 to 11.
-        mode: major or minor.
-        confidence: how much better it fits than any key with another signature, 0 (not at all) to 1.
-    """
-
-    tonic: int
-    mode: Mode
-    confidence: float
-
-    @property
-    def name(self) -> str:
-        """As musicians write it: `A minor`, `Eb major`, `F# minor`."""
-        names = _MAJOR_NAMES if self.mode == "major" else _MINOR_NAMES
-        return f"{names[self.tonic]} {self.mode}"
+"""Lead in correlation over all keys with another signature at which the confidence reaches 1."""
 
 
 def find_key(tones: Floats) -> Key | None:
-    """The key of a passage, by correlation with the profiles of all 24 (Krumhansl & Schmuckler 1990).
+    """Estimate the key by correlation with the profiles of all 24 keys (Krumhansl & Schmuckler 1990).
 
-    What all pitch classes have in common at an instant, noise and drums, is left out.
+    Energy that all pitch classes share at an instant (noise, drums) is removed first.
 
     Args:
-        tones: strength of the pitch classes from C, `[windows, 12]`, as `Features.tones`.
+        tones: strength of the pitch classes from C, `[windows, 12]`, as in `Features.tones`.
 
     Returns:
-        None for silence, noise, and what has no key.
+        None for silence, noise and music without a clear key.
     """
     strength = _pitched(tones)
     mean = float(strength.mean())
@@ -87,18 +61,18 @@ def find_key(tones: Floats) -> Key | None:
 
 
 def fifths_between(one: Key, other: Key) -> int:
-    """Distance of two key signatures on the circle of fifths, 0 (the same or relative keys) to 6."""
+    """Distance between two key signatures on the circle of fifths, 0 (same or relative keys) to 6."""
     steps = (_signature(one) - _signature(other)) * _FIFTH % _OCTAVE  # 7 is its own inverse modulo 12
     return min(steps, _OCTAVE - steps)
 
 
 def _signature(key: Key) -> int:
-    """The major tonic with the same accidentals."""
+    """The tonic of the major key with the same signature."""
     return (key.tonic + (_RELATIVE_MAJOR if key.mode == "minor" else 0)) % _OCTAVE
 
 
 def _pitched(tones: Floats) -> Floats:
-    """Mean strength of the pitch classes `[12]` above what is common to all of them in each window."""
+    """Mean strength of the pitch classes `[12]` above the weakest one of each window."""
     if not len(tones):
         return np.zeros(_OCTAVE)
     return np.asarray((tones - tones.min(axis=1, keepdims=True)).mean(axis=0))

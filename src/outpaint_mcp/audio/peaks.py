@@ -1,6 +1,6 @@
-"""The peaks of music that is added to a source, kept from clipping where it is played or coded.
+"""A look-ahead true-peak limiter for music added to a source.
 
-Time runs outwards here, away from the source, which is never touched.
+Time runs outward here, away from the source, which is never modified.
 """
 
 from __future__ import annotations
@@ -10,42 +10,44 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 
-from outpaint_mcp.audio.waves import CHUNK_FRAMES, peak, running_mean
+from outpaint_mcp.audio.levels import CHUNK_FRAMES, peak, running_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from outpaint_mcp.audio.shapes import Floats, Samples
+    from outpaint_mcp.audio.types import Floats, Samples
 
 _CEILING = 10 ** (-1.1 / 20)
-"""-1 dBTP (EBU R 128, AES TD1008) less what two ways to look between the samples differ by."""
+"""-1 dBTP (EBU R 128, AES TD1008), minus 0.1 dB by which two true-peak interpolators may differ."""
 _OVERSAMPLING = 4
 _MARGIN_FRAMES = 256
-"""What the resampler hears on both sides of a chunk, twice as much as its filter is long."""
+"""Context given to the resampler on both sides of a chunk: twice the length of its filter."""
 _FAR_BELOW = 0.5
-"""No music rises by 6 dB between two samples."""
+"""Chunks below this share of the ceiling are not oversampled: music never rises by 6 dB between two samples."""
 _LOOK_SECONDS = 0.05
 _SHORTEST_RAMP_SECONDS = 0.005
+"""The gain is 1 at the seam and reaches full effect no sooner than this, so that it does not click."""
 
 
 def ceiling_of(source_peak: float) -> float:
-    """The highest true peak of what is added to a source: -1 dBTP, or the source's own beyond full scale."""
+    """The true-peak ceiling for music added to a source: -1 dBTP, or the source's own peak if beyond full scale."""
     return source_peak if source_peak > 1 else _CEILING
 
 
-def hold_peaks(new: Samples, sample_rate: int, ceiling: float) -> Samples:
-    """Keep the true peak of new music under a ceiling (ITU-R BS.1770-4, annex 2) by a gain that looks ahead.
+def limit_peaks(new: Samples, sample_rate: int, ceiling: float) -> Samples:
+    """Limit the true peak of new music (ITU-R BS.1770-4, annex 2) with a look-ahead gain.
 
-    It moves over 50 ms on either side of a peak. At the seam it is none, so that nothing steps there, and at work
-    by the first peak that needs it, or after 5 ms if that comes sooner: only those can be over the ceiling.
+    The gain moves over 50 ms on either side of a peak. It is 1 at the seam, so that nothing steps there, and
+    takes full effect at the first peak that exceeds the ceiling, or after 5 ms if that peak comes sooner.
+    Only peaks within those 5 ms can exceed the ceiling.
 
     Args:
-        new: outwards `[frames, channels]`.
+        new: the new music, outward, `[frames, channels]`.
         sample_rate: frames per second.
-        ceiling: as an amplitude.
+        ceiling: linear amplitude.
 
     Returns:
-        `new` itself where no peak needs to be held.
+        A limited copy, or `new` itself where no peak exceeds the ceiling.
     """
     hop = max(1, sample_rate // 1000)
     peaks = np.fromiter(_true_peaks(new, sample_rate, hop), np.float64)
@@ -56,17 +58,17 @@ def hold_peaks(new: Samples, sample_rate: int, ceiling: float) -> Samples:
     lowest = np.lib.stride_tricks.sliding_window_view(
         np.pad(allowed, look, constant_values=1.0), 2 * look + 1
     ).min(axis=1)
-    # a mean of minima over twice its reach is nowhere above what is allowed
+    # averaging minima taken over twice the averaging window never exceeds the allowed gain
     gains = running_mean(lowest, look)
     shortest = int(_SHORTEST_RAMP_SECONDS * sample_rate / hop)
-    # whole a hop before the first, since it goes straight from the middle of one to that of the next
+    # full effect one hop before the first peak, since the gain is interpolated between hop centres
     ramp = int(np.clip(np.argmax(allowed < 1) - 1, shortest, look))
     gains[:ramp] = 1 + (gains[:ramp] - 1) * (np.arange(ramp) / ramp)[: len(gains)]
     return _scaled(new, gains, hop)
 
 
 def _true_peaks(samples: Samples, sample_rate: int, hop: int) -> Iterator[float]:
-    """The largest value of any channel in each hop, those between the frames included."""
+    """Largest value of any channel in each hop, including values between samples."""
     chunk = CHUNK_FRAMES // hop * hop
     for first in range(0, len(samples), chunk):
         start = max(0, first - _MARGIN_FRAMES)
@@ -79,7 +81,7 @@ def _true_peaks(samples: Samples, sample_rate: int, hop: int) -> Iterator[float]
 
 
 def _scaled(samples: Samples, gains: Floats, hop: int) -> Samples:
-    """Give each hop its gain, going straight from the middle of one to that of the next; none at the first frame."""
+    """Apply one gain per hop, interpolated between hop centres and starting at 1."""
     scaled = np.empty_like(samples)
     places = np.concatenate([[0.0], (np.arange(len(gains)) + 0.5) * hop])
     values = np.concatenate([[1.0], gains])

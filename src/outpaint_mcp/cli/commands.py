@@ -1,4 +1,4 @@
-"""What the commands do: the same way as the tools, for a person at a terminal."""
+"""The commands: the same way through the service as the tools, for a person at a terminal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp import errors
 from outpaint_mcp.cli.progress import Bar, wait
-from outpaint_mcp.cli.wording import for_a_person
+from outpaint_mcp.cli.wording import TERMINAL
 from outpaint_mcp.models import SubmitRequest
-from outpaint_mcp.reports.requests import WHAT_NEXT
 from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.service.file_names import place_at
 from outpaint_mcp.service.lifespan import open_service
-from outpaint_mcp.service.output_folder import place_at
 from outpaint_mcp.sources.paths import path_of_file_url
-from outpaint_mcp.storage.journal import is_request_id
+from outpaint_mcp.storage.ids import is_request_id
 
 if TYPE_CHECKING:
     import argparse
@@ -32,6 +31,10 @@ if TYPE_CHECKING:
     from outpaint_mcp.service.service import OutpaintService
 
 _FORMATS_BY_SUFFIX: dict[str, Format] = {".mp3": "mp3", ".ogg": "ogg", ".opus": "opus", ".flac": "flac"}
+_WRITTEN_SUFFIXES = {".wav", *_FORMATS_BY_SUFFIX}
+_AUDIO_SUFFIXES = _WRITTEN_SUFFIXES | {".aac", ".aif", ".aiff", ".alac", ".m4a", ".mp4", ".oga", ".wma"}
+"""What names a file; a dot in any other name is part of a folder's."""
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 _SUFFIXES: dict[Format, str] = {format_: suffix for suffix, format_ in _FORMATS_BY_SUFFIX.items()}
 
 
@@ -47,39 +50,40 @@ def _extend(parsed: argparse.Namespace, settings: Settings) -> bool:
         source_end_seconds=parsed.end,
         takes=parsed.takes,
     )
-    audio, settings = _named(parsed.source, settings)
+    audio, settings = _opened(parsed.source, settings)
     request = request.model_copy(update={"audio": audio})
 
     async def submit(service: OutpaintService) -> tuple[str, bool]:
         submission = await service.submit(request)
-        if not parsed.json and submission.status != "unknown":  # that is told as the error that it is
-            print(submission.message.removesuffix(WHAT_NEXT).rstrip(), file=sys.stderr)
+        if not parsed.json and submission.status != "unknown":  # which is reported as an error
+            print(submission.message, file=sys.stderr)
         return submission.request_id, not submission.is_repeat
 
     return _deliver(parsed, settings, submit)
 
 
 def _get(parsed: argparse.Namespace, settings: Settings) -> bool:
-    async def given(_desk: OutpaintService) -> tuple[str, bool]:
+    async def given(_service: OutpaintService) -> tuple[str, bool]:
         return str(parsed.request_id), False
 
     return _deliver(parsed, settings, given)
 
 
-def _named(source: str, settings: Settings) -> tuple[str, Settings]:
-    """Make a file that was named at a terminal absolute: who names it there may read it."""
+def _opened(source: str, settings: Settings) -> tuple[str, Settings]:
+    """Open the folder of a file that was named at a terminal: whoever names it there may read it."""
     audio = path_of_file_url(source) if source.startswith("file:") else source
     if "://" in audio or audio.startswith("data:") or is_request_id(audio):
         return audio, settings
     path = Path(audio).expanduser().absolute()
     if not path.exists():
         raise errors.SourceUnreachable(f"There is no file {path}.")
-    return str(path), dataclasses.replace(settings, input_dirs=(*settings.input_dirs, path.parent))
+    folders = (path.parent, path.resolve().parent)  # a link may lead out of its folder
+    return str(path), dataclasses.replace(settings, input_dirs=(*settings.input_dirs, *folders))
 
 
 def _deliver(parsed: argparse.Namespace, settings: Settings, begin: Begin) -> bool:
-    """Wait for a request and print where its longer file is; returns whether there is one."""
-    options = _edition(parsed)
+    """Wait for a request and print where its extended file is; returns whether there is one."""
+    options = _options(parsed)
     settings, target = place(parsed.output, settings, format_=options.format)
     if target is not None and not target.is_dir() and getattr(parsed, "takes", 1) > 1:
         raise errors.InvalidRequest(f"{target.name} is one file's name; name a folder for several takes.")
@@ -94,60 +98,76 @@ def _deliver(parsed: argparse.Namespace, settings: Settings, begin: Begin) -> bo
         print(report.model_dump_json(exclude_none=True, indent=2))
     elif report.path is not None:
         print("\n".join(take.path for take in report.takes if take.path) if report.takes else report.path)
-        told = filter(None, (report.verdict, report.message))
-        print(for_a_person(" ".join(told)), file=sys.stderr)
+        print(" ".join(filter(None, (report.verdict, report.message))), file=sys.stderr)
     return report.path is not None
 
 
-def _edition(parsed: argparse.Namespace) -> ExportOptions:
-    """Find out in which form the longer file is wanted; its suffix can tell, too."""
-    suffix = parsed.output.suffix.lower() if parsed.output is not None else ""
-    by_suffix = None if parsed.output is None or parsed.output.is_dir() else _FORMATS_BY_SUFFIX.get(suffix)
+def _options(parsed: argparse.Namespace) -> ExportOptions:
+    """Find out the form of the extended file; the suffix of a file name can say it, too."""
+    is_file = parsed.output is not None and not _is_folder(parsed.output)
+    by_suffix = _FORMATS_BY_SUFFIX.get(Path(parsed.output).suffix.lower()) if is_file else None
     return ExportOptions(
         part=parsed.part, format=parsed.format or by_suffix or "source", restore_source=not parsed.no_restore
     )
 
 
+def _is_folder(output: str) -> bool:
+    """Whether a place is a folder: it exists as one, ends like one, or has no suffix that audio files have."""
+    path = Path(output).expanduser()
+    return path.is_dir() or output.endswith(_SEPARATORS) or path.suffix.lower() not in _AUDIO_SUFFIXES
+
+
 def place(
-    output: Path | None, settings: Settings, *, format_: Format = "source"
+    output: str | None, settings: Settings, *, format_: Format = "source"
 ) -> tuple[Settings, Path | None]:
     """Find out what `--output` means, before any work is done for a place that cannot be used.
 
     Raises:
-        InvalidRequest: a format that is not made.
+        InvalidRequest: a format that cannot be written.
         DeliveryFailed: something lies there, or nothing can be written there.
     """
     if output is None:
         return settings, None
-    output = output.expanduser().absolute()
-    is_folder = output.is_dir() or not output.suffix
-    if output.suffix.lower() in {".m4a", ".aac"} and not is_folder:
-        raise errors.InvalidRequest(f"{output.name}: AAC is not made. Name it .mp3, .ogg, .opus or .flac.")
-    if not is_folder:
-        suffixes = (".wav", ".flac") if format_ == "source" else (_SUFFIXES.get(format_, ".wav"),)
-        for taken in (place_at(output, suffix) for suffix in suffixes):
-            if taken.exists():
-                raise errors.DeliveryFailed(f"{taken} is there already, and nothing is overwritten.")
-    folder = output if is_folder else output.parent
+    path = Path(output).expanduser().absolute()
+    if _is_folder(output):
+        return dataclasses.replace(settings, output_dir=_writable(path)), path
+    if path.suffix.lower() not in _WRITTEN_SUFFIXES:
+        raise errors.InvalidRequest(
+            f"{path.name}: {path.suffix[1:].upper()} is not an output format. Use .wav, .flac, .mp3, .ogg or .opus."
+        )
+    suffixes = (".wav", ".flac") if format_ == "source" else (_SUFFIXES.get(format_, ".wav"),)
+    for existing in (place_at(path, suffix) for suffix in suffixes):
+        if existing.exists():
+            raise errors.DeliveryFailed(f"{existing} exists already, and nothing is overwritten.")
+    _writable(path.parent)
+    return settings, path
+
+
+def _writable(folder: Path) -> Path:
+    """Create a folder where there is none.
+
+    Raises:
+        DeliveryFailed: that is not possible, or nothing can be written there.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
-        raise errors.DeliveryFailed(f"{folder} cannot be made: {exc.strerror or exc}.") from exc
+        raise errors.DeliveryFailed(f"Cannot create the folder {folder}: {exc.strerror or exc}.") from exc
     if not os.access(folder, os.W_OK):
-        raise errors.DeliveryFailed(f"{folder} cannot be written to.")
-    return (dataclasses.replace(settings, output_dir=folder), folder) if is_folder else (settings, output)
+        raise errors.DeliveryFailed(f"Cannot write to the folder {folder}.")
+    return folder
 
 
 def _analyze(parsed: argparse.Namespace, settings: Settings) -> bool:
     picture = parsed.picture
     if picture is not None and picture.exists():
-        raise errors.DeliveryFailed(f"{picture} is there already, and nothing is overwritten.")
-    audio, settings = _named(parsed.source, settings)
+        raise errors.DeliveryFailed(f"{picture} exists already, and nothing is overwritten.")
+    audio, settings = _opened(parsed.source, settings)
 
     async def analyzed() -> tuple[AnalysisReport, bytes | None]:
         bar = Bar(shown=sys.stderr.isatty())
         try:
-            async with open_service(settings, runs=False) as service:
+            async with open_service(settings, vocabulary=TERMINAL, runs=False) as service:
                 return await service.analyze(
                     audio, details=parsed.json, picture=picture is not None, on_update=bar.show
                 )
@@ -165,7 +185,7 @@ def _analyze(parsed: argparse.Namespace, settings: Settings) -> bool:
                 file.write(drawn)
         except OSError as exc:
             raise errors.DeliveryFailed(f"{picture} cannot be written: {exc.strerror or exc}.") from exc
-        print(f"Drawn to {picture}.", file=sys.stderr)
+        print(f"Image written to {picture}.", file=sys.stderr)
     return True
 
 
@@ -179,7 +199,7 @@ def _print_analysis(report: AnalysisReport) -> None:
 
 def _list(parsed: argparse.Namespace, settings: Settings) -> bool:
     async def listed() -> RequestList:
-        async with open_service(settings, runs=False) as service:
+        async with open_service(settings, vocabulary=TERMINAL, runs=False) as service:
             return await service.list(limit=parsed.limit)
 
     found = asyncio.run(listed())
@@ -189,23 +209,23 @@ def _list(parsed: argparse.Namespace, settings: Settings) -> bool:
     if not found.requests:
         print("No requests yet.", file=sys.stderr)
     if found.spent_usd or found.open_estimate_usd:
-        unknown = f", and up to ${found.open_estimate_usd:.4f} whose cost is not known"
+        unknown = f", and up to ${found.open_estimate_usd:.4f} not billed yet, or of unknown cost"
         print(f"Spent: ${found.spent_usd:.4f}{unknown if found.open_estimate_usd else ''}.", file=sys.stderr)
     for each in found.requests:
-        made = datetime.fromisoformat(each.created_at).astimezone()
+        created = datetime.fromisoformat(each.created_at).astimezone()
         added = f"{each.extend_before_duration:g}+{each.extend_after_duration:g} s"
         where = each.path or each.error or each.title
         if each.status == "completed" and each.path is None:
-            where = f"{each.title}: outpaint-mcp get {each.request_id}"
-        print(f"{made:%Y-%m-%d %H:%M}  {each.request_id}  {each.status:<11}  {added:>10}  {where}")
+            where = f"{each.title}: {TERMINAL.action('result')} {each.request_id}"
+        print(f"{created:%Y-%m-%d %H:%M}  {each.request_id}  {each.status:<11}  {added:>10}  {where}")
     return True
 
 
 def _demo(parsed: argparse.Namespace, settings: Settings) -> bool:
     from outpaint_mcp.cli.demo import run_demo  # noqa: PLC0415 - loads the SDK
 
-    settings, _ = place(parsed.output or settings.output_dir, settings)
-    asyncio.run(run_demo(settings.output_dir))
+    folder = Path(parsed.output or settings.output_dir).expanduser().absolute()
+    asyncio.run(run_demo(_writable(folder)))
     return True
 
 

@@ -1,4 +1,4 @@
-"""The demo: an MCP client starts this server over stdio and extends a short piece through its tools."""
+"""The demo: an MCP client starts this server over stdio and extends a short piece with its tools."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def run_demo(folder: Path) -> None:
     server = StdioServerParameters(
         command=sys.executable,
         args=["-P", "-m", "outpaint_mcp"],
-        # Whoever has a token does not pay for a demonstration.
+        # A demonstration costs nothing, even with a token.
         env=os.environ | {"OUTPAINT_OUTPUT_DIR": str(folder), "OUTPAINT_PROVIDER": "local"},
     )
     async with Client(server, mode="auto") as client:
@@ -52,7 +52,7 @@ async def run_demo(folder: Path) -> None:
             )
     if "path" not in result:
         raise GenerationFailed(result.get("error", result["message"]))
-    print(f"The longer file ({result['duration_seconds']:g} s): {result['path']}")
+    print(f"The extended file ({result['duration_seconds']:g} s): {result['path']}")
 
 
 async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -1,4 +1,4 @@
-"""Waiting at a terminal: what a person sees meanwhile, and what Ctrl-C means."""
+"""Waiting at a terminal: what a person sees meanwhile, and what Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.cli.wording import for_a_person
+from outpaint_mcp.cli.wording import TERMINAL
 from outpaint_mcp.reports.requests import in_words
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.service.service import OutpaintService
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.providers.base import ProviderStatus
     from outpaint_mcp.reports.models import ResultReport
     from outpaint_mcp.results import ExportOptions
+    from outpaint_mcp.storage.records import RequestProgress
 
 
 Begin = Callable[[OutpaintService], Awaitable[tuple[str, bool]]]
-"""Returns a request's id, and whether it was begun just now."""
+"""Returns a request's id, and whether it was started just now."""
 
 
 async def wait(settings: Settings, begin: Begin, options: ExportOptions, target: Path | None) -> ResultReport:
-    """Wait for a request and have it delivered; raises as the desk does.
+    """Wait for a request and have it delivered; raises as the service does.
 
     Args:
         settings: where things are.
-        begin: makes or names the request.
-        options: in which form the longer file is wanted.
-        target: where to put the longer file; None for the output folder.
+        begin: submits or names the request.
+        options: the form of the extended file.
+        target: where to put the extended file; None for the output folder.
     """
-    async with open_service(settings) as service:
+    async with open_service(settings, vocabulary=TERMINAL) as service:
         beginning = asyncio.ensure_future(begin(service))
         bar = Bar(shown=sys.stderr.isatty())
         try:
@@ -45,7 +45,7 @@ async def wait(settings: Settings, begin: Begin, options: ExportOptions, target:
             )
         except asyncio.CancelledError:
             bar.close()
-            await asyncio.wait({beginning})  # seconds at most; what it began must not be left without a word
+            await asyncio.wait({beginning})  # seconds at most; what it started must not go on unseen
             if beginning.exception() is None:
                 await _leave(service, *beginning.result())
             raise
@@ -54,10 +54,10 @@ async def wait(settings: Settings, begin: Begin, options: ExportOptions, target:
 
 
 async def _leave(service: OutpaintService, request_id: str, is_ours: bool) -> None:  # noqa: FBT001 - as `Begin` returns them
-    """Cancel what was begun here: whoever began the work at a terminal means the work by Ctrl-C, not the wait."""
+    """Cancel what was started here: at a terminal, Ctrl-C is for the work, not just for the wait."""
     if is_ours:
         cancellation = await service.cancel(request_id)
-        print(for_a_person(cancellation.message), file=sys.stderr)
+        print(cancellation.message, file=sys.stderr)
     print(f"This is request {request_id}.", file=sys.stderr)
 
 
@@ -70,8 +70,8 @@ class Bar:
         self._shown = shown
         self._since = time.monotonic()
 
-    async def show(self, seen: ProviderStatus) -> None:
-        """Draw the line anew."""
+    async def show(self, seen: RequestProgress) -> None:
+        """Redraw the line."""
         if self._shown:
             done = round((seen.progress or 0.0) * self._WIDTH)
             bar = "#" * done + "." * (self._WIDTH - done)
@@ -79,6 +79,6 @@ class Bar:
             print(f"\r{line:<79.79}", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Wipe the line away."""
+        """Erase the line."""
         if self._shown:
             print("\r" + " " * 79, end="\r", file=sys.stderr, flush=True)

@@ -1,20 +1,77 @@
-"""The same words for a person at a terminal as for an agent, with other names in them."""
+"""What the command line calls things, for the person at the terminal."""
 
 from __future__ import annotations
 
-_NAMES = {
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.errors import Hint
+
+if TYPE_CHECKING:
+    from outpaint_mcp.reports.wording import Vocabulary
+
+_INPUTS = {
+    "audio": "SOURCE",
     "extend_before_duration": "--before",
     "extend_after_duration": "--after",
     "source_start_seconds": "--from",
     "source_end_seconds": "--to",
-    "restore_source=false": "--no-restore",
-    "analyze_audio": "outpaint-mcp analyze",
-    "get_outpaint_status": "outpaint-mcp list",
+    "request_id": "ID",
+    "save_as": "--output",
+    "details": "--json",
+    "restore_source": "--no-restore",
+}
+"""Where the option is not simply called like the input."""
+
+_ACTIONS = {
+    "submit": "outpaint-mcp extend",
+    "status": "outpaint-mcp list",
+    "result": "outpaint-mcp get",
+    "cancel": "Ctrl-C",
+    "list": "outpaint-mcp list",
+    "analyze": "outpaint-mcp analyze",
+}
+_ADVICE = {
+    Hint.FIND_REQUEST: 'Find its id with "outpaint-mcp list".',
+    Hint.AWAIT_RESULT: 'Waiting for it. If the terminal is closed, "outpaint-mcp get {id}" gets it later.',
+    Hint.FETCH_RESULT: 'Get the file with "outpaint-mcp get {id}".',
+    Hint.GET_RESULT: 'Then run "outpaint-mcp get {id}"; nothing is lost.',
+    Hint.CHECK_STATUS: 'See its status with "outpaint-mcp list".',
+    Hint.SUBMIT_AGAIN: 'Run "outpaint-mcp extend" again with the same options.',
+    Hint.CHOOSE_ANOTHER_PLACE: 'Give it another name with "outpaint-mcp get {id} --output NAME".',
+    Hint.SET_LENGTH: "Set --before or --after above 0.",
+    Hint.OPEN_FOLDER: "Copy the file into one of these folders, or add its folder to OUTPAINT_INPUT_DIRS.",
+    Hint.SAVE_ATTACHMENT: "Save the file on this machine and give its path, or give a public https link to it.",
 }
 
 
-def for_a_person(message: str) -> str:
-    """Name the command line's options where the tools' arguments are named."""
-    for name, option in _NAMES.items():
-        message = message.replace(name, option)
-    return message
+class TerminalWords:
+    """The commands, their options and next steps."""
+
+    def input(self, name: str, value: object | None = None) -> str:
+        """See `Vocabulary.input`; what is switched off is named with a no in front of it."""
+        option = _INPUTS.get(name, f"--{name.replace('_', '-')}")
+        if name == "restore_source" or isinstance(value, bool):
+            is_given = value is not (name == "restore_source")
+            return option if is_given else f"no {option}"
+        if value is None:
+            return option
+        text = f"{value:.10g}" if isinstance(value, float) else str(value)
+        if option.isupper():  # positional
+            return text
+        return (
+            f'{option} "{text}"'
+            if not text or set(text) & set(" []*?$&|<>;(){}'!`\\~#")
+            else f"{option} {text}"
+        )
+
+    def action(self, name: str) -> str:
+        """See `Vocabulary.action`."""
+        return _ACTIONS[name]
+
+    def advise(self, hint: Hint, *, request_id: str | None = None) -> str:
+        """See `Vocabulary.advise`."""
+        return _ADVICE[hint].replace("{id}", request_id or "ID")
+
+
+TERMINAL: Vocabulary = TerminalWords()
+"""The words of everything that the commands print."""

@@ -1,4 +1,4 @@
-"""Who is alive: a lock file for each server process, let go by the system when the process ends."""
+"""Which servers are alive: each process holds a lock file that the system releases when the process ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from outpaint_mcp.storage.database import told
+from outpaint_mcp.storage.database import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,11 +23,11 @@ class Presence:
     """This process's sign of life, and a look at the others'.
 
     A lock rather than a heartbeat: a machine that slept through the night has no dead servers on
-    it, and a process killed a moment ago is known to be gone at once.
+    it, and a process that was killed a moment ago is known to be gone at once.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Be alive from here on.
+        """Show a sign of life from now on.
 
         Raises:
             StorageFailed: the folder cannot be used.
@@ -35,15 +35,15 @@ class Presence:
         self._folder = folder
         self.server_id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = self._lock_of(self.server_id)
-        with told(folder.parent):
+        with storage_errors(folder.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Nobody takes one for dead that is just being born.
+            # A server that is only starting is not mistaken for a dead one.
             with FileLock(folder / "gate", timeout=_GATE_TIMEOUT_SECONDS):
                 self._lock.acquire()
                 self.dead_among(lock.stem for lock in folder.glob("*.lock"))
 
     def dead_among(self, server_ids: Iterable[str]) -> set[str]:
-        """Return those of the servers that are no longer alive; their lock files go.
+        """Return those of the servers that are no longer alive, and remove their lock files.
 
         Raises:
             OSError: a lock could not be tried.
@@ -51,7 +51,7 @@ class Presence:
         return {each for each in server_ids if each != self.server_id and not self._is_alive(each)}
 
     def close(self) -> None:
-        """Be gone."""
+        """Take the sign of life away: whatever this server still has is free for others."""
         self._lock.release()
         self._forget(self.server_id)
 
@@ -66,7 +66,7 @@ class Presence:
         return False
 
     def _lock_of(self, server_id: str) -> FileLock:
-        # Taken in one thread, let go of in another.
+        # It is acquired in one thread and released in another.
         return FileLock(self._folder / f"{server_id}.lock", thread_local=False)
 
     def _forget(self, server_id: str) -> None:

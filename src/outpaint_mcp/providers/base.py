@@ -1,108 +1,130 @@
-"""What a provider is: whoever carries a request out."""
+"""What a provider is: whoever carries requests out."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from outpaint_mcp.errors import OutpaintError
-    from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+    from collections.abc import Awaitable, Callable, Coroutine
+    from pathlib import Path
+
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.jobs.run import Run
+    from outpaint_mcp.models import SubmitRequest
+    from outpaint_mcp.providers.remote.schedule import PollSchedule
     from outpaint_mcp.results import Outcome
-    from outpaint_mcp.sources import Source
+    from outpaint_mcp.storage.store import Store
+    from outpaint_mcp.workers.pool import WorkerPool
+
+SOURCE_NAME = "source"
+"""What a source is called in its job's folder, where it does not lie in the person's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderStatus:
-    """Where a provider says that a request stands.
+class ProviderDescription:
+    """What a provider says of itself; servers, tools, reports and workers know nothing else of it.
 
     Attributes:
-        queue_position: 1 is next; None once it has left the queue.
-        progress: share done, 0 to 1; None where the provider does not say.
-        step: what is being done, in a word or two.
-        error: why it failed.
-        cost_usd: what it has cost so far, where the provider says so.
+        name: as requests name it.
+        title: its name as people know it.
+        is_generative: whether tags and lyrics steer it.
+        is_paid: whether requests cost money.
+        instructions: for the server's instructions, where it takes new requests.
+        tool_text: for the tool that submits, in a sentence or two.
+        accepts_within_seconds: how long a submission waits for it to accept or refuse; 0 where it accepts everything.
     """
 
-    status: Status
-    queue_position: int | None = None
-    progress: float | None = None
-    step: str = ""
-    error: str | None = None
-    cost_usd: float | None = None
+    name: str
+    title: str
+    is_generative: bool
+    is_paid: bool
+    instructions: str
+    tool_text: str
+    accepts_within_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What a provider says when it has taken a request on.
+class Terms:
+    """On what terms a provider takes a request.
 
     Attributes:
-        status: where it stands by now.
-        waits_for: what has still to happen before the provider has really taken it on; empty once it has.
-        failure: why it has failed, if it has already.
+        account: a digest of the credentials that it is sent with; empty where none are needed.
+        limit_usd: the most that it may cost; None for no limit.
     """
 
-    status: Status
-    waits_for: str = ""
-    failure: OutpaintError | None = None
+    account: str = ""
+    limit_usd: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class RemoteTiming:
+    """How calls to remote services are timed; tests are quicker.
+
+    Attributes:
+        schedule: how often a service is asked; None for our usual way.
+        timeout_seconds: of a single call; None for what the service needs.
+        sleep: pauses between calls that are repeated.
+        clock: monotonic seconds, for how long they are.
+    """
+
+    schedule: PollSchedule | None = None
+    timeout_seconds: float | None = None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderContext:
+    """What a provider finds when it is opened.
+
+    Attributes:
+        settings: where things are, and limits.
+        store: where jobs are.
+        pool: runs worker processes.
+        fetch: fetches a link into a file, as `sources.fetch` does.
+        now: Unix seconds.
+        sleep: pauses, in seconds.
+        timing: of calls to remote services.
+    """
+
+    settings: Settings
+    store: Store
+    pool: WorkerPool
+    fetch: Callable[..., Coroutine[object, object, None]]
+    now: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    timing: RemoteTiming
 
 
 class Provider(Protocol):
-    """Submit, status, result, cancel; requests are named by the journal's ids."""
+    """Carries requests out as jobs; whatever it does is fenced by the job's lease.
 
-    name: str
-    poll_seconds: float
-    """How long to wait between two looks at a request that is not final."""
+    Attributes:
+        description: what it says of itself.
+        is_ready: whether it can carry jobs out in this process.
+        most_running: how many of its jobs may run on this machine at a time; None for any number.
+    """
 
-    async def news(self, request_id: str) -> None:
-        """Return once there may be something new to see, after `poll_seconds` at the latest."""
+    description: ProviderDescription
+    is_ready: bool
+    most_running: int | None
 
-    async def source_seconds(self, source: Source) -> float | None:
-        """Look at a source before it is submitted.
-
-        Returns:
-            Its length as far as it is known without fetching it.
-
-        Raises:
-            SourceError: the provider could never use it.
-        """
-
-    async def submit(self, request_id: str, request: SubmitRequest, source: Source) -> Receipt:
-        """Take one take on; it outlives this call and this process.
+    def admit(self, request: SubmitRequest) -> Terms:
+        """Say on what terms a request is taken, before it is written.
 
         Raises:
-            ProviderUnavailable: the provider cannot work now, or the request has been given up.
+            InvalidRequest: it can never be carried out.
+            ProviderError: it cannot be taken here.
         """
 
-    async def status(self, request_id: str) -> ProviderStatus:
-        """Say where a request stands.
+    async def carry_out(self, run: Run) -> Outcome:
+        """Carry a job out from wherever it is; see `jobs.dispatcher.Executor`."""
 
-        Raises:
-            RequestNotFound: this provider was never given it.
-        """
+    def stop(self, folder: Path) -> None:
+        """See to it that nothing goes on in a job's folder whose request was cancelled without its server."""
 
-    async def give_up(self, request_id: str) -> None:
-        """Settle that a request is never taken on, if it has not been by now; its status is then failed.
-
-        For one whose server may have died before it handed the request over, or may only be slow.
-        """
-
-    async def result(self, request_id: str) -> Outcome:
-        """Give what was made of a completed request.
-
-        Raises:
-            RequestNotFound: there is nothing to give, or no longer.
-        """
-
-    async def cancel(self, request_id: str) -> CancelOutcome:
-        """Stop a request if it has not ended.
-
-        Raises:
-            RequestNotFound: this provider was never given it.
-        """
-
-    async def kept(self) -> list[str]:
-        """Return the requests of which this provider keeps files."""
-
-    async def discard(self, request_id: str) -> None:
-        """Forget what was made of a request: it was delivered long ago, or nobody wants it."""
+    async def close(self) -> None:
+        """Release what was opened."""

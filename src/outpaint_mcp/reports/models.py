@@ -1,4 +1,4 @@
-"""What is answered, as frozen models; the tools' output schemas are generated from these."""
+"""Reports as frozen models; the tools' output schemas are generated from these."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _absent(description: str | None = None) -> Any:  # noqa: ANN401 - pydantic's
 
 
 _OBJECTS = WithJsonSchema({"type": "array", "items": {"type": "object"}})
-"""A list whose items speak for themselves: their schema would be a tenth of all that agents carry along."""
+"""A list whose items explain themselves: their schema would be a tenth of all that agents carry along."""
 
 
 class _Answer(BaseModel):
@@ -43,7 +43,7 @@ class Submission(_Answer):
 
 
 class StatusReport(_Answer):
-    """Where a request stands and what to do next."""
+    """A request's status and what to do next."""
 
     request_id: str
     provider: str
@@ -68,7 +68,7 @@ class TakeReport(_Answer):
 
 
 class ResultReport(_Answer):
-    """The longer file, or where the request stands instead."""
+    """The extended file, or the request's status instead."""
 
     request_id: str
     provider: str
@@ -84,18 +84,15 @@ class ResultReport(_Answer):
     cost_usd: float | SkipJsonSchema[None] = _absent()
     verdict: str | SkipJsonSchema[None] = _absent()
     measured: dict[str, Any] | SkipJsonSchema[None] = _absent(
-        "click, flux: share of the most that the source does itself; above 1 stands out."
+        "click, flux: relative to the source's own maximum; above 1 stands out."
     )
-    takes: (
-        Annotated[list[TakeReport], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
-        | SkipJsonSchema[None]
-    ) = _absent("Best first.")
+    takes: Annotated[list[TakeReport], _OBJECTS] | SkipJsonSchema[None] = _absent("Best first.")
     error: str | SkipJsonSchema[None] = _absent()
     message: str
 
 
 class Cancellation(_Answer):
-    """What became of the wish to cancel, and where the request stands now."""
+    """Whether the request was cancelled, and its status now."""
 
     request_id: str
     outcome: CancelOutcome
@@ -122,7 +119,7 @@ class RequestSummary(_Answer):
 
 
 class RequestList(_Answer):
-    """Requests, newest first, and what was spent on all there ever were."""
+    """Requests, newest first, and what was spent on all requests ever."""
 
     requests: Annotated[list[RequestSummary], _OBJECTS]
     spent_usd: float
@@ -130,7 +127,7 @@ class RequestList(_Answer):
 
 
 class AnalysisReport(_Answer):
-    """What a recording is."""
+    """What was measured in a recording."""
 
     title: str
     duration_seconds: float

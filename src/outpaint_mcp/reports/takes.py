@@ -1,116 +1,151 @@
-"""Verdicts as they were written down: the best first, beside each other, and in figures.
-
-They are plain JSON here: reading them takes nothing of what measuring them took.
-"""
+"""Takes: the best first, beside each other, and each verdict in words and in figures."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.reports.verdicts import badness, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from outpaint_mcp.audio.verdict.records import Addition, Seam, Survival
+    from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.storage.records import Delivery
 
-_SURVIVAL = ("bit_exact", "correlation", "gain_db", "offset_seconds", "drift_percent")
-_SEAM = ("click", "flux", "loudness_jump_lu", "key_fifths")
-_TIME = ("tempo_ratio", "beat_slip_ms")
+    Value = float | str | None
+
+_A_TIE = 0.05
+"""A smaller difference in badness is inaudible."""
 _UNSTEADY_MS = 15.0
-"""A source whose own beat wanders so far, as measured, tells nothing of the beat."""
+"""In a source whose own beat is measured to wander this far, figures about the beat mean nothing."""
 
 
-def in_words(delivery: Delivery) -> str | None:
-    """How it came out; None where nobody listened, as to what earlier versions made."""
-    return None if delivery.verdict is None else str(delivery.verdict["words"])
+def in_words(
+    delivery: Delivery, vocabulary: Vocabulary, *, is_generative: bool, can_restore: bool = False
+) -> str | None:
+    """How a file came out; None where that was not measured. See `describe`."""
+    if delivery.verdict is None:
+        return None
+    return describe(
+        delivery.verdict,
+        vocabulary,
+        is_generative=is_generative,
+        can_restore=can_restore,
+        restore_refusal=delivery.restore_refusal,
+    )
 
 
-def figures(delivery: Delivery) -> dict[str, Any] | None:
+def figures(delivery: Delivery) -> dict[str, object] | None:
     """The main figures behind a verdict, small enough for an agent."""
     verdict = delivery.verdict
     if verdict is None:
         return None
-    told: dict[str, Any] = {
-        "faults": [fault["kind"] for fault in verdict["faults"] if fault["kind"] != "source_recoded"],
-        "source": _rounded(verdict["survival"], _SURVIVAL),
+    sides = {each.side: _of_addition(each) for each in verdict.additions}
+    for seam in verdict.seams:
+        sides[seam.side] |= _of_seam(seam)
+    return {
+        "faults": [fault.kind.value for fault in verdict.real_faults],
+        "source": _of_source(verdict.survival),
+        **{side.value: measures for side, measures in sides.items()},
     }
-    for addition in verdict["additions"]:
-        told[addition["side"]] = {
-            **_rounded(addition, ("asked_seconds", "actual_seconds", "true_peak_dbtp")),
-            **_rounded(addition["new"], ("silence_seconds", "fade_seconds")),
-        }
-    for seam in verdict["seams"]:
-        keeps_time = (seam["usual_slip_ms"] or _UNSTEADY_MS) < _UNSTEADY_MS
-        told[seam["side"]] |= _rounded(seam, _SEAM + (_TIME if keeps_time else ()))
-    return told
 
 
 def best_first(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Takes in the order in which one would listen to them; equals stay as they come."""
+    """Takes in the order in which to listen to them; equals stay as they come."""
     return sorted(deliveries, key=_badness)
 
 
 def compared(takes: Sequence[Delivery | None]) -> str:
-    """Say which take to keep, and why, in a sentence or two.
+    """Recommend a take, and say why, in a sentence or two.
 
     Args:
-        takes: in their order; None for one that was not made.
+        takes: in their order; None for one without a file.
     """
-    made = [(number, take) for number, take in enumerate(takes, 1) if take is not None]
-    made.sort(key=lambda each: _badness(each[1]))
-    told = []
-    (number, best), *others = made
+    numbered = [(number, take) for number, take in enumerate(takes, 1) if take is not None]
+    numbered.sort(key=lambda each: _badness(each[1]))
+    (number, best), *others = numbered
     if not others:
-        return f"Only take {number} of {len(takes)} was made."
-    rivals = [each for each in others if _audio(each[1]) != _audio(best)]
+        return f"Only take {number} of {len(takes)} was generated."
+    rivals = [take for _, take in others if _audio(take) != _audio(best)]
     if not rivals:
-        return "All takes are the same, value by value: this source has one good way on. Keep any."
-    why = (
-        "nothing is wrong with it"
-        if not _kinds(best)
-        else f"it has the least wrong ({_listed(_kinds(best))})"
-    )
-    if _badness(rivals[0][1]) - _badness(best) < _A_TIE:
-        tied = [str(each) for each, take in made if _badness(take) - _badness(best) < _A_TIE]
-        told.append(
-            f"Takes {', '.join(tied)} measure equally well ({why}); let the person listen, take {number} first."
-        )
+        return "All takes are the same, value by value: this source has only one good continuation. Use any of them."
+    if best.verdict is None:
+        return "The takes could not be measured; let the person listen to all of them."
+    why = f"it has the fewest faults ({_listed(best)})" if _kinds(best) else "nothing is wrong with it"
+    tied = [str(each) for each, take in numbered if _is_tied(take, best)]
+    if _is_tied(rivals[0], best):
+        advice = f"Takes {', '.join(tied)} measure equally well ({why}); let the person listen, take {number} first."
     else:
-        told.append(f"Keep take {number} (seed {best.seed}): {why}.")
+        advice = f"Keep take {number} (seed {best.seed}): {why}."
     worse = [
-        f"take {each}: {_listed(_kinds(take))}"
-        for each, take in others
-        if _kinds(take) and _badness(take) - _badness(best) >= _A_TIE
+        f"take {each}: {_listed(take)}" for each, take in others if _kinds(take) and not _is_tied(take, best)
     ]
-    if worse:
-        told.append(f"{'; '.join(worse)}.".capitalize())
-    return " ".join(told)
+    return f"{advice} {'; '.join(worse).capitalize()}." if worse else advice
 
 
-_A_TIE = 0.05
-"""Less of a difference in badness is none that anybody would hear."""
+def _is_tied(take: Delivery, best: Delivery) -> bool:
+    return _badness(take) - _badness(best) < _A_TIE
 
 
 def _badness(delivery: Delivery) -> float:
-    return math.inf if delivery.verdict is None else float(delivery.verdict["badness"])
+    if delivery.verdict is None:
+        return math.inf
+    return badness(delivery.verdict, restore_refusal=delivery.restore_refusal)
 
 
 def _audio(delivery: Delivery) -> str:
-    """What tells takes apart that differ in more than in what their tags say."""
-    return str((delivery.verdict or {}).get("audio_sha256", delivery.sha256))
+    """What differs between takes that differ in more than their tags."""
+    return delivery.audio_sha256 or delivery.sha256
 
 
 def _kinds(delivery: Delivery) -> list[str]:
-    verdict = delivery.verdict or {"faults": []}
-    kinds = [fault["kind"].replace("_", " ") for fault in verdict["faults"]]
-    return list(dict.fromkeys(kind for kind in kinds if kind != "source recoded"))
+    faults = delivery.verdict.real_faults if delivery.verdict is not None else ()
+    refused = ["source not put back"] if delivery.restore_refusal is not None else []
+    return refused + list(dict.fromkeys(fault.kind.replace("_", " ") for fault in faults))
 
 
-def _listed(kinds: Sequence[str]) -> str:
-    return ", ".join(kinds) or "nothing"
+def _listed(delivery: Delivery) -> str:
+    return ", ".join(_kinds(delivery))
 
 
-def _rounded(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Those of the values that are known, in as many digits as mean anything."""
-    known = {name: values[name] for name in names if values[name] is not None}
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in known.items()}
+def _of_source(survival: Survival) -> dict[str, Value]:
+    return _known(
+        bit_exact=survival.bit_exact,
+        correlation=survival.correlation,
+        gain_db=survival.gain_db,
+        offset_seconds=survival.offset_seconds,
+        drift_percent=survival.drift_percent,
+    )
+
+
+def _of_addition(addition: Addition) -> dict[str, Value]:
+    return _known(
+        asked_seconds=addition.asked_seconds,
+        actual_seconds=addition.actual_seconds,
+        true_peak_dbtp=addition.true_peak_dbtp,
+        silence_seconds=addition.new.silence_seconds,
+        fade_seconds=addition.new.fade_seconds,
+    )
+
+
+def _of_seam(seam: Seam) -> dict[str, Value]:
+    keeps_time = (seam.usual_slip_ms or _UNSTEADY_MS) < _UNSTEADY_MS
+    return _known(
+        click=seam.click,
+        flux=seam.flux,
+        loudness_jump_lu=seam.loudness_jump_lu,
+        key_fifths=seam.key_fifths,
+        tempo_ratio=seam.tempo_ratio if keeps_time else None,
+        beat_slip_ms=seam.beat_slip_ms if keeps_time else None,
+    )
+
+
+def _known(**measures: Value) -> dict[str, Value]:
+    """Those of the measures that are known, with as many digits as mean anything."""
+    return {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in measures.items()
+        if value is not None
+    }

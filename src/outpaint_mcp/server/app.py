@@ -1,19 +1,19 @@
-"""The MCP server: its words, its tools, and the desk for as long as it runs."""
+"""The MCP server: its instructions, its tools, and the service for as long as it runs."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
+import logging
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from mcp.server import MCPServer
 
 from outpaint_mcp._version import __version__
 from outpaint_mcp.errors import StorageFailed
+from outpaint_mcp.providers.registry import describe
 from outpaint_mcp.server.tools import all_tools
+from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import ServiceOnDemand
 
 if TYPE_CHECKING:
@@ -23,59 +23,59 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.server.content import Lifespan
 
+_log = logging.getLogger(__name__)
+
 # Hosts show all instructions of all servers to the agent: 1,500 bytes are ours in all.
 _MAX_FOLDERS_BYTES = 300
 
 _INSTRUCTIONS = """\
-Makes recordings longer: music before, after, or both; and hears them.
-1. submit_outpaint(audio, tags, extend_before_duration, extend_after_duration) -> request_id. An intro is
-   extend_before_duration; "let it run out" is extend_after_duration (default 30, set 0 for none). At most 240 s each;
-   for more, or to build in steps, pass the last request_id as audio. "Carry on from 1:23" is source_end_seconds=83.
-2. get_outpaint_result(request_id, wait_seconds=45), again until status is completed, failed, cancelled or unknown. Then
-   tell the person the path and what the verdict says. Never submit again because a wait ended.
-analyze_audio measures tempo, key, loudness, sections, and tags to give.
+Extends recordings with new music before, after, or on both sides; and analyzes them.
+1. submit_outpaint(audio, tags, extend_before_duration, extend_after_duration) -> request_id. For an intro, set
+   extend_before_duration; to let the track run on, extend_after_duration (default 30; 0 for none). At most 240 s each;
+   for more, or to build in steps, pass the last request_id as audio. "Continue from 1:23" is source_end_seconds=83.
+2. get_outpaint_result(request_id, wait_seconds=45): repeat until status is completed, failed, cancelled or unknown.
+   Then tell the user the path and the verdict. Never resubmit because a wait ended.
+analyze_audio measures tempo, key, loudness and sections, and suggests tags.
 Sources: a path in {folders}; an https link to the file itself; a data: URI; an earlier request_id. Files attached
-to the chat are not visible here: ask for a path or a link. To choose from several, takes=2..4.
+to the chat are not visible here: ask for a path or a link. To offer a choice, set takes to 2, 3 or 4.
 {provider}"""
 
-_PROVIDERS = {
-    "local": """\
-Provider: local. Free. It carries the track's own beats on; it is not a generative model, and tags and lyrics do not
-steer it. Say so when the person asks for a new style, new words or new instruments.""",
-    "runcomfy": """\
-Provider: runcomfy, a paid generative model. Give tags that describe the track as it is, those of analyze_audio among
-them, or it turns into another; lyrics "[inst]" for no voice. Tell the person the estimated cost, and the cost.""",
-}
 
+def build_server(
+    settings: Settings,
+    *,
+    on_closed: Callable[[], None] = lambda: None,
+    may_outlive: Callable[[], bool] = lambda: False,
+) -> MCPServer[Lifespan]:
+    """Build the server; nothing is opened until it runs.
 
-def build_server(settings: Settings, *, on_closed: Callable[[], None] = lambda: None) -> MCPServer[Lifespan]:
-    """Build the server; nothing is opened until it runs, and `on_closed` is called when all is closed again."""
+    Args:
+        settings: where things are, and who carries out new requests.
+        on_closed: called when everything is closed again, however that went.
+        may_outlive: asked at the end whether local jobs under way may be finished after it.
+    """
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
-        service = ServiceOnDemand(settings)
-        # Requests left over go on at once; what is in the way of that is told when a tool is called,
-        # since a server without tools could not even tell the person what to mend.
+        service = ServiceOnDemand(settings, TOOLS)
+        # Unfinished requests go on at once. What prevents that is reported when a tool is called: a server
+        # without tools could not even tell the person what to fix.
         with suppress(StorageFailed):
             await service()
         try:
             yield service
         finally:
-            # To its end: a host that terminates us meanwhile only wants it sooner.
-            closing = asyncio.create_task(service.close())
-            while not closing.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.shield(closing)
-            on_closed()
+            try:
+                await _closed(service, outlive=may_outlive())
+            finally:
+                on_closed()
 
-    # A link to pydantic's site in every argument error is nothing an agent can act on.
-    os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
     return MCPServer(
         "outpaint-mcp",
         title="Outpaint",
         version=__version__,
         instructions=_INSTRUCTIONS.format(
-            folders=_named(settings.input_dirs), provider=_PROVIDERS[settings.provider]
+            folders=_listed(settings.input_dirs), provider=describe(settings.provider).instructions
         ),
         tools=all_tools(),
         log_level=settings.log_level,
@@ -83,36 +83,18 @@ def build_server(settings: Settings, *, on_closed: Callable[[], None] = lambda: 
     )
 
 
-def _named(folders: Sequence[Path]) -> str:
-    """Name the folders, as long as that does not crowd out the rest of the instructions."""
-    named = ", ".join(map(str, folders))
-    return named if len(named.encode()) <= _MAX_FOLDERS_BYTES else "the folders of OUTPAINT_INPUT_DIRS"
+async def _closed(service: ServiceOnDemand, *, outlive: bool) -> None:
+    """Close the service, to the end: a host that terminates us meanwhile only wants it sooner."""
+    closing = asyncio.create_task(service.close(outlive=outlive))
+    while not closing.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({closing})
+    if (failure := closing.exception()) is not None:
+        _log.error("The server could not be closed in good order", exc_info=failure)
+        raise failure
 
 
-def run_stdio(settings: Settings) -> NoReturn:
-    """Serve on stdin and stdout until stdin ends, or a signal does; then leave in good order, at once."""
-    stopped_by = 0
-
-    def leave() -> None:
-        # A thread may still wait for stdin, a host's address or a slow disk; nothing it could bring is of use.
-        sys.stderr.flush()
-        os._exit(128 + stopped_by if stopped_by else 0)
-
-    async def serve() -> None:
-        serving = asyncio.create_task(server.run_stdio_async())
-
-        def stop(number: int) -> None:
-            nonlocal stopped_by
-            stopped_by = number
-            serving.cancel()
-
-        with suppress(NotImplementedError, AttributeError):  # not on Windows
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, stop, number)
-        await serving
-        leave()
-
-    # After a signal the SDK waits for a line on stdin that may never come.
-    server = build_server(settings, on_closed=lambda: leave() if stopped_by else None)
-    asyncio.run(serve())
-    raise AssertionError("leave() does not return")
+def _listed(folders: Sequence[Path]) -> str:
+    """List the folders, as long as that does not crowd out the rest of the instructions."""
+    listed = ", ".join(map(str, folders))
+    return listed if len(listed.encode()) <= _MAX_FOLDERS_BYTES else "the folders of OUTPAINT_INPUT_DIRS"

@@ -1,4 +1,4 @@
-"""What goes back to the host: answers, links, pictures and progress."""
+"""What goes back to the host: answers, links, images and progress."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import Context
     from pydantic import BaseModel
 
-    from outpaint_mcp.providers.base import ProviderStatus
     from outpaint_mcp.reports.models import ResultReport
     from outpaint_mcp.service.poller import OnUpdate
+    from outpaint_mcp.storage.records import RequestProgress
 
-# Some hosts give up on a call from which they hear nothing.
+# Some hosts give up on a silent call.
 _SIGN_OF_LIFE_SECONDS = 5.0
 
 Lifespan = ServiceOnDemand
@@ -31,14 +31,14 @@ Lifespan = ServiceOnDemand
 
 
 def answer(report: BaseModel, *links: ContentBlock) -> CallToolResult:
-    """Say the same twice, as hosts read one or the other: as text and as structure, absent values left out."""
+    """Answer twice, since hosts read one or the other: as text and as structure, absent values left out."""
     structure = report.model_dump(mode="json", exclude_none=True)
     text = json.dumps(structure, ensure_ascii=False, separators=(",", ":"))
     return CallToolResult(content=[TextContent(type="text", text=text), *links], structured_content=structure)
 
 
 def caller(ctx: Context[Lifespan, Any]) -> str:
-    """Who asks, over HTTP; empty over stdio, where the server is one person's."""
+    """Identify the caller over HTTP; empty over stdio, where the server is one person's."""
     token = get_access_token()
     if token is not None:
         return token.subject or token.client_id
@@ -46,7 +46,7 @@ def caller(ctx: Context[Lifespan, Any]) -> str:
 
 
 def links(report: ResultReport) -> list[ContentBlock]:
-    """Link to the file that was delivered."""
+    """Link to the delivered file."""
     if report.path is None:
         return []
     return [
@@ -68,16 +68,16 @@ def image(drawn: bytes | None) -> list[ContentBlock]:
 
 
 def reporter(ctx: Context[Lifespan, Any]) -> OnUpdate:
-    """Pass news on while a call waits; with a number that only ever grows, as the protocol asks."""
-    told: ProviderStatus | None = None
-    told_at = share = 0.0
+    """Report progress while a call waits; with a number that only ever grows, as the protocol demands."""
+    last: RequestProgress | None = None
+    last_at = share = 0.0
 
-    async def report(seen: ProviderStatus) -> None:
-        nonlocal told, told_at, share
+    async def report(seen: RequestProgress) -> None:
+        nonlocal last, last_at, share
         now = time.monotonic()
-        if seen == told and now - told_at < _SIGN_OF_LIFE_SECONDS:
+        if seen == last and now - last_at < _SIGN_OF_LIFE_SECONDS:
             return
-        told, told_at, share = seen, now, max(share + 1e-6, seen.progress or 0.0)
+        last, last_at, share = seen, now, max(share + 1e-6, seen.progress or 0.0)
         await ctx.report_progress(share, 1.0, in_words(seen))
 
     return report

@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
+from pydantic import ValidationError
 
 from outpaint_mcp.errors import OutpaintError
+from outpaint_mcp.inputs import refusal
 from outpaint_mcp.models import OutpaintRequest
+from outpaint_mcp.reports.wording import explain
+from outpaint_mcp.server.wording import TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container
 
+    from mcp.server.mcpserver import Context
     from mcp.types import CallToolResult, ToolAnnotations
 
 
-def tool(function: Callable[..., Awaitable[CallToolResult]], annotations: ToolAnnotations) -> Tool:
-    """Make a tool of a function whose docstring is its prompt."""
-    made = Tool.from_function(_told(function), title=annotations.title, annotations=annotations)
-    made.description = " ".join(made.description.split())
-    arguments = made.fn_metadata.arg_model
+class OutpaintTool(Tool):
+    """A tool whose errors are sentences of our own, without the SDK's or pydantic's."""
+
+    async def run(
+        self,
+        arguments: dict[str, Any],
+        context: Context[Any, Any],
+        convert_result: bool = False,  # noqa: FBT001, FBT002 - the SDK's
+    ) -> Any:  # noqa: ANN401 - the SDK's
+        """Check the arguments and call the function; errors of ours and wrong arguments become text for the agent.
+
+        Raises:
+            ToolError: with that text.
+            UnexpectedToolError: a bug of ours; the agent gets none of its text.
+        """
+        try:
+            self.fn_metadata.validate_arguments(arguments)
+            return await super().run(arguments, context, convert_result)
+        except ValidationError as exc:
+            takes = f"{self.name} takes {', '.join(self.parameters['properties'])}."
+            raise ToolError(f"{explain(refusal(exc, self.parameters), TOOLS)} {takes}") from None
+        except UnexpectedToolError as exc:
+            if isinstance(exc.__cause__, OutpaintError):
+                raise ToolError(explain(exc.__cause__, TOOLS)) from exc.__cause__
+            raise
+
+
+def tool(
+    function: Callable[..., Awaitable[CallToolResult]], annotations: ToolAnnotations, **texts: str
+) -> Tool:
+    """Build a tool from a function whose docstring is its prompt.
+
+    Args:
+        function: the tool.
+        annotations: its title and hints.
+        texts: what goes into the prompt's braces.
+    """
+    built = OutpaintTool.from_function(function, title=annotations.title, annotations=annotations)
+    built.description = " ".join(built.description.format(**texts).split())
+    arguments = built.fn_metadata.arg_model
     # The SDK drops unknown arguments silently: a mistyped duration would be carried out with the default.
-    # The title stands in every argument error, where the agent looks for what it should have written.
-    names = ", ".join(arguments.model_fields)
-    arguments.model_config |= {
-        "extra": "forbid",
-        "hide_input_in_errors": True,
-        "title": f"{made.name}, which takes {names}",
-    }
+    arguments.model_config |= {"extra": "forbid", "hide_input_in_errors": True}
     arguments.model_rebuild(force=True)
-    made.parameters = _terse(arguments.model_json_schema(), titled=OutpaintRequest.model_fields)
-    # Nobody chooses among the words of an answer: they are told, not listed.
-    made.fn_metadata.output_schema = _terse(made.fn_metadata.output_schema or {}, without=("enum",))
-    return made
+    built.parameters = _terse(arguments.model_json_schema(), titled=OutpaintRequest.model_fields)
+    for name in built.parameters.get("required", ()):
+        field = built.parameters["properties"][name]
+        if "default" in field:  # frameworks would fill it in
+            field["examples"] = [field.pop("default")]
+    # Nobody chooses among the values of an answer: they need no list.
+    built.fn_metadata.output_schema = _terse(built.fn_metadata.output_schema or {}, without=("enum",))
+    return built
 
 
 def _terse(
@@ -43,33 +80,22 @@ def _terse(
     """Leave out titles that only repeat a name and references to one line: every agent carries this along."""
     definitions = schema.pop("$defs", {})
 
-    def told(part: Any, name: str = "") -> Any:  # noqa: ANN401 - JSON
+    def shorten(part: Any, name: str = "") -> Any:  # noqa: ANN401 - JSON
         if isinstance(part, list):
-            return [told(each) for each in part]
+            return [shorten(each) for each in part]
         if not isinstance(part, dict):
             return part
         if "$ref" in part:
-            inner = told(definitions[part["$ref"].removeprefix("#/$defs/")])
+            inner = shorten(definitions[part["$ref"].removeprefix("#/$defs/")])
             inner.pop("description", None)
             return inner
         return {
-            key: {each: told(of, each) for each, of in value.items()} if key == "properties" else told(value)
+            key: {each: shorten(of, each) for each, of in value.items()}
+            if key == "properties"
+            else shorten(value)
             for key, value in part.items()
             if (key != "title" or name in titled) and key not in without
         }
 
-    terse: dict[str, Any] = told(schema)
+    terse: dict[str, Any] = shorten(schema)
     return terse
-
-
-def _told(function: Callable[..., Awaitable[CallToolResult]]) -> Callable[..., Awaitable[CallToolResult]]:
-    """Turn our errors into errors that the agent reads; everything else stays a crash."""
-
-    @functools.wraps(function)
-    async def tool(*args: Any, **kwargs: Any) -> CallToolResult:  # noqa: ANN401 - passed through
-        try:
-            return await function(*args, **kwargs)
-        except OutpaintError as exc:
-            raise ToolError(str(exc)) from exc
-
-    return tool

@@ -1,4 +1,4 @@
-"""The tools an agent sees: thin, strict about what they take, short in what they answer."""
+"""The tools an agent sees: thin, strict about their arguments, short in their answers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from outpaint_mcp.models import (
     Tags,
     Takes,
 )
+from outpaint_mcp.providers.registry import descriptions
 from outpaint_mcp.reports.models import (
     AnalysisReport,
     Cancellation,
@@ -43,19 +44,14 @@ AnyAudio = Annotated[
     Audio,
     Field(
         description="Source audio to extend. Provide an HTTPS URL to an MP3, WAV, or FLAC file (up to 60 minutes)."
-        " Here also: a path or file:// URL in the allowed folders, a data: URI, or an earlier request_id, whose longer"
-        " file is then extended."
+        " Also accepts a path or file:// URL in the allowed folders, a data: URI, or an earlier request_id, to extend"
+        " its result."
     ),
 ]
-RequestId = Annotated[str, Field(description="The id that submit_outpaint gave.")]
+RequestId = Annotated[str, Field(description="As returned by submit_outpaint.")]
 WaitSeconds = Annotated[
     float,
-    Field(
-        ge=0,
-        le=MAX_WAIT_SECONDS,
-        allow_inf_nan=False,
-        description="Wait up to so long for the request to end.",
-    ),
+    Field(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False, description="Seconds to wait for it to end."),
     NO_BOOL,
 ]
 
@@ -72,11 +68,10 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
     source_end_seconds: SourceEndSeconds = 0,
     takes: Takes = 1,
 ) -> Annotated[CallToolResult, Submission]:
-    """Make a recording longer: new music before it, after it, or both. Answers within seconds with a request_id;
-    then call get_outpaint_result with it and wait_seconds=45, again until it is completed.
-    Provider runcomfy (where a token is set): a generative model that tags and lyrics steer; costs money, as the
-    answer estimates. Provider local (otherwise): free, carries the track's own material on, tags and lyrics do not
-    steer it. The same request within ten minutes is the first one again; for another take give another seed.
+    """Extend a recording with new music before it, after it, or both. Returns a request_id; then call
+    get_outpaint_result with it and wait_seconds=45, again until it is completed.
+    {providers}
+    An identical request within ten minutes returns the existing one; for a different take, pass another seed.
     """
     request = SubmitRequest.of(
         audio=audio,
@@ -96,8 +91,8 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
 async def get_outpaint_status(
     ctx: Context[Lifespan, Any], request_id: RequestId, wait_seconds: WaitSeconds = 0
 ) -> Annotated[CallToolResult, StatusReport]:
-    """Say where a request stands; unknown: sent, but the answer was lost, and never sent again by itself. Works for
-    requests made days ago or by another process. For the file call get_outpaint_result, which waits as well.
+    """Get a request's status, even days later or from another process. `unknown` means it was sent to the provider but
+    the reply was lost; it is never resubmitted automatically. For the file, call get_outpaint_result, which waits too.
     """
     service = await ctx.request_context.lifespan_context()
     return answer(await service.status(request_id, wait_seconds=wait_seconds, on_update=reporter(ctx)))
@@ -107,15 +102,15 @@ async def get_outpaint_result(  # noqa: PLR0913 - what can be asked of a result
     ctx: Context[Lifespan, Any],
     request_id: RequestId,
     wait_seconds: WaitSeconds = 0,
-    part: Annotated[Part, Field(description="before or after: only the new part on that side.")] = "whole",
-    format: Annotated[Format, Field(description="source: lossless, as deep as the source.")] = "source",  # noqa: A002 - as people say
+    part: Annotated[Part, Field(description="before or after: only the music added on that side.")] = "whole",
+    format: Annotated[Format, Field(description="source: lossless, at the source's bit depth.")] = "source",  # noqa: A002 - as people say
     restore_source: Annotated[  # noqa: FBT002 - named by the agent
-        bool, Field(description="false: the provider's own file, its rendering of the source included.")
+        bool, Field(description="false: the provider's own file, with its rendering of the source.")
     ] = True,
 ) -> Annotated[CallToolResult, ResultReport]:
-    """Deliver the longer file into the output folder; say where it is, how it came out (verdict: measured seams,
-    levels, lengths, whether the source survived) and which take to keep. While the request has not ended, says where
-    it stands: call again. Tell the person the path and the verdict.
+    """Deliver the extended file to the output folder. Returns its path, the verdict (measured seams, levels, lengths,
+    and whether the source survived), and which take to keep. Until the request has ended, returns its status: call
+    again. Tell the user the path and the verdict.
     """
     service = await ctx.request_context.lifespan_context()
     report = await service.result(
@@ -130,8 +125,8 @@ async def get_outpaint_result(  # noqa: PLR0913 - what can be asked of a result
 async def cancel_outpaint(
     ctx: Context[Lifespan, Any], request_id: RequestId
 ) -> Annotated[CallToolResult, Cancellation]:
-    """Stop a request that has not ended, all its takes; what was made so far is thrown away. One that has ended, or
-    whose last step a hosted model is carrying out, stays as it is (not_cancellable).
+    """Cancel a request that has not ended, with all its takes; discards what was generated so far. One that has ended,
+    or whose last step a hosted model is carrying out, stays as it is (not_cancellable).
     """
     service = await ctx.request_context.lifespan_context()
     return answer(await service.cancel(request_id))
@@ -139,14 +134,16 @@ async def cancel_outpaint(
 
 async def list_outpaints(
     ctx: Context[Lifespan, Any],
-    limit: Annotated[int, Field(ge=1, le=100, description="At most so many."), NO_BOOL] = 20,
+    limit: Annotated[
+        int, Field(ge=1, le=100, description="Maximum number of requests to return."), NO_BOOL
+    ] = 20,
     status: Annotated[
         Literal["any", "in_queue", "in_progress", "completed", "failed", "cancelled", "unknown"],
-        Field(description="Only requests that stand here."),
+        Field(description="Return only requests with this status."),
     ] = "any",
 ) -> Annotated[CallToolResult, RequestList]:
-    """List requests, newest first, with their states, files and costs, and what was spent in all: use it to find
-    a lost request_id.
+    """List requests, newest first, with their status, files and costs, and the total spent. Use it to find a lost
+    request_id.
     """
     service = await ctx.request_context.lifespan_context()
     return answer(await service.list(limit=limit, status=None if status == "any" else Status(status)))
@@ -154,12 +151,12 @@ async def list_outpaints(
 
 async def analyze_audio(
     ctx: Context[Lifespan, Any],
-    audio: Annotated[str, Field(description="As submit_outpaint takes it.")],
-    details: Annotated[bool, Field(description="All that was measured.")] = False,  # noqa: FBT002 - named by the agent
-    picture: Annotated[bool, Field(description="Waveform and spectrogram as an image, too.")] = False,  # noqa: FBT002 - as above
+    audio: Annotated[str, Field(description="As in submit_outpaint.")],
+    details: Annotated[bool, Field(description="Include all measurements.")] = False,  # noqa: FBT002 - named by the agent
+    picture: Annotated[bool, Field(description="Include an image: waveform and spectrogram.")] = False,  # noqa: FBT002 - as above
 ) -> Annotated[CallToolResult, AnalysisReport]:
-    """Listen to a recording, or to a result by its request_id: length, loudness, tempo, key, how it begins and ends,
-    sections, and tags measured from it for submit_outpaint. Free; call it before submitting where tags matter.
+    """Analyze a recording, or a result by its request_id: length, loudness, tempo, key, how it begins and ends,
+    sections, and measured tags for submit_outpaint. Free. Call it before submitting if tags matter.
     """
     service = await ctx.request_context.lifespan_context()
     report, drawn = await service.analyze(audio, details=details, picture=picture, on_update=reporter(ctx))
@@ -168,6 +165,7 @@ async def analyze_audio(
 
 def all_tools() -> list[Tool]:
     """Build the tools as the server registers them."""
+    providers = " ".join(each.tool_text for each in descriptions())
     return [
         tool(
             submit_outpaint,
@@ -178,6 +176,7 @@ def all_tools() -> list[Tool]:
                 idempotent_hint=False,
                 open_world_hint=True,
             ),
+            providers=providers,
         ),
         tool(
             get_outpaint_status,

@@ -1,62 +1,101 @@
-"""The editions of a result: the file as it was made, or a part of it, or in another format."""
+"""Exporting a result: the whole file or a part of it, in the format that was asked for, into the person's folder."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
-from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, OutpaintError, RequestNotFound, WorkerDied
+from outpaint_mcp.errors import InvalidRequest, OutpaintError
 from outpaint_mcp.models import Status
-from outpaint_mcp.providers.base import ProviderStatus
-from outpaint_mcp.storage.database import told
-from outpaint_mcp.workers.process import call_worker
+from outpaint_mcp.service.delivery_failures import (
+    changed_since_delivery,
+    changed_since_generation,
+    no_longer_stored,
+    server_stopping,
+)
+from outpaint_mcp.service.file_threads import FileThreads
+from outpaint_mcp.storage.database import storage_errors
+from outpaint_mcp.storage.records import RequestProgress
+from outpaint_mcp.workers.orders import Convert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from outpaint_mcp.providers.base import Provider
     from outpaint_mcp.results import ExportOptions, Outcome
     from outpaint_mcp.service.output_folder import OutputFolder
     from outpaint_mcp.service.poller import OnUpdate
     from outpaint_mcp.storage.records import Delivery, RequestRecord
+    from outpaint_mcp.workers.pool import WorkerPool
 
-KEPT_DAYS = 7
-"""How long other editions can still be made after the last delivery."""
+STORED_DAYS = 7
+"""How long after the last delivery other formats of a result can be made."""
 
-# Coding four minutes as MP3 takes twenty seconds; a worker that needs so much longer hangs.
-_MOST_SECONDS = 900.0
-_NEWS_SECONDS = 1.0
-_OLD_SECONDS = 86_400.0
+# Encoding four minutes as MP3 takes twenty seconds; a worker that needs this long hangs.
+_MAX_SECONDS = 900.0
+_UPDATE_SECONDS = 1.0
+_STALE_SECONDS = 86_400.0
 
 Delivered = Mapping[str, "Delivery | OutpaintError | None"]
 """By the id of each take: its file, why there is none, or None while it is being written."""
 
 
-class Exporter:
-    """Makes an edition of a completed request once, puts it into the output folder, and finds it there ever after."""
+@dataclass(slots=True, eq=False)
+class _Export:
+    """One file on its way to a folder; `progress` is the share of it that is written, 0 to 1."""
 
-    def __init__(self, results: OutputFolder, providers: Mapping[str, Provider], folder: Path) -> None:
-        """Open it.
+    progress: float = 0.0
+    task: asyncio.Task[Delivery] = field(init=False)
+
+
+_Key = tuple[str, "ExportOptions", "Path | None"]
+
+
+class Exporter:
+    """Writes each form of a completed request's result once, and finds it again afterwards."""
+
+    def __init__(
+        self,
+        output_folder: OutputFolder,
+        folder: Path,
+        pool: WorkerPool,
+        *,
+        update_seconds: float = _UPDATE_SECONDS,
+    ) -> None:
+        """Prepare exports; no folder is created yet.
 
         Args:
-            results: puts files into their places.
-            providers: by name; they keep what they made.
-            folder: where exporter are written before they are put there.
+            output_folder: takes the finished files.
+            folder: where converted files are written before they are delivered.
+            pool: runs the conversions.
+            update_seconds: how often whoever waits learns of the progress.
         """
-        self._results = results
-        self._providers = providers
+        self._output_folder = output_folder
         self._folder = folder
-        self._making: dict[tuple[str, ExportOptions], asyncio.Task[Delivery]] = {}
-        self._shares: dict[str, float] = {}
-        self._workers = asyncio.Semaphore(os.cpu_count() or 1)
+        self._pool = pool
+        self._update_seconds = update_seconds
+        self._exports: dict[_Key, _Export] = {}
+        self._locks: WeakValueDictionary[tuple[str, ExportOptions], asyncio.Lock] = WeakValueDictionary()
+        self._threads = FileThreads()
+        self._is_closed = False
+
+    async def close(self) -> None:
+        """Stop all exports; whoever waits for one gets `ServerStopping`, and nothing is left half written."""
+        self._is_closed = True
+        self._output_folder.stop()
+        tasks = [export.task for export in self._exports.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.close()
 
     async def deliver(
         self,
@@ -67,134 +106,188 @@ class Exporter:
         wait_seconds: float,
         on_update: OnUpdate | None = None,
     ) -> Delivered:
-        """Deliver an edition of completed takes.
+        """Deliver completed takes.
 
-        It goes on when the wait is over, and is shared by all who ask for it; what went wrong is told once to
-        whoever asks next.
+        An export goes on when the wait is over, and is shared by all who ask for it. A failure is reported once,
+        to whoever asks next.
+
+        Args:
+            takes: of one request.
+            options: in which form.
+            target: the file or the folder to put it at, wherever it was delivered before; the output folder
+                where there is none.
+            wait_seconds: how long to wait for it.
+            on_update: called with the progress while waiting.
 
         Raises:
             InvalidRequest: nothing was added on that side.
+            ServerStopping: the exporter is closed.
         """
+        self._check_open()
         side = options.part
         if side != "whole" and not getattr(takes[0], f"extend_{side}_duration"):
-            raise InvalidRequest(f"Nothing was added {side} the source; ask for part=whole.")
-        tasks = {take.request_id: self._task(take, options, target) for take in takes}
+            raise InvalidRequest(f"Nothing was added {side} the source, so there is no such part.")
+        exports = {take.request_id: self._export(take, options, target) for take in takes}
+        tasks = [export.task for export in exports.values()]
         until = time.monotonic() + wait_seconds
         while (left := until - time.monotonic()) > 0:
-            _, pending = await asyncio.wait(tasks.values(), timeout=min(left, _NEWS_SECONDS))
+            _, pending = await asyncio.wait(tasks, timeout=min(left, self._update_seconds))
             if not pending:
                 break
             if on_update is not None:
-                shares = [self._shares.get(each, 0.0) for each in tasks]
-                share = sum(shares) / len(shares)
+                done = sum(1.0 if each.task.done() else each.progress for each in exports.values())
                 await on_update(
-                    ProviderStatus(status=Status.COMPLETED, progress=share, step=f"writing {options}")
-                )
-        return {request_id: self._read(request_id, options, task) for request_id, task in tasks.items()}
-
-    def _task(
-        self, record: RequestRecord, options: ExportOptions, target: Path | None
-    ) -> asyncio.Task[Delivery]:
-        key = (record.request_id, options)
-        if key not in self._making:
-            self._making[key] = asyncio.create_task(self._deliver(record, options, target))
-        return self._making[key]
-
-    def _read(
-        self, request_id: str, options: ExportOptions, task: asyncio.Task[Delivery]
-    ) -> Delivery | OutpaintError | None:
-        if not task.done():
-            return None
-        self._making.pop((request_id, options), None)
-        failure = task.exception()
-        if failure is not None and not isinstance(failure, OutpaintError):
-            raise failure
-        return failure or task.result()
-
-    async def _deliver(self, record: RequestRecord, options: ExportOptions, target: Path | None) -> Delivery:
-        delivery = record.deliveries.get(str(options))
-        if delivery is None:
-            outcome = await self._outcome(record)
-            if not options.restore_source:
-                if outcome.as_made is None:  # there is but one
-                    return await self._deliver(
-                        record, dataclasses.replace(options, restore_source=True), target
+                    RequestProgress(
+                        status=Status.COMPLETED, progress=done / len(exports), step=f"writing {options}"
                     )
-                outcome = outcome.as_made
-            delivery = await self._made(record, options, outcome, target)
-        await asyncio.to_thread(self._results.find, delivery, is_paid=record.estimated_cost_usd is not None)
-        return delivery
+                )
+        return {
+            request_id: self._outcome_of((request_id, options, target), export)
+            for request_id, export in exports.items()
+        }
 
-    async def _outcome(self, record: RequestRecord) -> Outcome:
-        """What the provider keeps of a request.
+    async def check_content(self, request_id: str, delivery: Delivery) -> None:
+        """Check that a delivered file is still the result of its request; reads all of it.
 
         Raises:
-            DeliveryFailed: it does not any more.
+            DeliveryFailed: somebody changed it.
+            ServerStopping: the exporter is closed.
         """
-        try:
-            outcome = await self._providers[record.provider].result(record.request_id)
-        except RequestNotFound as exc:
-            raise _gone(record) from exc
-        if not await asyncio.to_thread(outcome.path.is_file):
-            raise _gone(record)
-        return outcome
+        if not await self.is_unchanged(delivery):
+            raise changed_since_delivery(request_id, delivery)
 
-    async def _made(
-        self, record: RequestRecord, options: ExportOptions, outcome: Outcome, target: Path | None
-    ) -> Delivery:
-        """Make an edition, and put it into its place."""
-        if (options.part, options.format) == ("whole", "source"):
-            return await asyncio.to_thread(self._results.deliver, record.request_id, options, outcome, target)
-        folder = Path(await asyncio.to_thread(self._new_folder))
-        try:
-            outcome = await self._converted(record, options, outcome, folder)
-            return await asyncio.to_thread(self._results.deliver, record.request_id, options, outcome, target)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-            self._shares.pop(record.request_id, None)
-
-    def _new_folder(self) -> str:
-        with told(self._folder.parent):
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return tempfile.mkdtemp(dir=self._folder)
-
-    async def _converted(
-        self, record: RequestRecord, options: ExportOptions, outcome: Outcome, folder: Path
-    ) -> Outcome:
-        """Have a worker write another edition of what was made."""
-        order = {
-            "task": "convert",
-            "made": str(outcome.path),
-            "folder": str(folder),
-            "part": options.part,
-            "format": options.format,
-            "before_seconds": outcome.before_seconds,
-            "after_seconds": outcome.after_seconds,
-        }
-        try:
-            async with self._workers, asyncio.timeout(_MOST_SECONDS):
-                made = await call_worker(
-                    order, on_progress=lambda share, _: self._shares.update({record.request_id: share})
-                )
-        except TimeoutError as exc:
-            raise WorkerDied(
-                f"The file ({options}) was not written within {_MOST_SECONDS:.0f} seconds. Try again."
-            ) from exc
-        return dataclasses.replace(
-            outcome, **made | {"path": Path(made["path"]), "url": None, "as_made": None}
-        )
+    async def is_unchanged(self, delivery: Delivery) -> bool:
+        """Whether a delivered file is there and still has the content that was delivered; reads all of it."""
+        self._check_open()
+        return await self._threads.run(self._output_folder.is_unchanged, delivery)
 
     def tidy(self) -> None:
-        """Throw away what was being written when a server was killed."""
+        """Remove what was being converted when a server was killed; blocks."""
         for folder in self._folder.glob("*"):
-            with suppress(OSError):  # another server may be done with it this moment
-                if time.time() - folder.stat().st_mtime > _OLD_SECONDS:
+            with suppress(OSError):  # another server may remove it at this moment
+                if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
 
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise server_stopping()
 
-def _gone(record: RequestRecord) -> DeliveryFailed:
-    there = next(iter(record.deliveries.values()), None)
-    way_out = f"Convert {there.path} instead." if there else "Submit the request again."
-    return DeliveryFailed(
-        f"What other exporter are made of is kept for {KEPT_DAYS} days after a delivery, and is gone. {way_out}"
-    )
+    def _export(self, record: RequestRecord, options: ExportOptions, target: Path | None) -> _Export:
+        """Find the export that is under way, or start one."""
+        key = (record.request_id, options, target)
+        if key not in self._exports:
+            export = self._exports[key] = _Export()
+            export.task = asyncio.create_task(self._deliver(export, record, options, target))
+            export.task.add_done_callback(lambda task: self._forget_success(key, task))
+        return self._exports[key]
+
+    def _forget_success(self, key: _Key, task: asyncio.Task[Delivery]) -> None:
+        """Keep a failure until somebody asks; a delivery is in the journal."""
+        if not task.cancelled() and task.exception() is None:
+            self._exports.pop(key, None)
+
+    def _outcome_of(self, key: _Key, export: _Export) -> Delivery | OutpaintError | None:
+        if not export.task.done():
+            return None
+        if self._exports.get(key) is export:  # somebody else may have asked again by now
+            del self._exports[key]
+        if export.task.cancelled():
+            return server_stopping(key[0])
+        failure = export.task.exception()
+        if failure is not None and not isinstance(failure, OutpaintError):
+            raise failure
+        return failure or export.task.result()
+
+    async def _deliver(
+        self, export: _Export, record: RequestRecord, options: ExportOptions, target: Path | None
+    ) -> Delivery:
+        """Deliver one take, and put it at the target as well if it was delivered elsewhere before."""
+        lock = self._locks.setdefault((record.request_id, options), asyncio.Lock())
+        async with lock:
+            delivery = await self._threads.run(self._output_folder.delivered, record.request_id, options)
+            if delivery is None:
+                delivery = await self._deliver_first(export, record, options, target)
+        await self._threads.run(
+            self._output_folder.check_exists,
+            record.request_id,
+            delivery,
+            is_paid=record.estimated_cost_usd is not None,
+        )
+        if target is None:
+            return delivery
+        return await self._threads.run(self._output_folder.copy, record.request_id, options, delivery, target)
+
+    async def _deliver_first(
+        self, export: _Export, record: RequestRecord, options: ExportOptions, target: Path | None
+    ) -> Delivery:
+        outcome = await self.stored(record)
+        if not options.restore_source:
+            if outcome.as_made is None:  # there is but one
+                options = dataclasses.replace(options, restore_source=True)
+                return await self._deliver(export, record, options, target)
+            outcome = outcome.as_made
+        if (options.part, options.format) == ("whole", "source"):
+            return await self._put(record, options, outcome, target)
+        if not await self._threads.run(self._output_folder.is_stored, outcome):
+            raise changed_since_generation(record)
+        folder = await self._threads.run(self._new_folder)
+        try:
+            outcome = await self._convert(export, options, outcome, folder)
+            return await self._put(record, options, outcome, target)
+        finally:
+            await self._threads.run(shutil.rmtree, folder, ignore_errors=True)
+
+    async def stored(self, record: RequestRecord) -> Outcome:
+        """Return what its provider produced of a request, if that is still in the data folder.
+
+        Raises:
+            DeliveryFailed: it was deleted.
+        """
+        outcome = record.outcome
+        if outcome is None or not await self._threads.run(outcome.path.is_file):
+            raise no_longer_stored(record, STORED_DAYS)
+        return outcome
+
+    async def _put(
+        self, record: RequestRecord, options: ExportOptions, outcome: Outcome, target: Path | None
+    ) -> Delivery:
+        return await self._threads.run(
+            self._output_folder.deliver, record.request_id, options, outcome, target
+        )
+
+    async def _convert(
+        self, export: _Export, options: ExportOptions, outcome: Outcome, folder: Path
+    ) -> Outcome:
+        """Have a worker write the form that was asked for."""
+
+        def note(progress: float, _step: str) -> None:
+            export.progress = progress
+
+        converted = await self._pool.run(
+            Convert(
+                longer=outcome.path,
+                folder=folder,
+                part=options.part,
+                format=options.format,
+                before_seconds=outcome.before_seconds,
+                after_seconds=outcome.after_seconds,
+            ),
+            on_progress=note,
+            timeout_seconds=_MAX_SECONDS,
+        )
+        return dataclasses.replace(
+            outcome,
+            path=converted.path,
+            sha256=converted.sha256,
+            size_bytes=converted.size_bytes,
+            duration_seconds=converted.duration_seconds,
+            before_seconds=converted.before_seconds,
+            after_seconds=converted.after_seconds,
+            url=None,
+            as_made=None,
+        )
+
+    def _new_folder(self) -> Path:
+        with storage_errors(self._folder.parent):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return Path(tempfile.mkdtemp(dir=self._folder))

@@ -1,60 +1,148 @@
-"""Putting the house together: journal, providers and desk, for as long as somebody works with them."""
+"""Putting the service together: store, providers and dispatcher, for as long as somebody works with them."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import StorageFailed
-from outpaint_mcp.providers.local.provider import open_local_provider
-from outpaint_mcp.providers.runcomfy.provider import open_runcomfy_provider
-from outpaint_mcp.service.service import OutpaintService
-from outpaint_mcp.storage.costs import Ledger
-from outpaint_mcp.storage.database import Database
-from outpaint_mcp.storage.journal import Journal
+from outpaint_mcp.errors import ServerStopping, StorageFailed
+from outpaint_mcp.jobs.dispatcher import Dispatcher
+from outpaint_mcp.jobs.liveness import Presence
+from outpaint_mcp.jobs.signal import UpdateSignal
+from outpaint_mcp.providers.base import ProviderContext, RemoteTiming
+from outpaint_mcp.providers.registry import PROVIDERS
+from outpaint_mcp.service.service import CANCEL_SECONDS, DELIVERY_SECONDS, OutpaintService
+from outpaint_mcp.sources import fetch
+from outpaint_mcp.storage.database import storage_errors
+from outpaint_mcp.storage.store import Store
+from outpaint_mcp.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.providers.base import Provider
+    from outpaint_mcp.reports.wording import Vocabulary
 
 _TIDY_SECONDS = 6 * 3600.0
 
 
-@asynccontextmanager
-async def open_service(settings: Settings, *, runs: bool = True) -> AsyncIterator[OutpaintService]:
-    """Open the journal and the providers for as long as the block lasts.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the service takes from the world around it; tests bring their own.
 
-    Both providers are open whichever takes new requests: what the other one has begun goes on.
+    Attributes:
+        now: Unix seconds.
+        sleep: pauses, in seconds.
+        fetch: fetches a link into a file, as `sources.fetch` does.
+        timing: of calls to remote services.
+        accept_seconds: how long a submission waits for a provider's answer; None for what the provider says.
+        cancel_seconds: how long a cancellation waits for whoever carries the request out.
+        delivery_seconds: how long a call waits for a file to be written, at least.
+        tidy_seconds: how often what is not needed any more is deleted.
+    """
+
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    fetch: Callable[..., Coroutine[object, object, None]] = fetch
+    timing: RemoteTiming = field(default_factory=RemoteTiming)
+    accept_seconds: float | None = None
+    cancel_seconds: float = CANCEL_SECONDS
+    delivery_seconds: float = DELIVERY_SECONDS
+    tidy_seconds: float = _TIDY_SECONDS
+
+
+_REAL = Surroundings()
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings, *, vocabulary: Vocabulary, runs: bool = True, surroundings: Surroundings = _REAL
+) -> AsyncIterator[OutpaintService]:
+    """Open the service for as long as the block lasts.
+
+    Every provider is open whichever takes new requests: what the others have begun goes on.
 
     Args:
         settings: where things are.
+        vocabulary: the words of the surface that opens it.
         runs: whether to carry requests out meanwhile, or only to look.
+        surroundings: clocks and the network.
 
     Raises:
         StorageFailed: the data folder cannot be used.
     """
     async with AsyncExitStack() as stack:
-        database = await asyncio.to_thread(Database, settings.data_dir / "outpaint.sqlite3")
-        stack.push_async_callback(asyncio.to_thread, database.close)
-        journal, ledger = Journal(database), Ledger(database)
-        local = await stack.enter_async_context(open_local_provider(database, settings.data_dir, runs=runs))
-        hosted = await stack.enter_async_context(
-            open_runcomfy_provider(database, settings, ledger, runs=runs)
+        store = await asyncio.to_thread(Store, settings.data_dir, now=surroundings.now)
+        stack.push_async_callback(asyncio.to_thread, store.close)
+        pool, signal = WorkerPool(), UpdateSignal()
+        providers = _open_providers(settings, store, pool, surroundings)
+        for provider in providers.values():
+            stack.push_async_callback(provider.close)
+        dispatcher = None
+        if runs:
+            dispatcher = await _start_dispatcher(stack, settings, store, providers, signal, surroundings)
+        service = OutpaintService(
+            settings,
+            store,
+            providers,
+            pool,
+            signal,
+            dispatcher,
+            vocabulary,
+            accept_seconds=surroundings.accept_seconds,
+            cancel_seconds=surroundings.cancel_seconds,
+            delivery_seconds=surroundings.delivery_seconds,
         )
-        service = OutpaintService(settings, journal, ledger, {each.name: each for each in (local, hosted)})
+        stack.push_async_callback(service.close)
         if runs:
             await service.tidy()
-            stack.push_async_callback(_end, asyncio.create_task(_keep_tidy(service)))
+            stack.push_async_callback(_end, asyncio.create_task(_keep_tidy(service, surroundings)))
         yield service
 
 
-async def _keep_tidy(service: OutpaintService) -> None:
-    """Throw away what is not needed any more, in a server that runs for weeks."""
+def _open_providers(
+    settings: Settings, store: Store, pool: WorkerPool, surroundings: Surroundings
+) -> dict[str, Provider]:
+    context = ProviderContext(
+        settings=settings,
+        store=store,
+        pool=pool,
+        fetch=surroundings.fetch,
+        now=surroundings.now,
+        sleep=surroundings.sleep,
+        timing=surroundings.timing,
+    )
+    return {name: registered.open(context) for name, registered in PROVIDERS.items()}
+
+
+async def _start_dispatcher(  # noqa: PLR0913 - what it works with
+    stack: AsyncExitStack,
+    settings: Settings,
+    store: Store,
+    providers: dict[str, Provider],
+    signal: UpdateSignal,
+    surroundings: Surroundings,
+) -> Dispatcher:
+    folder = settings.data_dir / "jobs"
+    with storage_errors(settings.data_dir):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    presence = await asyncio.to_thread(Presence, settings.data_dir / "servers")
+    stack.callback(presence.close)
+    executors = {name: provider for name, provider in providers.items() if provider.is_ready}
+    dispatcher = Dispatcher(store, presence, signal, executors, folder, sleep=surroundings.sleep)
+    stack.push_async_callback(_end, asyncio.create_task(dispatcher.run()))
+    return dispatcher
+
+
+async def _keep_tidy(service: OutpaintService, surroundings: Surroundings) -> None:
+    """Delete what is not needed any more, in a server that runs for weeks."""
     while True:
-        await asyncio.sleep(_TIDY_SECONDS)
-        with suppress(StorageFailed):  # another time
+        await surroundings.sleep(surroundings.tidy_seconds)
+        with suppress(StorageFailed, OSError):  # another time
             await service.tidy()
 
 
@@ -64,25 +152,42 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 class ServiceOnDemand:
-    """A desk that is opened when it is first asked for, and tried again where that failed."""
+    """A service that is opened when it is first asked for, and tried again where that failed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, vocabulary: Vocabulary) -> None:
         self._settings = settings
+        self._vocabulary = vocabulary
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
-        self._desk: OutpaintService | None = None
+        self._service: OutpaintService | None = None
+        self._is_closed = False
 
     async def __call__(self) -> OutpaintService:
-        """Return the desk.
+        """Return the service.
 
         Raises:
             StorageFailed: the data folder cannot be used now.
+            ServerStopping: it was closed.
         """
         async with self._opening:
-            if self._desk is None:
-                self._desk = await self._stack.enter_async_context(open_service(self._settings))
-            return self._desk
+            if self._is_closed:
+                raise ServerStopping("This server is stopping. Ask again; nothing is lost.")
+            if self._service is None:
+                self._service = await self._stack.enter_async_context(
+                    open_service(self._settings, vocabulary=self._vocabulary)
+                )
+            return self._service
 
-    async def close(self) -> None:
-        """Close the desk if it was opened."""
-        await self._stack.aclose()
+    async def close(self, *, outlive: bool = False) -> None:
+        """Close the service if it was opened; it is not opened again.
+
+        Args:
+            outlive: as `OutpaintService.close` takes it.
+        """
+        async with self._opening:
+            self._is_closed = True
+            try:
+                if self._service is not None:
+                    await self._service.close(outlive=outlive)
+            finally:
+                await self._stack.aclose()

@@ -1,54 +1,90 @@
-"""Putting a longer file where the person finds it: never half written, never over another file."""
+"""Putting a finished file where the person finds it: once, under a name that says what it is, over no other file."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import itertools
 import os
-import shutil
-from contextlib import contextmanager, suppress
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from outpaint_mcp.errors import DeliveryFailed, RequestNotFound, StorageFailed
+from outpaint_mcp.service.delivery_failures import (
+    changed_since_delivery,
+    changed_since_generation,
+    folder_unusable,
+    moved_or_deleted,
+    place_taken,
+    server_stopping,
+)
+from outpaint_mcp.service.delivery_locks import DeliveryLocks
+from outpaint_mcp.service.file_copy import ContentChanged, has_content, place_copy
+from outpaint_mcp.service.file_names import PARTS_PATTERN, key_of, name_of, part_of, place_at, places_in
 from outpaint_mcp.storage.records import Delivery
+from outpaint_mcp.storage.rows import facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from outpaint_mcp.results import ExportOptions, Outcome
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.storage.records import RequestRecord
 
 
-# What people call an audio file; any other dot in a name belongs to it.
-_AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff"}
-
-# Another process puts a file into its place in a moment, or copies it to a slow disk in a few.
+# Another process needs a moment to put a file into its place, or some seconds on a slow disk.
 _LOCK_SECONDS = 20.0
+_STALE_SECONDS = 86_400.0
 
 
 class OutputFolder:
-    """The way of finished files from the provider's keeping into the output folder."""
+    """Copies finished files from the provider's storage to the person's folder; its methods block."""
 
-    def __init__(self, journal: Journal, output_dir: Path, locks: Path) -> None:
+    def __init__(
+        self, journal: Journal, output_dir: Path, locks: Path, *, lock_seconds: float = _LOCK_SECONDS
+    ) -> None:
+        """Prepare deliveries; no folder is created yet.
+
+        Args:
+            journal: records what was delivered.
+            output_dir: where files go by default.
+            locks: a folder for lock files, the same for every process.
+            lock_seconds: how long to wait for another process that delivers the same file.
+        """
         self._journal = journal
         self._output_dir = output_dir
-        self._locks = locks
+        self._stopping = threading.Event()
+        self._locks = DeliveryLocks(locks, self._stopping, wait_seconds=lock_seconds)
+
+    def stop(self) -> None:
+        """Make every delivery under way end with `ServerStopping` soon, in whichever thread it runs."""
+        self._stopping.set()
+
+    def _check_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise server_stopping()
+
+    def delivered(self, request_id: str, options: ExportOptions) -> Delivery | None:
+        """Return what was delivered of a request in this form, if anything was."""
+        return self._journal.get(request_id).deliveries.get(str(options))
 
     def deliver(
         self, request_id: str, options: ExportOptions, outcome: Outcome, target: Path | None = None
     ) -> Delivery:
-        """Put an edition in its place and write down where; the second call finds the first one's.
+        """Copy a finished file to its place and record where; a second call returns the first one's delivery.
+
+        Args:
+            request_id: the request that it belongs to.
+            options: in which form it is.
+            outcome: the file, which stays as it is.
+            target: the file or the folder to put it at; the output folder where there is none.
 
         Raises:
-            DeliveryFailed: the folder cannot be written to, or something lies at `target`.
+            DeliveryFailed: the folder cannot be written to, `target` is taken, or `outcome` was changed.
             StorageFailed: the data folder cannot be written to.
+            ServerStopping: `stop` was called.
         """
-        with self._alone_with(request_id):
+        with self._locks.held(key_of(request_id, options), request_id):
             record = self._journal.get(request_id)
             if (delivered := record.deliveries.get(str(options))) is not None:
                 return delivered
@@ -59,222 +95,126 @@ class OutputFolder:
                 duration_seconds=outcome.duration_seconds,
                 before_seconds=outcome.before_seconds,
                 after_seconds=outcome.after_seconds,
-                seed=outcome.seed,
-                note=outcome.note,
                 url=outcome.url,
-                verdict=outcome.verdict,
+                **facts_of(outcome),
             )
             return self._journal.deliver(request_id, options, delivery)
 
-    @contextmanager
-    def _alone_with(self, request_id: str) -> Iterator[None]:
-        """Keep other processes from delivering the same request."""
-        path = self._locks / f"{request_id}.lock"
-        try:
-            self._locks.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = FileLock(path)
-            lock.acquire(timeout=_LOCK_SECONDS)
-        except Timeout as exc:
-            raise DeliveryFailed(
-                "Another process is just putting the longer file into its place. Call get_outpaint_result again."
-            ) from exc
-        except OSError as exc:
-            raise StorageFailed(
-                f"The longer file is ready, but {self._locks.parent} cannot be used: {exc.strerror or exc}."
-                " Make room or mend its permissions, then call get_outpaint_result again; nothing is lost."
-            ) from exc
-        try:
-            yield
-            with suppress(OSError):  # whoever waits for it finds the delivery in the journal
-                path.unlink()
-        finally:
-            lock.release()
-
     def tidy(self) -> None:
-        """Throw away the locks of deliveries whose server was killed before it could."""
-        for lock in self._locks.glob("*.lock"):
-            with suppress(RequestNotFound, OSError):
-                if not self._journal.get(lock.stem).planned_paths:
-                    lock.unlink()
+        """Remove what deliveries left behind whose server was killed."""
+        self._locks.tidy()
+        for part in self._output_dir.glob(PARTS_PATTERN):
+            with suppress(OSError):
+                if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                    part.unlink()
 
-    def find(self, delivery: Delivery, *, is_paid: bool) -> None:
+    def check_exists(self, request_id: str, delivery: Delivery, *, is_paid: bool) -> None:
         """Check that a delivered file is still where it was put.
 
         Args:
-            delivery: as it was written down.
-            is_paid: whether another would cost money.
+            request_id: the request that it belongs to.
+            delivery: as it was recorded.
+            is_paid: whether generating it again would cost money.
 
         Raises:
             DeliveryFailed: it is not.
         """
         if not Path(delivery.path).is_file():
-            again = (
-                f"Have it put back: submitting again, with seed {delivery.seed}, is paid for again."
-                if is_paid
-                else f"Submit again with seed {delivery.seed} for the same take."
-            )
-            raise DeliveryFailed(
-                f"The longer file was put at {delivery.path}, but has been moved or deleted since. {again}"
-            )
+            raise moved_or_deleted(request_id, delivery, is_paid=is_paid)
 
-    def copy(self, request_id: str, delivery: Delivery, target: Path) -> Delivery:
-        """Put a delivered file at another place, too.
+    def is_unchanged(self, delivery: Delivery) -> bool:
+        """Whether a delivered file still has the content that was delivered; reads all of it."""
+        return has_content(
+            Path(delivery.path),
+            size_bytes=delivery.size_bytes,
+            sha256=delivery.sha256,
+            check_stopping=self._check_stopping,
+        )
+
+    def is_stored(self, outcome: Outcome) -> bool:
+        """Whether a provider's file still has the content that was generated; reads all of it."""
+        return has_content(
+            outcome.path,
+            size_bytes=outcome.size_bytes,
+            sha256=outcome.sha256,
+            check_stopping=self._check_stopping,
+        )
+
+    def copy(self, request_id: str, options: ExportOptions, delivery: Delivery, target: Path) -> Delivery:
+        """Put a delivered file at another place, too; where it is there already, nothing is done.
 
         Raises:
-            DeliveryFailed: something lies there, or nothing can be written there.
+            DeliveryFailed: another file is there, nothing can be written there, or the file was changed.
+            StorageFailed: the data folder cannot be written to.
+            ServerStopping: `stop` was called.
         """
         source = Path(delivery.path)
         place = target / source.name if target.is_dir() else place_at(target, source.suffix)
+        copied = dataclasses.replace(delivery, path=str(place))
         if place == source:
             return delivery
-        try:
-            _copy(source, place, _part_of(place, request_id))
-        except FileExistsError as exc:
-            raise DeliveryFailed(f"Something lies at {place} already, and nothing is overwritten.") from exc
-        except OSError as exc:
-            raise DeliveryFailed(
-                f"The longer file is at {source}, but could not be put at {place}: {exc.strerror or exc}."
-            ) from exc
-        return dataclasses.replace(delivery, path=str(place))
+        with self._locks.held(key_of(request_id, options), request_id):
+            if self.is_unchanged(copied):
+                return copied
+            try:
+                self._copy(source, place, part_of(place, request_id, options), sha256=delivery.sha256)
+            except FileExistsError as exc:
+                raise place_taken(place, request_id) from exc
+            except ContentChanged as exc:
+                raise changed_since_delivery(request_id, delivery) from exc
+            except OSError as exc:
+                raise folder_unusable(place.parent, request_id, exc, is_default=False) from exc
+        return copied
 
     def _place(
         self, record: RequestRecord, options: ExportOptions, outcome: Outcome, target: Path | None
     ) -> Path:
-        """Put the file into the folder, or find it there if a server was killed right after it did."""
-        if str(options) in record.planned_paths:
-            planned = Path(record.planned_paths[str(options)])
+        """Copy a file into the folder, or find it there if a server was killed right after it did."""
+        if (planned := record.planned_paths.get(str(options))) is not None:
+            path = Path(planned)
             with suppress(OSError):
-                _part_of(planned, record.request_id).unlink()
-                if not planned.stat().st_size:  # its name was claimed, but the file not yet brought
-                    planned.unlink()
-            if _is_same_file(planned, size_bytes=outcome.size_bytes, sha256=outcome.sha256):
-                return planned
-        for path in self._places(record, options, outcome, target):
+                part_of(path, record.request_id, options).unlink()
+            with suppress(OSError):
+                if not path.stat().st_size:  # its name was claimed, but the file not yet moved there
+                    path.unlink()
+            if self.is_stored(dataclasses.replace(outcome, path=path)):
+                return path
+        for path in self._places(record, options, outcome.path.suffix, target):
             if os.path.lexists(path):  # unlike pathlib's, never raises
                 continue
             self._journal.plan_delivery(record.request_id, options, path)
             with suppress(FileExistsError):
-                _put(outcome.path, path, _part_of(path, record.request_id))
+                self._put(outcome, record, path, options, is_default=target is None)
                 return path
-        raise DeliveryFailed(
-            f"Something lies at {path} already, and nothing is overwritten. The longer file is ready and"
-            f" waits: outpaint-mcp get {record.request_id} --output ANOTHER_NAME."
-        )
+        raise place_taken(path, record.request_id)
 
     def _places(
-        self, record: RequestRecord, options: ExportOptions, outcome: Outcome, target: Path | None
-    ) -> Iterator[Path]:
-        """Propose places for a file, in the order in which a person would look for it."""
-        suffix = outcome.path.suffix
+        self, record: RequestRecord, options: ExportOptions, suffix: str, target: Path | None
+    ) -> Iterable[Path]:
         if target is not None and not target.is_dir():
-            yield place_at(target, suffix)
-            return
-        folder = target or self._output_dir
-        name = self._name(record, options)
-        yield folder / f"{name}{suffix}"
-        for number in itertools.count(2):
-            yield folder / f"{name} ({number}){suffix}"
+            return [place_at(target, suffix)]
+        return places_in(target or self._output_dir, name_of(self._journal, record, options), suffix)
 
-    def _name(self, record: RequestRecord, options: ExportOptions) -> str:
-        """Name a file after its source and what was added, without a suffix."""
-        if options.part == "whole":
-            name = f"{record.title}, extended {_added(*self._total_added(record))}"
-        else:
-            name = f"{record.title}, {getattr(record, f'extend_{options.part}_duration'):.4g}s {options.part}"
-        if record.takes > 1:
-            takes = self._journal.takes(record.take_of or record.request_id)
-            name += f", take {[take.request_id for take in takes].index(record.request_id) + 1}"
-        return name if options.restore_source else f"{name}, as made"
-
-    def _total_added(self, record: RequestRecord) -> tuple[float, float]:
-        """Return the seconds added on each side since the first source of a chain."""
-        before, after = record.extend_before_duration, record.extend_after_duration
-        while record.parent_request_id is not None:
-            record = self._journal.get(record.parent_request_id)
-            before += record.extend_before_duration
-            after += record.extend_after_duration
-        return before, after
-
-
-def place_at(target: Path, suffix: str) -> Path:
-    """A place that was asked for, with the suffix that the file has."""
-    is_audio = target.suffix.lower() in _AUDIO_SUFFIXES
-    return target.with_suffix(suffix) if is_audio else target.with_name(target.name + suffix)
-
-
-def _added(before_seconds: float, after_seconds: float) -> str:
-    sides = ((before_seconds, "before"), (after_seconds, "after"))
-    return " and ".join(f"{seconds:.4g}s {side}" for seconds, side in sides if seconds)
-
-
-def _part_of(target: Path, request_id: str) -> Path:
-    """Name the file that holds a copy until it is whole; whoever delivers next finds it if this one is killed."""
-    return target.with_name(f".{request_id}.part")
-
-
-def _put(source: Path, target: Path, part: Path) -> None:
-    """Bring a finished file to its place in one step, leaving the one at `source` alone.
-
-    Raises:
-        FileExistsError: something is there already.
-        DeliveryFailed: the folder cannot be written to, or the disk is full.
-    """
-    try:
-        with suppress(FileExistsError):  # a file in the folder's place: the next step fails on it
-            target.parent.mkdir(parents=True, exist_ok=True)
-        if not _link(source, target):  # another disk, or one without hard links
-            _copy(source, target, part)
-        _sync_folder(target.parent)  # the provider's own copy goes next
-    except FileExistsError:
-        raise
-    except OSError as exc:
-        raise DeliveryFailed(
-            f"The longer file is ready, but could not be put into {target.parent}: {exc.strerror or exc}."
-            " Make room or set OUTPAINT_OUTPUT_DIR to a folder that can be written to, then call"
-            " get_outpaint_result again; nothing is lost."
-        ) from exc
-
-
-def _link(source: Path, target: Path) -> bool:
-    """Give a file a second name; False where the disk cannot."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        return False
-    return True
-
-
-def _copy(source: Path, target: Path, part: Path) -> None:
-    try:
-        with source.open("rb") as reader, part.open("wb") as writer:
-            shutil.copyfileobj(reader, writer, 1 << 20)
-            writer.flush()
-            os.fsync(writer.fileno())
-        if not _link(part, target):
-            target.open("xb").close()  # the name is ours, or somebody else's
-            part.replace(target)
-    finally:
-        with suppress(OSError):
-            part.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # Windows has no such thing
-        handle = os.open(folder, os.O_RDONLY)
+    def _put(
+        self,
+        outcome: Outcome,
+        record: RequestRecord,
+        place: Path,
+        options: ExportOptions,
+        *,
+        is_default: bool,
+    ) -> None:
+        """Copy a provider's file to a place; raises FileExistsError where that is taken."""
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            self._copy(outcome.path, place, part_of(place, record.request_id, options), sha256=outcome.sha256)
+        except FileExistsError:
+            raise
+        except ContentChanged as exc:
+            raise changed_since_generation(record) from exc
+        except OSError as exc:
+            raise folder_unusable(place.parent, record.request_id, exc, is_default=is_default) from exc
 
-
-def _is_same_file(path: Path, *, size_bytes: int, sha256: str) -> bool:
-    """Whether the file at `path` is the very one that was made."""
-    try:
-        if path.stat().st_size != size_bytes:
-            return False
-        with path.open("rb") as reader:
-            return hashlib.file_digest(reader, "sha256").hexdigest() == sha256
-    except OSError:
-        return False
+    def _copy(self, source: Path, place: Path, part: Path, *, sha256: str) -> None:
+        with suppress(FileExistsError):  # a file in the folder's place: the next step fails on it
+            place.parent.mkdir(parents=True, exist_ok=True)
+        place_copy(source, place, part, sha256=sha256, check_stopping=self._check_stopping)

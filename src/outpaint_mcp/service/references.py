@@ -1,4 +1,4 @@
-"""What an `audio` argument names: a file, a link, the audio itself, or the longer file of an earlier request."""
+"""What an `audio` argument refers to: a file, a link, the audio itself, or the extended file of an earlier request."""
 
 from __future__ import annotations
 
@@ -8,99 +8,113 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp import sources
-from outpaint_mcp.errors import InvalidRequest, OutpaintError
+from outpaint_mcp.errors import Hint, InvalidRequest, OutpaintError
 from outpaint_mcp.models import Status
-from outpaint_mcp.reports import analysis as analyses
-from outpaint_mcp.reports import takes as comparison
+from outpaint_mcp.reports.analysis import seams_seconds
+from outpaint_mcp.reports.takes import best_first
 from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import LocalFile
-from outpaint_mcp.storage.journal import is_request_id
-from outpaint_mcp.storage.records import Delivery, RequestRecord
+from outpaint_mcp.storage.ids import is_request_id
+from outpaint_mcp.storage.records import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from outpaint_mcp.providers.base import Provider
     from outpaint_mcp.service.exporter import Exporter
     from outpaint_mcp.service.poller import StatusPoller
     from outpaint_mcp.sources import Source
+    from outpaint_mcp.storage.records import RequestRecord
 
 _WHOLE = ExportOptions()
 
 
 class ResolvedSource(NamedTuple):
-    """What an `audio` argument names.
+    """What an `audio` argument refers to.
 
     Attributes:
-        shown: the argument as it may be told, once redacted.
-        parent: the earlier request whose longer file it is.
-        delivery: that file.
+        shown: the argument as it may be shown, once redacted.
+        parent: the earlier request whose extended file it is.
     """
 
     source: Source
     shown: str
     parent: RequestRecord | None
-    delivery: Delivery | None
+
+
+class AnalyzedSource(NamedTuple):
+    """What is to be analyzed, its title, and where its seams are."""
+
+    source: Source
+    title: str
+    seams_seconds: tuple[float, ...]
 
 
 class ReferenceResolver:
-    """Finds what is named, in the allowed folders and among earlier requests."""
+    """Finds what is meant, in the allowed folders and among earlier requests."""
 
-    def __init__(
-        self,
-        input_dirs: Sequence[Path],
-        watch: StatusPoller,
-        exporter: Exporter,
-        providers: Mapping[str, Provider],
-    ) -> None:
+    def __init__(self, input_dirs: Sequence[Path], poller: StatusPoller, exporter: Exporter) -> None:
         self._input_dirs = input_dirs
-        self._watch = watch
-        self._editions = exporter
-        self._providers = providers
+        self._poller = poller
+        self._exporter = exporter
 
-    async def named(self, audio: str) -> ResolvedSource:
-        """Find what an `audio` argument names."""
+    async def resolve(self, audio: str) -> ResolvedSource:
+        """Find what an `audio` argument refers to.
+
+        Raises:
+            InvalidRequest: an earlier request has no result.
+            SourceError: it cannot be read.
+        """
         audio = audio.strip()
-        parent = delivery = None
+        parent = None
         folders = self._input_dirs
         if is_request_id(audio):
             parent, delivery = await self._earlier(audio)
             audio = delivery.path
             folders = (Path(audio).parent,)  # ours to read, wherever it was put at the time
         source = await asyncio.to_thread(sources.resolve_source, audio, input_dirs=folders)
-        return ResolvedSource(source, audio, parent, delivery)
+        return ResolvedSource(source, audio, parent)
 
     async def _earlier(self, request_id: str) -> tuple[RequestRecord, Delivery]:
-        """Find an earlier request whose longer file is the new source, delivering it if need be.
+        """Find an earlier request whose extended file is the new source, delivering it if need be.
 
         Of several takes it is the best.
         """
-        made = {
-            take.request_id: take for take in _made(await self._watch.look_at_all(request_id), request_id)
+        completed = {
+            take.request_id: take for take in _completed(await self._poller.takes(request_id), request_id)
         }
-        delivered = await self._editions.deliver([*made.values()], _WHOLE, wait_seconds=inf)
-        ready = {each: take for each, take in delivered.items() if isinstance(take, Delivery)}
+        delivered = await self._exporter.deliver([*completed.values()], _WHOLE, wait_seconds=inf)
+        ready = {each: found for each, found in delivered.items() if isinstance(found, Delivery)}
         if not ready:
             raise next(each for each in delivered.values() if isinstance(each, OutpaintError))
-        best = comparison.best_first([*ready.values()])[0]
-        return next(made[each] for each, take in ready.items() if take == best), best
+        best = best_first([*ready.values()])[0]
+        parent = next(completed[each] for each, found in ready.items() if found is best)
+        await self._exporter.check_content(parent.request_id, best)
+        return parent, best
 
-    async def heard(self, audio: str) -> tuple[Source, str, tuple[float, ...]]:
-        """Find what is to be listened to, its title and its seams; of a result nothing is delivered for that."""
+    async def resolve_for_analysis(self, audio: str) -> AnalyzedSource:
+        """Find what is to be analyzed; nothing is delivered for that.
+
+        Raises:
+            InvalidRequest: an earlier request has no result.
+            SourceError: it cannot be read.
+        """
         audio = audio.strip()
         if not is_request_id(audio):
-            named = await self.named(audio)
-            return named.source, sources.title_of(named.shown), ()
-        made = _made(await self._watch.look_at_all(audio), audio)
-        wholes = filter(None, (take.deliveries.get(str(_WHOLE)) for take in made))
-        delivered = [each for each in wholes if await asyncio.to_thread(Path(each.path).is_file)]
-        best = comparison.best_first(delivered)[0] if delivered else None
-        result = best or await self._providers[made[0].provider].result(made[0].request_id)
-        return LocalFile(Path(result.path)), made[0].title, analyses.seams_seconds(result)
+            resolved = await self.resolve(audio)
+            return AnalyzedSource(resolved.source, sources.title_of(resolved.shown), ())
+        completed = _completed(await self._poller.takes(audio), audio)
+        wholes = filter(None, (take.deliveries.get(str(_WHOLE)) for take in completed))
+        for delivery in best_first([*wholes]):
+            if await self._exporter.is_unchanged(delivery):
+                return AnalyzedSource(
+                    LocalFile(Path(delivery.path)), completed[0].title, seams_seconds(delivery)
+                )
+        outcome = await self._exporter.stored(completed[0])
+        return AnalyzedSource(LocalFile(outcome.path), completed[0].title, seams_seconds(outcome))
 
 
-def _made(takes: Sequence[RequestRecord], request_id: str) -> Sequence[RequestRecord]:
+def _completed(takes: Sequence[RequestRecord], request_id: str) -> Sequence[RequestRecord]:
     """Return the takes of a request that are completed.
 
     Raises:
@@ -110,6 +124,8 @@ def _made(takes: Sequence[RequestRecord], request_id: str) -> Sequence[RequestRe
     if whole.status is not Status.COMPLETED:
         raise InvalidRequest(
             f"Request {request_id} is {whole.status}, so it has no result to work with."
-            f" {'Give another source.' if whole.status.is_final else 'Wait until it is completed.'}"
+            f" {'Choose another source.' if whole.status.is_final else 'Wait until it is completed.'}",
+            hint=None if whole.status.is_final else Hint.GET_RESULT,
+            request_id=request_id,
         )
     return [take for take in takes if take.status is Status.COMPLETED]

@@ -1,139 +1,205 @@
-"""Taking requests in: what the source is, whether the same was asked a moment ago, and who carries it out."""
+"""Taking requests on: what the source is, whether an identical request is there, and who carries it out."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
+import secrets
+import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outpaint_mcp import sources
-from outpaint_mcp.errors import OutpaintError
-from outpaint_mcp.models import OutpaintRequest, Status
-from outpaint_mcp.providers.base import Receipt
-from outpaint_mcp.reports import requests as reports
+from outpaint_mcp.errors import OutpaintError, error_of_kind
+from outpaint_mcp.models import Status
+from outpaint_mcp.providers.base import SOURCE_NAME
+from outpaint_mcp.reports import submissions as reports
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl
+from outpaint_mcp.storage.database import storage_errors
+from outpaint_mcp.storage.ids import new_request_id
+from outpaint_mcp.storage.records import NewRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
+    from outpaint_mcp.jobs.signal import UpdateSignal
     from outpaint_mcp.models import SubmitRequest
     from outpaint_mcp.providers.base import Provider
     from outpaint_mcp.reports.models import Submission
-    from outpaint_mcp.service.poller import StatusPoller
+    from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.service.references import ResolvedSource
     from outpaint_mcp.sources import Source
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.storage.records import RequestRecord
+    from outpaint_mcp.workers.probing import Prober
+
+# Another process may be the one that works on it, and wakes nobody here.
+_GLANCE_SECONDS = 0.25
 
 
 class Submitter:
-    """Writes requests down and hands them over."""
+    """Writes requests with their jobs, and waits a moment for their provider's answer."""
 
-    def __init__(
-        self, journal: Journal, watch: StatusPoller, providers: Mapping[str, Provider], provider: str
+    def __init__(  # noqa: PLR0913 - what it works with
+        self,
+        journal: Journal,
+        signal: UpdateSignal,
+        providers: Mapping[str, Provider],
+        prober: Prober,
+        folder: Path,
+        vocabulary: Vocabulary,
+        *,
+        provider: str,
+        ring: Callable[[], None] | None,
+        accept_seconds: float | None = None,
     ) -> None:
-        """Open it; new requests go to the provider of this name."""
+        """Prepare to take requests on.
+
+        Args:
+            journal: where they are written.
+            signal: says when something happens to one.
+            providers: by name.
+            prober: looks at sources.
+            folder: holds one folder per job.
+            vocabulary: the words of the surface that submits.
+            provider: who carries new requests out.
+            ring: tells the dispatcher of new jobs; None where no job is carried out in this process.
+            accept_seconds: how long to wait for a provider's answer; None for what the provider says.
+        """
         self._journal = journal
-        self._watch = watch
-        self._providers = providers
+        self._signal = signal
         self._provider = providers[provider]
+        self._prober = prober
+        self._folder = folder
+        self._vocabulary = vocabulary
+        self._ring = ring
+        self._accept_seconds = accept_seconds
 
-    async def submit(self, request: SubmitRequest, named: ResolvedSource, *, caller: str) -> Submission:
-        """Take a request in: look at its source, write it down, hand it to the provider.
+    async def submit(self, request: SubmitRequest, resolved: ResolvedSource, *, caller: str) -> Submission:
+        """Take a request on: look at its source, write it, have its job begun.
 
-        The same request by the same caller within ten minutes is the first one over again.
+        An identical request by the same caller within ten minutes is the earlier one.
 
         Args:
             request: what is asked.
-            named: its source.
+            resolved: its source.
             caller: who asks, where several people share the server.
 
         Raises:
             InvalidRequest, SourceError, ProviderError: nothing was started, and nothing is paid.
         """
-        source, provider, parent = named.source, self._provider, named.parent
-        source_seconds = await provider.source_seconds(source)
-        if source_seconds is not None:
-            source_seconds = request.used_seconds(source_seconds)
-        dedup_key = await asyncio.to_thread(_dedup_key, request, source, provider.name, caller)
-
-        def add() -> tuple[RequestRecord, bool]:
-            return self._journal.add(
-                request,
-                provider=provider.name,
-                shown_audio=sources.redact(named.shown),
-                title=parent.title if parent else sources.title_of(named.shown),
-                parent_request_id=parent.request_id if parent else None,
-                expected_duration_seconds=None
-                if source_seconds is None
-                else source_seconds + request.extend_before_duration + request.extend_after_duration,
-                dedup_key=dedup_key,
-                caller=caller,
+        new = await self._new_request(request, resolved, caller)
+        record, is_new = await asyncio.to_thread(self._add, new, request, resolved.source)
+        if not is_new:
+            takes = await asyncio.to_thread(self._journal.takes, record.request_id)
+            return reports.submitted_before(
+                as_one(takes), self._vocabulary, self._journal.age_seconds(record)
             )
+        if self._ring is not None:
+            self._ring()
+        return await self._receipt(record)
 
-        record, is_new = await asyncio.to_thread(add)
-        if not is_new:
-            record = as_one(await self._watch.look_at_all(record.request_id))
-            if record.status in {Status.FAILED, Status.CANCELLED}:
-                record, is_new = await asyncio.to_thread(add)  # it had ended, and nobody had looked
-        if not is_new:
-            return reports.taken_on_before(record, self._journal.age_seconds(record))
-        return await self._hand_over(record.request_id, request, source)
-
-    async def _hand_over(self, request_id: str, request: SubmitRequest, source: Source) -> Submission:
-        """Give the takes of a request that is written down to its provider, all at once.
-
-        One that is not taken on does not keep the others from being made.
-        """
-        takes = await asyncio.to_thread(self._journal.takes, request_id)
-        answers = await asyncio.gather(
-            *(
-                self._hand_over_take(take, request.take(number), source)
-                for number, take in enumerate(takes, 1)
-            ),
-            return_exceptions=True,
+    async def _new_request(self, request: SubmitRequest, resolved: ResolvedSource, caller: str) -> NewRequest:
+        source, provider, parent = resolved.source, self._provider, resolved.parent
+        terms = provider.admit(request)
+        source_seconds = await self._prober.source_seconds(source)
+        length = None if source_seconds is None else request.used_seconds(source_seconds)
+        name = provider.description.name
+        # Drawn here, so that it can be reported and used again.
+        seed = request.seed if request.seed >= 0 else secrets.randbelow(2**31)
+        return NewRequest(
+            request=request.model_copy(update={"seed": seed}),
+            ids=tuple(new_request_id() for _ in range(request.takes)),
+            provider=name,
+            audio=sources.redact(resolved.shown),
+            title=parent.title if parent else sources.title_of(resolved.shown),
+            source=_place_of(source),
+            parent_request_id=parent.request_id if parent else None,
+            expected_duration_seconds=None
+            if length is None
+            else length + request.extend_before_duration + request.extend_after_duration,
+            caller=caller,
+            account=terms.account,
+            limit_usd=terms.limit_usd,
         )
-        failures = [answer for answer in answers if isinstance(answer, BaseException)]
-        unforeseen = [each for each in failures if not isinstance(each, OutpaintError)]
-        if len(failures) == len(takes) or unforeseen:
-            raise (unforeseen or failures)[0]
-        receipts = [answer for answer in answers if isinstance(answer, Receipt)]
-        waits_for = next((each.waits_for for each in receipts if each.waits_for), "")
-        record = as_one(await asyncio.to_thread(self._journal.takes, request_id))
-        return reports.taken_on(record, waits_for=waits_for, refused=failures)
 
-    async def _hand_over_take(self, record: RequestRecord, request: SubmitRequest, source: Source) -> Receipt:
+    def _add(self, new: NewRequest, request: SubmitRequest, source: Source) -> tuple[RequestRecord, bool]:
+        """Write a request, and before it the audio that came with it: there is no job without its source."""
+        key = _dedup_key(request, source, new.provider, new.caller)
+        new = dataclasses.replace(new, dedup_key=key)
+        folders = [self._folder / each for each in new.ids] if isinstance(source, InlineAudio) else []
+        is_new = False
         try:
-            receipt = await self._providers[record.provider].submit(record.request_id, request, source)
-        except OutpaintError as exc:
-            await asyncio.to_thread(
-                self._journal.note, record.request_id, Status.FAILED, str(exc), cost_usd=0.0
-            )
-            raise
-        if receipt.status is not record.status:
-            await self._watch.look(record.request_id)
-        if receipt.failure is not None:
-            raise receipt.failure
-        return receipt
+            if isinstance(source, InlineAudio):
+                with storage_errors(self._folder.parent):
+                    for folder in folders:
+                        folder.mkdir(parents=True, mode=0o700)
+                        (folder / SOURCE_NAME).write_bytes(source.content)
+            record, is_new = self._journal.add(new)
+        finally:
+            if not is_new:
+                for folder in folders:
+                    shutil.rmtree(folder, ignore_errors=True)
+        return record, is_new
+
+    async def _receipt(self, record: RequestRecord) -> Submission:
+        """Wait until the provider has answered for every take, or for as long as a submission may take."""
+        seconds = self._provider.description.accepts_within_seconds
+        waits = seconds > 0 and self._ring is not None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (seconds if self._accept_seconds is None else self._accept_seconds)
+        takes = [record]
+        while waits or record.takes > 1:
+            with suppress(OutpaintError):  # it is taken on all the same
+                takes = await asyncio.to_thread(self._journal.takes, record.request_id)
+            pending = _pending(takes)
+            if not (pending and waits and loop.time() < until):
+                break
+            await self._signal.wait(pending[0].request_id, _GLANCE_SECONDS)
+        pending = _pending(takes)
+        failed = [_failure(take) for take in takes if take.status is Status.FAILED]
+        if len(failed) == len(takes):
+            raise failed[0]
+        waits_for = ""
+        if seconds and pending and pending[0].live:
+            waits_for = pending[0].live.step or "waiting to be sent"
+        return reports.submitted(as_one(takes), self._vocabulary, waits_for=waits_for, refused=failed)
+
+
+def _pending(takes: list[RequestRecord]) -> list[RequestRecord]:
+    """Return the takes for which the provider has not answered yet."""
+    return [take for take in takes if not (take.is_accepted or take.status.is_final)]
+
+
+def _failure(take: RequestRecord) -> OutpaintError:
+    return error_of_kind(take.error_kind, take.error or "", hint=take.error_hint, field=take.error_field)
+
+
+def _place_of(source: Source) -> str:
+    """Return where the job finds its source; empty for its own folder."""
+    match source:
+        case LocalFile(path=path):
+            return str(path)
+        case RemoteUrl(url=url):
+            return url
+        case InlineAudio():
+            return ""
 
 
 def _dedup_key(request: SubmitRequest, source: Source, provider: str, caller: str) -> str:
-    """A digest that is the same for the same request on the same audio, and tells nothing of it."""
-    heard: object = None
+    """Return a digest that is equal for identical requests on the same audio, and reveals nothing of them."""
+    content: object = None
     match source:
         case LocalFile(path=path):
             with suppress(OSError):  # taken away this moment: whoever opens it next says so
                 seen = path.stat()
-                heard = (str(path), seen.st_size, seen.st_mtime_ns)
+                content = (str(path), seen.st_size, seen.st_mtime_ns)
         case RemoteUrl(url=url):
-            heard = url
-        case InlineAudio(content=content):
-            heard = hashlib.sha256(content).hexdigest()
-    asked = request.model_dump_json(include=OutpaintRequest.model_fields.keys() - {"audio"})
-    # Told only where they are no defaults: requests that were made before there were any have no other digest.
-    is_more = request.is_cut or request.takes > 1
-    more = (request.source_start_seconds, request.source_end_seconds, request.takes)
-    told = (provider, caller, heard, asked, *(more if is_more else ()))
-    return hashlib.sha256(repr(told).encode()).hexdigest()
+            content = url
+        case InlineAudio(content=data):
+            content = hashlib.sha256(data).hexdigest()
+    asked = request.model_dump_json(exclude={"audio"})
+    return hashlib.sha256(repr((provider, caller, content, asked)).encode()).hexdigest()[:32]

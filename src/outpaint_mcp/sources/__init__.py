@@ -1,9 +1,9 @@
-"""Where the source audio comes from: a file, a link or the request itself, through doors only.
+"""Where the source audio comes from: a file, a link or the request itself, and nowhere that is not allowed.
 
-* `intake`    which of the three an `audio` argument is
-* `paths`     files inside the allowed folders; `nearby` has those that may have been meant instead
+* `resolve`   which of the three an `audio` argument is
+* `paths`     files inside the allowed folders; `nearby` suggests those of a similar name
 * `links`     https links and the addresses that may be behind them
-* `download`  a link becomes a file; `transfer` and `answers` are its httpx side, loaded at first need
+* `download`  downloads a link to a file; `transfer` and `http_errors` are its httpx side, loaded at first need
 * `names`     what people and logs get to see of a source
 """
 

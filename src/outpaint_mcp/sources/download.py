@@ -50,12 +50,12 @@ async def fetch(  # noqa: PLR0913  three limits and three seams, all keyword-onl
         timeout_seconds: for all of it.
         is_public: whether an address may be connected to.
         tls: whom to trust; by default the authorities of certifi, or of `SSL_CERT_FILE`.
-        on_progress: told bytes received and, where the host says so, bytes in all.
+        on_progress: called with the bytes received and, where the host says so, the bytes in all.
 
     Raises:
         InvalidRequest: the link is malformed.
         SourceNotAllowed: plain http, a user name in the link, an address that is not public, or a host that
-            the policy do not admit.
+            the policy does not admit.
         SourceUnreachable: no such host, no connection, no trust, no success, too slow, or broken off.
         SourceTooLarge: more than `max_bytes`.
         UnsupportedAudio: empty, compressed, or a text such as a web page.
@@ -70,6 +70,6 @@ async def fetch(  # noqa: PLR0913  three limits and three seams, all keyword-onl
             await transfer.run(link)
     except TimeoutError as exc:
         raise SourceUnreachable(
-            f"{quoted(url)} took longer than {timeout_seconds:g} s: try again later, or save the file and "
-            "give its path."
+            f"{quoted(url)} took longer than {timeout_seconds:g} s to download: try again later, or save the file "
+            "and give its path."
         ) from exc

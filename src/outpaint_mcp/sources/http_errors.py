@@ -26,11 +26,11 @@ def refuse_failure(response: httpx.Response, shown: str) -> None:
     """
     if response.status_code != httpx.codes.OK:
         raise SourceUnreachable(
-            f"{shown} was answered with HTTP {response.status_code}: {_advice(response.status_code)}"
+            f"{shown} returned HTTP {response.status_code}: {_advice(response.status_code)}"
         )
     if response.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
         raise UnsupportedAudio(
-            f"{shown} is sent compressed although that was declined: give a direct link to the file."
+            f"{shown} is sent compressed, although that was declined: give a direct link to the file."
         )
 
 
@@ -47,8 +47,8 @@ def refuse_text(head: bytes, response: httpx.Response, shown: str) -> None:
     labelled = content_type.startswith(("text/", "application/json", "application/xml"))
     if text.startswith(b"<") or (labelled and b"\0" not in text):
         raise UnsupportedAudio(
-            f"{shown} is a web page or a text, not an audio file: give the direct link that downloads the "
-            "file itself, without a player or a preview around it."
+            f"{shown} is a web page or text, not an audio file: give the direct link that downloads the file "
+            "itself, not a page with a player or preview."
         )
 
 
@@ -56,29 +56,29 @@ def unreachable(exc: httpx.HTTPError | httpx.InvalidURL, shown: str) -> SourceUn
     """The error of ours for one of the HTTP client's, most specific first."""
     match exc:
         case httpx.ConnectTimeout():
-            text = "its host does not answer; try again later."
+            text = "the host does not answer; try again later."
         case httpx.TimeoutException():
-            text = "its host stopped sending; try again, or save the file and give its path."
+            text = "the host stopped sending; try again, or save the file and give its path."
         case httpx.ConnectError() if _is_distrust(exc):
-            text = "its host's certificate cannot be verified; give a link on a host with a valid one."
+            text = "the host's certificate cannot be verified; give a link on a host with a valid one."
         case httpx.ConnectError():
-            text = "no connection to its host; check the link and the network."
+            text = "cannot connect to the host; check the link and the network."
         case httpx.ProtocolError() | httpx.NetworkError():
-            text = "the transfer broke off before its end; try again."
+            text = "the transfer broke off before the end; try again."
         case _:
-            text = "it could not be fetched; check the link, or save the file and give its path."
+            text = "it could not be downloaded; check the link, or save the file and give its path."
     return SourceUnreachable(f"{shown}: {text}")
 
 
 def _advice(status: int) -> str:
     """What to do about an HTTP status (RFC 9110)."""
     if status in {401, 403, 407}:
-        return "the link needs a login or has expired; give a public or freshly pre-signed link."
+        return "the link requires a login or has expired; give a public or freshly pre-signed link."
     if status in {404, 410}:
-        return "nothing is there (any more); check the link."
+        return "nothing is there, or no longer; check the link."
     if status == httpx.codes.TOO_MANY_REQUESTS or httpx.codes.is_server_error(status):
         return "the host is busy or in trouble; try again later."
-    return "that is no file; give a direct link to the audio."
+    return "this is not a file; give a direct link to the audio."
 
 
 def _is_distrust(exc: BaseException | None) -> bool:

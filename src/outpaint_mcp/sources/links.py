@@ -126,19 +126,21 @@ def parse_link(url: str, policy: DownloadPolicy = ANYWHERE) -> Link:
         InvalidRequest: not a well-formed https URL, or its host is a number in disguise.
         SourceNotAllowed: plain http, or a user name in front of the host.
     """
-    malformed = InvalidRequest(f"{quoted(url)} is not a well-formed link: give https://host/path in full.")
+    malformed = InvalidRequest(
+        f"{quoted(url)} is not a well-formed link: give it in full, as https://host/path."
+    )
     try:
         parts = urlsplit(url)
         port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError as exc:
         raise malformed from exc
     if parts.scheme == "http" and origin_of(url) not in policy.trusted:
-        raise SourceNotAllowed(f"{quoted(url)} is plain http, which anyone on the way can change: use https.")
+        raise SourceNotAllowed(f"{quoted(url)} is plain http, which anyone on the way can alter: use https.")
     if len(url) > _MAX_CHARACTERS or _NEVER_IN_A_LINK.search(url):
         raise malformed
     if "@" in parts.netloc:
         raise SourceNotAllowed(
-            f"{quoted(url)} carries a user name or password: give a public or pre-signed link instead."
+            f"{quoted(url)} contains a user name or password: give a public or pre-signed link instead."
         )
     authority = _AUTHORITY.fullmatch(parts.netloc)
     host = _host(authority["ipv6"], authority["name"]) if authority else None
@@ -161,8 +163,8 @@ def refuse_private_host(link: Link) -> None:
         private = not is_public_address(address)
     if private:
         raise SourceNotAllowed(
-            f"The host {link.host} belongs to a private network, where this server fetches nothing: give a "
-            "link on the public internet, or save the file and give its path."
+            f"The host {link.host} belongs to a private network, from which nothing is downloaded: give a link on "
+            "the public internet, or save the file and give its path."
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from outpaint_mcp.errors import (
+    Hint,
     InvalidRequest,
     OutpaintError,
     RequestNotFound,
@@ -36,7 +37,7 @@ _CHAT_FOLDERS = ("/mnt/data/", "/mnt/user-data/", "/home/oai/", "/home/claude/")
 
 
 def find_file(text: str, input_dirs: Sequence[Path]) -> Path:
-    """The regular file that a path means, symbolic links followed.
+    """Find the regular file at a path, following symbolic links.
 
     Args:
         text: absolute, `~/…`, or relative to any of the folders, which are tried in order; it may begin with
@@ -89,7 +90,7 @@ def path_of_file_url(url: str) -> str:
         rest = slash + tail if authority.lower() in {"", "localhost"} else ""
     if not rest.startswith("/"):
         raise InvalidRequest(
-            f"{quoted(url)} names no file of this machine: {_plainly(url)}write file:///folder/file.wav in full."
+            f"{quoted(url)} names no file on this machine: {_plainly(url)}write file:///folder/file.wav in full."
         )
     try:
         path = unquote(rest, errors="strict")
@@ -109,16 +110,15 @@ def _plainly(url: str) -> str:
 
 
 def folders_named(input_dirs: Sequence[Path]) -> str:
-    """The folders that may be read, as a message names them."""
+    """List the folders that may be read, for a message."""
     return ", ".join(map(str, input_dirs)) or "(none: set OUTPAINT_INPUT_DIRS)"
 
 
 def chat_attachment(text: str, input_dirs: Sequence[Path]) -> SourceUnreachable:
     """The error for a file that only the chat's own sandbox has."""
     return SourceUnreachable(
-        f"{quoted(text)} is a place inside the chat: this server runs elsewhere and cannot see the chat's "
-        f"attachments. Ask the user to save the file into {folders_named(input_dirs)} and give its name, or "
-        "give a public https link to it."
+        f"{quoted(text)} exists only inside the chat. Folders that can be read here: {folders_named(input_dirs)}.",
+        hint=Hint.SAVE_ATTACHMENT,
     )
 
 
@@ -136,11 +136,11 @@ def _existing(input_dirs: Sequence[Path]) -> list[Path]:
 
 def _path(text: str) -> Path:
     if "\0" in text or any(0xD800 <= ord(mark) <= 0xDFFF for mark in text):  # noqa: PLR2004  surrogates
-        raise InvalidRequest(f"{quoted(text)} has characters that no file's name can have: check the path.")
+        raise InvalidRequest(f"{quoted(text)} has characters that no file name can have: check the path.")
     if os.name != "nt" and _WINDOWS_PATH.match(text):
         raise InvalidRequest(
-            f"{quoted(text)} is a Windows path, and this server does not run on Windows: give the path as it "
-            "is on the server's machine."
+            f"{quoted(text)} is a Windows path, but this machine does not run Windows: give the path as it is "
+            "here."
         )
     return Path(os.path.expanduser(text)) if text.startswith("~") else Path(text)  # noqa: PTH111  never raises
 
@@ -168,12 +168,12 @@ def _refuse_network_share(path: Path, text: str, roots: Sequence[Path]) -> None:
 def _no_folder(text: str, input_dirs: Sequence[Path]) -> SourceNotAllowed:
     if not input_dirs:
         return SourceNotAllowed(
-            f"{quoted(text)} cannot be read, because no folder is open to this server: name existing folders "
-            "in OUTPAINT_INPUT_DIRS, or give a public https link."
+            f"{quoted(text)} cannot be read, because no folder is allowed: list existing folders in "
+            "OUTPAINT_INPUT_DIRS, or give a public https link."
         )
     return SourceNotAllowed(
-        f"{quoted(text)} cannot be read, because none of the folders that this server may read exists: "
-        f"{folders_named(input_dirs)}. Make one of them and put the file there, or name existing folders in "
+        f"{quoted(text)} cannot be read, because none of the allowed folders exists: "
+        f"{folders_named(input_dirs)}. Create one of them and put the file there, or list existing folders in "
         "OUTPAINT_INPUT_DIRS."
     )
 
@@ -182,7 +182,7 @@ def _too_long(text: str, input_dirs: Sequence[Path]) -> SourceError:
     if text.startswith(("/", "~")):
         return _outside(text, input_dirs, ())
     return SourceUnreachable(
-        f"{quoted(text)} is too long for a path: write data:audio/wav;base64, in front of audio in base64, or "
+        f"{quoted(text)} is too long for a path: put data:audio/wav;base64, in front of audio in base64, or "
         "save it as a file and give its path."
     )
 
@@ -191,35 +191,37 @@ def _outside(text: str, input_dirs: Sequence[Path], roots: Sequence[Path]) -> So
     if text.startswith(_CHAT_FOLDERS):
         return chat_attachment(text, input_dirs)
     return SourceNotAllowed(
-        f"{quoted(text)} lies outside the folders that this server may read: {folders_named(input_dirs)}. "
-        f"{_did_you_mean(text, roots)}Ask the user to copy the file into one of them, or to add its folder to "
-        "OUTPAINT_INPUT_DIRS."
+        f"{quoted(text)} is outside the folders that may be read: {folders_named(input_dirs)}."
+        f" {_did_you_mean(text, roots)}".rstrip(),
+        hint=Hint.OPEN_FOLDER,
     )
 
 
 def _missing(text: str, roots: Sequence[Path]) -> OutpaintError:
     if _LIKE_REQUEST_ID.fullmatch(text):
         return RequestNotFound(
-            f"{quoted(text)} looks like a request id, but is none, and no file has this name: copy the id from "
-            "submit_outpaint's answer, or find it with list_outpaints."
+            f"{quoted(text)} looks like a request id, but is not one, and no file has this name.",
+            hint=Hint.FIND_REQUEST,
         )
     if is_bare_link(text):
         return SourceUnreachable(
-            f"{quoted(text)} is not there; searched: {folders_named(roots)}. If it is a link, write https:// in "
+            f"{quoted(text)} is not there. Searched: {folders_named(roots)}. If it is a link, put https:// in "
             "front of it."
         )
     meant = _did_you_mean(text, roots)
     if meant:
-        return SourceUnreachable(f"{quoted(text)} is not there. {meant}Subfolders are not searched by name.")
+        return SourceUnreachable(
+            f"{quoted(text)} is not there. {meant}A file in a subfolder has to be given with its folder."
+        )
     return SourceUnreachable(
-        f"{quoted(text)} is not there; searched: {folders_named(roots)}, not their subfolders: a file in one "
-        "of these is named with its folder, as in Album/song.ogg. A file attached to the chat has to be saved "
-        "into one of these folders first, because this server cannot see the chat."
+        f"{quoted(text)} is not there. Searched: {folders_named(roots)}, but not their subfolders: give a file in "
+        "a subfolder as Album/song.ogg.",
+        hint=Hint.SAVE_ATTACHMENT,
     )
 
 
 def _did_you_mean(text: str, roots: Sequence[Path]) -> str:
-    """Name what lies in the folders under a similar name, as a question in front of the advice."""
+    """Suggest files of a similar name in the folders."""
     found = " or ".join(f'"{each}"' for each in similar_files(text, roots))
     return f"Did you mean {found}? " if found else ""
 
@@ -227,7 +229,7 @@ def _did_you_mean(text: str, roots: Sequence[Path]) -> str:
 def _unreadable(text: str, exc: OSError | RuntimeError) -> OutpaintError:
     if isinstance(exc, PermissionError):
         return SourceNotAllowed(
-            f"{quoted(text)} may not be read by the user that this server runs as: change its permissions."
+            f"{quoted(text)} cannot be read by the user that this program runs as: change its permissions."
         )
     reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "its symbolic links form a loop"
     return SourceUnreachable(f"{quoted(text)} cannot be reached ({reason}): check the path.")
@@ -236,12 +238,12 @@ def _unreadable(text: str, exc: OSError | RuntimeError) -> OutpaintError:
 def _check_usable(path: Path, status: os.stat_result, text: str) -> None:
     """Refuse what is no readable file with something in it; nothing is opened, a FIFO would block."""
     if stat.S_ISDIR(status.st_mode):
-        raise UnsupportedAudio(f"{quoted(text)} is a folder: name one audio file in it.")
+        raise UnsupportedAudio(f"{quoted(text)} is a folder: give one audio file in it.")
     if not stat.S_ISREG(status.st_mode):
-        raise UnsupportedAudio(f"{quoted(text)} is a device, a pipe or a socket: name an audio file.")
+        raise UnsupportedAudio(f"{quoted(text)} is a device, a pipe or a socket: give an audio file.")
     if status.st_size == 0:
         raise UnsupportedAudio(
-            f"{quoted(text)} is empty: wait until it is fully saved, or name another file."
+            f"{quoted(text)} is empty: wait until it is fully saved, or give another file."
         )
     if not os.access(path, os.R_OK):
         raise _unreadable(text, PermissionError())

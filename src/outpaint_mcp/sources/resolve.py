@@ -94,7 +94,7 @@ def resolve_source(audio: str, *, input_dirs: Sequence[Path]) -> Source:
     text = unquoted(audio)
     scheme = scheme_of(text)
     if not text:
-        raise InvalidRequest(f"The audio is missing. {_accepted(input_dirs)}")
+        raise InvalidRequest(f"The source is missing. {_accepted(input_dirs)}")
     if not scheme:
         return LocalFile(find_file(text, input_dirs))
     if scheme == "file":
@@ -107,14 +107,12 @@ def resolve_source(audio: str, *, input_dirs: Sequence[Path]) -> Source:
         return RemoteUrl(link.url)
     if scheme in _CHAT_SCHEMES:
         raise chat_attachment(text, input_dirs)
-    raise InvalidRequest(
-        f"{quoted(text)}: this server does not read {scheme}: links. {_accepted(input_dirs)}"
-    )
+    raise InvalidRequest(f"{quoted(text)}: {scheme}: links cannot be read. {_accepted(input_dirs)}")
 
 
 def _accepted(input_dirs: Sequence[Path]) -> str:
     return (
-        f"Give a file's path in {folders_named(input_dirs)}, a public or pre-signed https link, or a base64 "
+        f"Give the path of a file in {folders_named(input_dirs)}, a public or pre-signed https link, or a base64 "
         "data: URI of audio."
     )
 
@@ -124,16 +122,16 @@ def _decoded(uri: str) -> InlineAudio:
     head = _DATA_HEAD.match(uri, 0, _DATA_HEAD_CHARACTERS)
     if head is None:
         raise InvalidRequest(
-            "The data: URI is malformed: write data:audio/wav;base64, and then the base64 text."
+            "The data: URI is malformed: write data:audio/wav;base64, followed by the base64 text."
         )
     media_type = head[1].strip().lower()
     if not media_type.startswith("audio/") and media_type != "application/octet-stream":
         raise UnsupportedAudio(
-            f"{quoted(uri)} says that it is not audio: give audio/wav, audio/flac or the like."
+            f"{quoted(uri)} is not audio by its type: use audio/wav, audio/flac or similar."
         )
     if not head[2].lower().endswith(";base64"):
         raise InvalidRequest(
-            f"{quoted(uri)} is not base64: write data:{media_type};base64, and the base64 text."
+            f"{quoted(uri)} is not base64: write data:{media_type};base64, followed by the base64 text."
         )
     return InlineAudio(_from_base64(uri, head.end(), quoted(uri)), media_type)
 
@@ -147,15 +145,15 @@ def _from_base64(uri: str, start: int, shown: str) -> bytes:
             size_bytes += len(piece)
             if size_bytes > MAX_INLINE_BYTES:
                 raise SourceTooLarge(
-                    f"{shown} is over the limit of {MAX_INLINE_BYTES // 2**20} MiB of audio in a request: "
+                    f"{shown} exceeds the limit of {MAX_INLINE_BYTES // 2**20} MiB for audio inside a request: "
                     "save it as a file and give its path, or give an https link."
                 )
     except ValueError as exc:
         raise InvalidRequest(
-            f"{shown} is not valid base64, it may have been cut: give the file's path or a link instead."
+            f"{shown} is not valid base64; it may have been cut off. Give the file's path or a link instead."
         ) from exc
     if not size_bytes:
-        raise UnsupportedAudio(f"{shown} is empty: put the audio behind the comma, or give a path or a link.")
+        raise UnsupportedAudio(f"{shown} is empty: put the audio after the comma, or give a path or a link.")
     return b"".join(pieces)
 
 

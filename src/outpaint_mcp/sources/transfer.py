@@ -90,7 +90,7 @@ class Transfer:
         """
         if not self.policy.admit(link):
             raise SourceNotAllowed(
-                f"{self.shown} leads to {link.host}, where this server fetches nothing of the kind."
+                f"{self.shown} leads to {link.host}, from which this may not be downloaded."
             )
         addresses = await self._addresses(link)
         timeout = httpx.Timeout(STALL_SECONDS, connect=CONNECT_SECONDS)
@@ -109,7 +109,7 @@ class Transfer:
             return parse_link(urljoin(link.url, location), self.policy)
         except (InvalidRequest, ValueError) as exc:
             raise SourceUnreachable(
-                f"{self.shown} redirects to something that is no https link: give a direct link to the audio."
+                f"{self.shown} redirects to something other than an https link: give a direct link to the audio."
             ) from exc
 
     async def _addresses(self, link: Link) -> list[IPv4Address | IPv6Address]:
@@ -118,14 +118,14 @@ class Transfer:
             answers = await _look_up(link.host, link.port)
         except (OSError, UnicodeError) as exc:
             raise SourceUnreachable(
-                f"{self.shown}: the host {link.host} is not known; check the link and the network connection."
+                f"{self.shown}: the host {link.host} cannot be found; check the link and the network connection."
             ) from exc
         addresses = list(map(ip_address, answers))
         is_public = self.policy.trust(link) or all(map(self.is_public, addresses))
         if not addresses or not is_public:
             raise SourceNotAllowed(
-                f"{self.shown} leads to {link.host}, which belongs to a private network, where this server "
-                "fetches nothing: give a link on the public internet, or save the file and give its path."
+                f"{self.shown} leads to {link.host}, which belongs to a private network, from which nothing is "
+                "downloaded: give a link on the public internet, or save the file and give its path."
             )
         return list(dict.fromkeys(addresses))[:MAX_ADDRESSES]
 
@@ -144,11 +144,11 @@ class Transfer:
                 await _beside(functools.partial(part.add, chunk))
                 self.on_progress(received, total)
             if received == 0:
-                raise UnsupportedAudio(f"{self.shown} is an empty file: check what it leads to.")
+                raise UnsupportedAudio(f"{self.shown} is an empty file: check the link.")
             await _beside(part.keep)
         except OSError as exc:
             raise SourceError(
-                f"{self.shown} could not be written on this machine ({exc.strerror}): make room or mend the "
+                f"{self.shown} could not be written on this machine ({exc.strerror}): free some space or fix the "
                 "permissions of the data folder, then try again."
             ) from exc
         finally:
@@ -157,8 +157,8 @@ class Transfer:
     def _refuse_excess(self, size_bytes: int) -> None:
         if size_bytes > self.max_bytes:
             raise SourceTooLarge(
-                f"{self.shown} is larger than the limit of {self.max_bytes:,} bytes: give a shorter file, or "
-                "a compressed one such as FLAC."
+                f"{self.shown} exceeds the limit of {self.max_bytes:,} bytes: give a shorter file, or a compressed "
+                "one such as FLAC."
             )
 
 

@@ -1,134 +1,146 @@
-"""The journal: every request ever made, on disk before anything is done with it."""
+"""The journal: every request there ever was, on disk before anything is done with it, and what was delivered of it."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import RequestNotFound
-from outpaint_mcp.models import Status, SubmitRequest
-from outpaint_mcp.storage.records import Delivery, RequestRecord, read_record
+from outpaint_mcp.errors import Hint, RequestNotFound
+from outpaint_mcp.models import MAX_TAKES, Status
+from outpaint_mcp.storage.ids import is_request_id
+from outpaint_mcp.storage.rows import RECORD_COLUMNS, read_record, write_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import sqlite3
+    from collections.abc import Callable, Sequence
 
     from outpaint_mcp.results import ExportOptions
     from outpaint_mcp.storage.database import Database
+    from outpaint_mcp.storage.records import Delivery, NewRequest, RequestRecord
 
 # A host that lost an answer asks again within its own limit of five minutes; an agent in a loop, sooner.
-ALIKE_SECONDS = 600.0
+DEDUP_SECONDS = 600.0
 
-_ID_PREFIX = "op_"
-_ID_BYTES = 10
+# Databases take some thousands of values in a statement.
+_MOST_VALUES = 500
 
+_RECORDS = f"SELECT {RECORD_COLUMNS} FROM requests JOIN jobs ON jobs.request_id = requests.request_id"
 
-def is_request_id(text: str) -> bool:
-    """Whether the text has the form of a request id, known or not."""
-    digits = text.removeprefix(_ID_PREFIX)
-    return digits != text and len(digits) == 2 * _ID_BYTES and set(digits) <= set("0123456789abcdef")
+_FAMILIES = (
+    "SELECT coalesce(requests.take_of, requests.request_id) AS family FROM jobs"
+    " JOIN requests ON requests.request_id = jobs.request_id"
+)
+# Of several takes some have ended while others still wait.
+_IS_HALF_DONE = (
+    "jobs.status = 'in_queue' AND requests.takes > 1 AND EXISTS (SELECT 1 FROM requests AS others JOIN jobs AS ended"
+    " ON ended.request_id = others.request_id WHERE coalesce(others.take_of, others.request_id)"
+    " = coalesce(requests.take_of, requests.request_id) AND ended.status NOT IN ('in_queue', 'in_progress'))"
+)
 
 
 class Journal:
-    """All SQL about requests; every method may be called from any thread and any process."""
+    """Requests and deliveries; every method may be called from any thread and any process."""
 
     def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
         self._database = database
         self._now = now
 
-    def add(  # noqa: PLR0913 - one argument for each thing a row begins with
-        self,
-        request: SubmitRequest,
-        *,
-        provider: str,
-        shown_audio: str,
-        title: str,
-        parent_request_id: str | None,
-        expected_duration_seconds: float | None,
-        dedup_key: str | None = None,
-        caller: str = "",
-    ) -> tuple[RequestRecord, bool]:
-        """Write a new request down, unless the same was asked a moment ago; it is on disk when this returns.
-
-        Each take has a row and an id of its own; that of the first is the request's.
-
-        Args:
-            request: what is asked.
-            provider: who carries it out.
-            shown_audio: its audio in a form that may be shown.
-            title: what the longer file is named after.
-            parent_request_id: the request whose result is the source.
-            expected_duration_seconds: the longer file's length, where it is known.
-            dedup_key: the same for the same request; None is like nothing.
-            caller: who asks, where several people share a server.
+    def add(self, new: NewRequest) -> tuple[RequestRecord, bool]:
+        """Write a new request with its jobs in one transaction, unless an identical one is there.
 
         Returns:
-            The request, and whether it is new. One that failed or was cancelled, or whose files were taken
-            away, does not stand in the way of another; one that is open, or that nobody knows the fate of,
-            does so at any age.
+            The request, and whether it is new. One that failed or was cancelled, or whose files were removed, does
+            not count as identical; one that is open, or whose fate is unknown, does so at any age.
         """
         now = self._now()
-        ids = [_ID_PREFIX + secrets.token_hex(_ID_BYTES) for _ in range(request.takes)]
-        with self._database.write() as connection:
-            rows = connection.execute(
-                "SELECT * FROM requests WHERE dedup_key = ? AND (status IN ('in_queue', 'in_progress', 'unknown')"
-                " OR status = 'completed' AND abs(created_at - ?) < ?) ORDER BY created_at DESC",
-                (dedup_key, now, ALIKE_SECONDS),
-            )
-            for alike in [read_record(connection, row) for row in rows]:
-                delivered = alike.deliveries.values()
-                if not delivered or any(Path(each.path).is_file() for each in delivered):
-                    return self.get(alike.take_of or alike.request_id), False
-            for number, request_id in enumerate(ids, 1):
-                take = request.take(number)
-                connection.execute(
-                    "INSERT INTO requests (request_id, provider, status, audio, title, tags, lyrics, seed,"
-                    " extend_before_duration, extend_after_duration, parent_request_id, take_of, takes,"
-                    " expected_duration_seconds, dedup_key, caller, created_at, updated_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        request_id,
-                        provider,
-                        Status.IN_QUEUE,
-                        shown_audio,
-                        title,
-                        take.tags,
-                        take.lyrics,
-                        take.seed,
-                        take.extend_before_duration,
-                        take.extend_after_duration,
-                        parent_request_id,
-                        None if number == 1 else ids[0],
-                        request.takes,
-                        expected_duration_seconds,
-                        dedup_key,
-                        caller,
-                        now,
-                        now,
-                    ),
-                )
-        return self.get(ids[0]), True
+        removed = self._removed(self._identical(new.dedup_key, now))
+        with self._database.write(f"dedup {new.dedup_key}") as connection:
+            for row in self._select_identical(connection, new.dedup_key, now):
+                if row["request_id"] not in removed:
+                    return self.get(row["take_of"] or row["request_id"]), False
+            for number, request_id in enumerate(new.ids, 1):
+                self._insert(connection, new, request_id, number, now)
+            return self.get(new.ids[0]), True  # here: what is written does not fail because it cannot be read
+
+    def _identical(self, dedup_key: str | None, now: float) -> Sequence[sqlite3.Row]:
+        with self._database.read() as connection:
+            return self._select_identical(connection, dedup_key, now)
+
+    def _select_identical(
+        self, connection: sqlite3.Connection, dedup_key: str | None, now: float
+    ) -> Sequence[sqlite3.Row]:
+        return connection.execute(
+            "SELECT requests.request_id, requests.take_of, jobs.status FROM requests JOIN jobs"
+            " ON jobs.request_id = requests.request_id WHERE dedup_key = ?"
+            " AND (jobs.status IN ('in_queue', 'in_progress', 'unknown')"
+            " OR jobs.status = 'completed' AND abs(requests.created_at - ?) < ?) ORDER BY jobs.position DESC",
+            (dedup_key, now, DEDUP_SECONDS),
+        ).fetchall()
+
+    def _removed(self, rows: Sequence[sqlite3.Row]) -> set[str]:
+        """Find out whose delivered files are all gone; outside of any transaction, as a drive may hang."""
+        records = [self.get(row["request_id"]) for row in rows if row["status"] == Status.COMPLETED]
+        return {
+            record.request_id
+            for record in records
+            if record.deliveries
+            and not any(Path(delivery.path).is_file() for delivery in record.deliveries.values())
+        }
+
+    def _insert(
+        self, connection: sqlite3.Connection, new: NewRequest, request_id: str, number: int, now: float
+    ) -> None:
+        take = new.request.take(number)
+        connection.execute(
+            "INSERT INTO requests (request_id, provider, caller, audio, title, extend_before_duration,"
+            " extend_after_duration, parent_request_id, take_of, takes, expected_duration_seconds, dedup_key,"
+            " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                request_id,
+                new.provider,
+                new.caller,
+                new.audio,
+                new.title,
+                take.extend_before_duration,
+                take.extend_after_duration,
+                new.parent_request_id,
+                None if number == 1 else new.ids[0],
+                len(new.ids),
+                new.expected_duration_seconds,
+                new.dedup_key,
+                now,
+            ),
+        )
+        connection.execute(
+            "INSERT INTO jobs (request_id, provider, status, source, inputs, account, limit_usd)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                request_id,
+                new.provider,
+                Status.IN_QUEUE,
+                new.source,
+                write_inputs(take),
+                new.account,
+                new.limit_usd,
+            ),
+        )
 
     def get(self, request_id: str) -> RequestRecord:
-        """Find a request made by this or any other process.
+        """Find a request of this or any other process.
 
         Raises:
             RequestNotFound: the journal has no such request.
         """
-        if is_request_id(request_id):  # anything else may not even be text that SQLite takes
-            with self._database.read() as connection:
-                row = connection.execute(
-                    "SELECT * FROM requests WHERE request_id = ?", (request_id,)
-                ).fetchone()
-                if row is not None:
-                    return read_record(connection, row)
-        raise RequestNotFound(
-            f"No request has the id {request_id[:64]!r}. Copy the id from submit_outpaint's answer,"
-            " or find it with list_outpaints."
-        )
+        found = self._read("WHERE requests.request_id = ?", request_id) if is_request_id(request_id) else []
+        if not found:  # what is no id may not even be text that SQLite takes
+            raise RequestNotFound(
+                f"No request has the id {request_id[:64]!r}.",
+                hint=Hint.FIND_REQUEST,
+                request_id=request_id[:64],
+            )
+        return found[0]
 
     def takes(self, request_id: str) -> list[RequestRecord]:
         """Return all takes of a request, in order; of a further take, that alone.
@@ -136,69 +148,134 @@ class Journal:
         Raises:
             RequestNotFound: the journal has no such request.
         """
-        first = self.get(request_id)
-        with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT * FROM requests WHERE take_of = ? ORDER BY rowid", (request_id,)
+        if is_request_id(request_id):
+            takes = self._read(
+                "WHERE requests.request_id = ? OR requests.take_of = ? ORDER BY jobs.position",
+                request_id,
+                request_id,
             )
-            return [first, *(read_record(connection, row) for row in rows)]
+            if takes:
+                return takes
+        return [self.get(request_id)]
+
+    def newest(self, *, limit: int, status: Status | None = None) -> list[list[RequestRecord]]:
+        """Return the takes of each of the newest requests, without outcomes.
+
+        Args:
+            limit: how many requests.
+            status: of the request or one of its takes; None for any.
+        """
+        with self._database.read() as connection:
+            families = _newest_families(connection, limit, status)
+        found: dict[str, list[RequestRecord]] = {family: [] for family in families}
+        for first in range(0, len(families), _MOST_VALUES):
+            some = families[first : first + _MOST_VALUES]
+            marks = ", ".join("?" * len(some))
+            where = f"WHERE requests.request_id IN ({marks}) OR requests.take_of IN ({marks}) ORDER BY jobs.position"
+            for take in self._read(where, *some, *some, with_outcomes=False):
+                found[take.family].append(take)
+        return list(found.values())
+
+    def _read(self, where: str, *values: object, with_outcomes: bool = True) -> list[RequestRecord]:
+        with self._database.read() as connection:
+            rows = connection.execute(f"{_RECORDS} {where}", values).fetchall()
+            deliveries: dict[str, list[sqlite3.Row]] = {row["request_id"]: [] for row in rows}
+            marks = ", ".join("?" * len(deliveries))
+            for each in connection.execute(
+                f"SELECT * FROM deliveries WHERE request_id IN ({marks}) ORDER BY delivered_at",
+                tuple(deliveries),
+            ):
+                deliveries[each["request_id"]].append(each)
+            return [
+                read_record(
+                    row,
+                    deliveries[row["request_id"]],
+                    queue_position=_place(connection, row) if with_outcomes else None,
+                    with_outcome=with_outcomes,
+                )
+                for row in rows
+            ]
 
     def age_seconds(self, record: RequestRecord) -> float:
-        """Return how long ago the request was made."""
+        """Return how long ago the request was submitted."""
         return self._now() - record.created_at
 
-    def is_stale(self, record: RequestRecord, seconds: float) -> bool:
-        """Whether a request was delivered, and not within so many seconds."""
-        latest = max((each.delivered_at for each in record.deliveries.values()), default=None)
-        return latest is not None and self._now() - latest > seconds
+    def is_stale(self, record: RequestRecord, *, delivered_seconds: float, unfetched_seconds: float) -> bool:
+        """Whether what a request produced has been there for longer than anybody needs it.
 
-    def note(
-        self, request_id: str, status: Status, error: str | None = None, *, cost_usd: float | None = None
-    ) -> RequestRecord:
-        """Write down where a request stands and what it has cost; a final status stays what it is."""
-        with self._database.write() as connection:
-            connection.execute(
-                "UPDATE requests SET status = ?, error = ?, cost_usd = ?, updated_at = ?"
-                " WHERE request_id = ? AND status IN ('in_queue', 'in_progress')",
-                (status, error, cost_usd, self._now(), request_id),
-            )
-        return self.get(request_id)
+        Args:
+            record: the request.
+            delivered_seconds: how long it is needed after its last delivery.
+            unfetched_seconds: how long it waits for a first one.
+        """
+        if not record.status.is_final:
+            return False
+        latest = max((each.delivered_at for each in record.deliveries.values()), default=None)
+        if latest is not None:
+            return self._now() - latest > delivered_seconds
+        return self._now() - (record.ended_at or record.created_at) > unfetched_seconds
 
     def plan_delivery(self, request_id: str, options: ExportOptions, path: Path) -> None:
         """Write down where a file is about to be put, so that a crash cannot lose track of it."""
-        with self._database.write() as connection:
+        with self._database.write(f"deliveries {request_id}") as connection:
             connection.execute(
                 "INSERT INTO deliveries (request_id, options, path) VALUES (?, ?, ?)"
-                " ON CONFLICT (request_id, options) DO UPDATE SET path = excluded.path WHERE delivered_at IS NULL",
+                " ON CONFLICT (request_id, options) DO UPDATE SET path = excluded.path"
+                " WHERE deliveries.delivered_at IS NULL",
                 (request_id, str(options), str(path)),
             )
 
     def deliver(self, request_id: str, options: ExportOptions, delivery: Delivery) -> Delivery:
         """Write down that a file is in its place; returns it with the time."""
         delivery = dataclasses.replace(delivery, delivered_at=self._now())
-        values = {each.name: getattr(delivery, each.name) for each in dataclasses.fields(delivery)}
-        values["verdict"] = None if delivery.verdict is None else json.dumps(delivery.verdict)
-        with self._database.write() as connection:
+        with self._database.write(f"deliveries {request_id}") as connection:
             connection.execute(
-                f"INSERT OR REPLACE INTO deliveries (request_id, options, {', '.join(values)})"  # noqa: S608 - fixed
-                f" VALUES (?, ?{', ?' * len(values)})",
-                (request_id, str(options), *values.values()),
+                "INSERT INTO deliveries (request_id, options, path, sha256, size_bytes, duration_seconds,"
+                " before_seconds, after_seconds, url, delivered_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (request_id, options) DO UPDATE SET path = excluded.path, sha256 = excluded.sha256,"
+                " size_bytes = excluded.size_bytes, duration_seconds = excluded.duration_seconds,"
+                " before_seconds = excluded.before_seconds, after_seconds = excluded.after_seconds,"
+                " url = excluded.url, delivered_at = excluded.delivered_at",
+                (
+                    request_id,
+                    str(options),
+                    delivery.path,
+                    delivery.sha256,
+                    delivery.size_bytes,
+                    delivery.duration_seconds,
+                    delivery.before_seconds,
+                    delivery.after_seconds,
+                    delivery.url,
+                    delivery.delivered_at,
+                ),
             )
         return delivery
 
-    def newest(self) -> Iterator[RequestRecord]:
-        """Return requests, newest first; a further take is not one of its own."""
-        with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT * FROM requests WHERE take_of IS NULL ORDER BY created_at DESC, rowid DESC"
-            )
-            for row in rows:
-                yield read_record(connection, row)
 
-    def open_requests(self) -> list[RequestRecord]:
-        """Return the requests that have not ended, oldest first."""
-        with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT * FROM requests WHERE status IN ('in_queue', 'in_progress') ORDER BY created_at"
-            )
-            return [read_record(connection, row) for row in rows]
+def _newest_families(connection: sqlite3.Connection, limit: int, status: Status | None) -> list[str]:
+    """Return the ids of requests, newest first; the takes of a request are next to each other in the queue."""
+    if status is None:
+        rows = connection.execute(
+            "SELECT requests.request_id AS family FROM jobs JOIN requests ON requests.request_id = jobs.request_id"
+            " WHERE requests.take_of IS NULL ORDER BY jobs.position DESC LIMIT ?",
+            (limit,),
+        )
+    else:
+        rows = connection.execute(
+            f"{_FAMILIES} WHERE jobs.status = ? OR ({_IS_HALF_DONE}) ORDER BY jobs.position DESC LIMIT ?"
+            if status is Status.IN_PROGRESS
+            else f"{_FAMILIES} WHERE jobs.status = ? ORDER BY jobs.position DESC LIMIT ?",
+            (status, limit * MAX_TAKES),
+        )
+    return list(dict.fromkeys(row["family"] for row in rows))[:limit]
+
+
+def _place(connection: sqlite3.Connection, row: sqlite3.Row) -> int | None:
+    """Count the place of a job that waits in our own queue."""
+    if row["status"] != Status.IN_QUEUE or row["server_id"] is not None or row["is_planned"]:
+        return None
+    (place,) = connection.execute(
+        "SELECT count(*) FROM jobs WHERE status = 'in_queue' AND server_id IS NULL AND provider = ? AND position <= ?",
+        (row["provider"], row["position"]),
+    ).fetchone()
+    return int(place)

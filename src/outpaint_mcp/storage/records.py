@@ -1,28 +1,52 @@
-"""What the journal knows of a request."""
+"""What is stored of a request, its job, the job's paid steps, and its deliveries; times are Unix seconds."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from outpaint_mcp.models import Status
 from outpaint_mcp.results import ExportOptions
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping
+
+    from outpaint_mcp.audio.sides import Side
+    from outpaint_mcp.audio.verdict.records import Verdict
+    from outpaint_mcp.models import Status, SubmitRequest
+    from outpaint_mcp.results import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestProgress:
+    """Where a request is that has not ended.
+
+    Attributes:
+        queue_position: 1 is next; None once it has left the queue, or where nobody knows.
+        progress: share done, 0 to 1; None where it is not known.
+        step: what is being done, in a word or two.
+        cost_usd: what it has cost so far, where that is known.
+    """
+
+    status: Status
+    queue_position: int | None = None
+    progress: float | None = None
+    step: str = ""
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One edition of the longer file in the output folder; durations in seconds.
+    """One file in the output folder; durations in seconds.
 
     Attributes:
-        note: how it was made, in sentences.
-        url: where a hosted provider keeps the very same file.
-        verdict: what was measured, as `Outcome.verdict`.
-        delivered_at: Unix seconds.
+        url: where a hosted provider stores the very same file.
+        seed: the seed that was used; this and all below are those of what the provider produced, and not in lists.
+        note: how it was generated, in sentences.
+        verdict: how it came out; None where it was not measured.
+        audio_sha256: of the file before it was tagged.
+        restore_refusal: why the source was not put back into it, where that was tried in vain.
+        has_as_made: whether the model's own file can be delivered, too.
     """
 
     path: str
@@ -31,26 +55,33 @@ class Delivery:
     duration_seconds: float
     before_seconds: float
     after_seconds: float
-    seed: int
-    note: str
     url: str | None = None
-    verdict: dict[str, Any] | None = None
     delivered_at: float = 0.0
+    seed: int = -1
+    note: str = ""
+    verdict: Verdict | None = None
+    audio_sha256: str | None = None
+    restore_refusal: str | None = None
+    has_as_made: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """One request as the journal knows it; times are Unix seconds, `audio` is fit to be shown.
+    """One request as the journal has it; `audio` is fit to be shown.
 
     Attributes:
         take_of: the request that this is a further take of; None for the first take, which is the request itself.
         takes: how many takes the request has, of which this is one.
         caller: who asked, where several people share a server; empty where the server is one person's.
-        estimated_cost_usd: what it costs at most; None where it is free, or not known yet.
+        estimated_cost_usd: the most it costs; None where it is free, or not known yet.
         cost_usd: what it has cost, where the provider says so; 0 where nothing was ever sent.
         basis: how the estimate was computed and how the request is carried out.
-        deliveries: what was delivered of it, by options, the oldest first.
-        planned_paths: where an options was about to be put when nothing more was heard, by options.
+        is_accepted: whether the provider has taken it on.
+        live: where it is while it has not ended; None then.
+        ended_at: when it ended.
+        outcome: what the provider made; None in lists, which do not need it.
+        deliveries: its delivered files by export options, the oldest first.
+        planned_paths: where a file was about to be put when its server was last seen, by export options.
     """
 
     request_id: str
@@ -70,55 +101,142 @@ class RequestRecord:
     cost_usd: float | None
     basis: str | None
     error: str | None
+    error_kind: str | None
+    error_hint: str | None
+    error_field: str | None
+    is_accepted: bool
+    live: RequestProgress | None
+    ended_at: float | None
+    outcome: Outcome | None
     deliveries: Mapping[str, Delivery]
     planned_paths: Mapping[str, str]
 
     @property
+    def family(self) -> str:
+        """The id of the request that this is a take of."""
+        return self.take_of or self.request_id
+
+    @property
     def delivery(self) -> Delivery | None:
-        """The longer file as it is by default; in another form where only that was asked for, if it is all of it."""
+        """The extended file with default options, or in another form where only that was asked for, if it is whole."""
         wholes = [each for name, each in self.deliveries.items() if name.startswith("whole")]
         return self.deliveries.get(str(ExportOptions())) or next(iter(wholes), None)
 
 
-def read_record(connection: sqlite3.Connection, row: sqlite3.Row) -> RequestRecord:
-    """Read a row of the table of requests, and what was delivered of it."""
-    rows = connection.execute(
-        "SELECT * FROM deliveries WHERE request_id = ? ORDER BY delivered_at", (row["request_id"],)
-    ).fetchall()
-    return RequestRecord(
-        request_id=row["request_id"],
-        provider=row["provider"],
-        status=Status(row["status"]),
-        audio=row["audio"],
-        title=row["title"],
-        extend_before_duration=row["extend_before_duration"],
-        extend_after_duration=row["extend_after_duration"],
-        parent_request_id=row["parent_request_id"],
-        take_of=row["take_of"],
-        takes=row["takes"],
-        expected_duration_seconds=row["expected_duration_seconds"],
-        created_at=row["created_at"],
-        caller=row["caller"],
-        estimated_cost_usd=row["estimated_cost_usd"],
-        cost_usd=row["cost_usd"],
-        basis=row["note"],
-        error=row["error"],
-        deliveries={each["options"]: _delivery(each) for each in rows if each["delivered_at"] is not None},
-        planned_paths={each["options"]: each["path"] for each in rows if each["delivered_at"] is None},
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRequest:
+    """A request that is about to be written, with the job of each of its takes.
+
+    Attributes:
+        request: what is asked; `audio` is not stored.
+        ids: one for each take, the request's own first.
+        audio: its source in a form that may be shown.
+        title: what the extended file is named after.
+        parent_request_id: the request whose result is the source.
+        expected_duration_seconds: the extended file's length, where it is known.
+        dedup_key: equal for identical requests.
+        source: a path, or an https URL; empty where the audio lies in the jobs' own folders.
+        account: a digest of the credentials that it is sent with; empty where none are needed.
+        limit_usd: the most that it may cost.
+    """
+
+    request: SubmitRequest
+    ids: tuple[str, ...]
+    provider: str
+    audio: str
+    title: str
+    source: str
+    parent_request_id: str | None = None
+    expected_duration_seconds: float | None = None
+    dedup_key: str | None = None
+    caller: str = ""
+    account: str = ""
+    limit_usd: float | None = None
 
 
-def _delivery(row: sqlite3.Row) -> Delivery:
-    return Delivery(
-        path=row["path"],
-        sha256=row["sha256"],
-        size_bytes=row["size_bytes"],
-        duration_seconds=row["duration_seconds"],
-        before_seconds=row["before_seconds"],
-        after_seconds=row["after_seconds"],
-        seed=row["seed"],
-        note=row["note"],
-        url=row["url"],
-        verdict=None if row["verdict"] is None else json.loads(row["verdict"]),
-        delivered_at=row["delivered_at"],
-    )
+class StepState(StrEnum):
+    """How far a paid step is."""
+
+    PLANNED = "planned"
+    """Not sent; may be."""
+    SENDING = "sending"
+    """About to be sent or on its way: from here on it is never sent again."""
+    ACCEPTED = "accepted"
+    """The service has taken it on."""
+    FINISHED = "finished"
+    """The service has carried it out, and bills it; its file is not here yet."""
+    FETCHED = "fetched"
+    """Its file is here."""
+
+
+class CancelWish(StrEnum):
+    """What became of the wish to cancel."""
+
+    NONE = "none"
+    WANTED = "wanted"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One request to a paid service.
+
+    Attributes:
+        seconds: how much music it adds.
+        context_seconds: how much of the music so far it is given; as planned until it is sent, exact then.
+        sent_at: when it was sent.
+        remote_id: the service's own id of it.
+        object_name: under which its context lies in the bucket, while it does.
+    """
+
+    number: int
+    side: Side
+    seconds: float
+    context_seconds: float
+    state: StepState = StepState.PLANNED
+    sent_at: float | None = None
+    remote_id: str | None = None
+    object_name: str | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who may write about a job: the server that claimed it, and which claim that was."""
+
+    request_id: str
+    server_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """The record by which the dispatcher carries a request out.
+
+    Attributes:
+        source: a path, or an https URL that has not been fetched yet; empty where the audio lies in the job's folder.
+        request: what is asked; its `audio` is not the source, which may be a secret.
+        source_seconds: the length of what is extended, once that was measured.
+        account: a digest of the credentials that it is sent with.
+        limit_usd: the most that it may cost; None for no limit.
+        steps: its paid steps, once they are planned.
+    """
+
+    lease: Lease
+    provider: str
+    source: str
+    request: SubmitRequest
+    account: str
+    limit_usd: float | None
+    source_seconds: float | None
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def request_id(self) -> str:
+        """The request that it carries out."""
+        return self.lease.request_id
+
+    @property
+    def billed(self) -> tuple[Step, ...]:
+        """The steps that the service has carried out."""
+        return tuple(step for step in self.steps if step.state in {StepState.FINISHED, StepState.FETCHED})

@@ -1,75 +1,80 @@
-"""Having a source listened to."""
+"""Having a source analyzed."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import SourceError, StorageFailed
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source, fetch
+from outpaint_mcp.workers.orders import Analyze
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
-from outpaint_mcp.workers.process import call_worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from outpaint_mcp.audio.hearing.records import Analysis
+    from outpaint_mcp.workers.pool import WorkerPool
+
 # An hour takes a tenth of this.
-_MOST_SECONDS = 180.0
+_TIMEOUT_SECONDS = 180.0
 
 
-class Listener:
-    """Listens in worker processes, one a core."""
+class SourceAnalyzer:
+    """Analyzes sources in worker processes.
 
-    def __init__(self) -> None:
-        self._listening = asyncio.Semaphore(os.cpu_count() or 1)
+    Args:
+        pool: runs the workers.
+        timeout_seconds: how long one analysis may take, fetching and waiting for a slot included.
+    """
 
-    async def hear(
+    def __init__(self, pool: WorkerPool, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+        self._pool = pool
+        self._timeout_seconds = timeout_seconds
+
+    async def analyze(
         self,
         source: Source,
         *,
         picture: bool,
         seams_seconds: Sequence[float],
         on_progress: Callable[[float, str], None],
-    ) -> tuple[dict[str, Any], bytes | None]:
-        """Listen to a source, and draw it where that is wanted.
+    ) -> tuple[Analysis, bytes | None]:
+        """Analyze a source, and draw it where that is wanted.
 
         Args:
             source: a link is fetched first.
             picture: whether to draw it.
             seams_seconds: places to mark in the picture.
-            on_progress: told the share done and the step.
+            on_progress: called with the share done and the step.
 
         Returns:
-            What was heard, as `audio.hear.Heard` tells it, and the picture as PNG.
+            The analysis, and the picture as PNG.
 
         Raises:
-            SourceError: it cannot be had or decoded, or takes too long.
-            WorkerDied: the worker did.
+            SourceError: the source cannot be fetched or decoded, or takes too long.
             StorageFailed: there is no room for temporary files.
+            OutpaintError: as `WorkerPool.run` raises it.
         """
         try:
-            async with self._listening, asyncio.timeout(_MOST_SECONDS), _here(source, on_progress) as path:
+            async with asyncio.timeout(self._timeout_seconds), _local_path(source, on_progress) as path:
                 with TemporaryDirectory() as folder:
-                    drawn = Path(folder, "picture.png")
-                    heard = await call_worker(
-                        {
-                            "task": "hear",
-                            "path": str(path),
-                            "max_seconds": MAX_SOURCE_SECONDS,
-                            "picture": str(drawn) if picture else None,
-                            "seams_seconds": list(seams_seconds),
-                        },
-                        on_progress=on_progress,
+                    drawing = Path(folder, "picture.png") if picture else None
+                    order = Analyze(
+                        path=path,
+                        max_seconds=MAX_SOURCE_SECONDS,
+                        picture=drawing,
+                        seams_seconds=tuple(seams_seconds),
                     )
-                    return heard, await asyncio.to_thread(drawn.read_bytes) if picture else None
+                    analysis = await self._pool.run(order, on_progress=on_progress)
+                    return analysis, None if drawing is None else await asyncio.to_thread(drawing.read_bytes)
         except TimeoutError as exc:
             raise SourceError(
-                f"The source could not be listened to within {_MOST_SECONDS:.0f} seconds. Copy it to a disk of this"
-                " machine, or give a shorter one."
+                f"The source could not be analyzed within {self._timeout_seconds:.0f} seconds. Copy it to a disk of"
+                " this machine, or give a shorter one."
             ) from exc
         except OSError as exc:
             raise StorageFailed(
@@ -79,7 +84,7 @@ class Listener:
 
 
 @asynccontextmanager
-async def _here(source: Source, on_progress: Callable[[float, str], None]) -> AsyncIterator[Path]:
+async def _local_path(source: Source, on_progress: Callable[[float, str], None]) -> AsyncIterator[Path]:
     """Give a source a path, for as long as the block lasts."""
     if isinstance(source, LocalFile):
         yield source.path

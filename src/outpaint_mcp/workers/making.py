@@ -1,186 +1,151 @@
-"""Tasks of a worker process that make a file: the longer one, or what leads to it."""
+"""Tasks of a worker process that write a file: the extended one, or what leads to it."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from outpaint_mcp.audio.engine.outpaint import outpaint_file
 from outpaint_mcp.audio.files import crop as cutting
 from outpaint_mcp.audio.files.decode import probe
 from outpaint_mcp.audio.files.formats import format_of, write_as
 from outpaint_mcp.audio.files.measure import measure
-from outpaint_mcp.audio.joining.contexts import write_context
-from outpaint_mcp.audio.shapes import Side
-from outpaint_mcp.errors import GenerationFailed
-from outpaint_mcp.workers.sealing import MADE_SHARE, damage, finished, in_its_place, kept, read_pieces, tagged
+from outpaint_mcp.audio.joining import contexts
+from outpaint_mcp.workers.orders import ContextFile, ConvertedFile, LengthSeconds
+from outpaint_mcp.workers.sealing import (
+    WRITING_SHARE,
+    atomic_output,
+    damage_note,
+    finalize,
+    model_outputs,
+    preservation_note,
+    write_tags,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
     from outpaint_mcp.audio.engine.outpaint import Outpainted
-
-    Say = Callable[..., None]
-
-# A predecessor on the same job dies with its server, within moments.
-_LOCK_TIMEOUT_SECONDS = 10
+    from outpaint_mcp.results import Outcome
+    from outpaint_mcp.workers.orders import Convert, Crop, Extend, ReportProgress, WriteContext
 
 _METHODS = {
-    "beats": "is its own beats, carried on",
-    "texture": "is its own texture, carried on without a beat",
+    "beats": "continues the source's own beats",
+    "texture": "continues the source's own texture, without a beat",
     "loop": "repeats the source, which is too short for more",
-    "silence": "is silence, as the source is",
+    "silence": "is silence, like the source",
 }
 
 
-def crop(  # noqa: PLR0913 - the order, spelled out
-    *,
-    source: str,
-    destination: str,
-    start_seconds: float,
-    end_seconds: float,
-    max_seconds: float,
-    say: Say,  # noqa: ARG001 - one signature for all tasks
-) -> dict[str, Any]:
-    """Cut the part out of a source that is to be extended."""
-    with in_its_place(Path(destination)) as part:
-        made = cutting.crop(
-            Path(source), part, start_seconds=start_seconds, end_seconds=end_seconds, max_seconds=max_seconds
+def crop(order: Crop, report: ReportProgress) -> LengthSeconds:  # noqa: ARG001 - one signature for all tasks
+    """Cut the part that is to be extended out of a source; raises as `audio.files.crop.crop` does."""
+    with atomic_output(order.destination) as part:
+        cropped = cutting.crop(
+            order.source,
+            part,
+            start_seconds=order.start_seconds,
+            end_seconds=order.end_seconds,
+            max_seconds=order.max_seconds,
         )
-    return {"seconds": made.frames / made.sample_rate}
+    return LengthSeconds(seconds=cropped.frames / cropped.sample_rate)
 
 
-def context(  # noqa: PLR0913 - the order, spelled out
-    *,
-    source: str,
-    side: str,
-    pieces: list[dict[str, Any]],
-    destination: str,
-    seconds: float,
-    max_bytes: int | None,
-    say: Say,  # noqa: ARG001 - as above
-) -> dict[str, Any]:
-    """Write what a hosted model is sent."""
-    with in_its_place(Path(destination)) as part:
-        made = write_context(
-            Path(source), Side(side), read_pieces(pieces), part, seconds=seconds, max_bytes=max_bytes
+def write_context(order: WriteContext, report: ReportProgress) -> ContextFile:  # noqa: ARG001 - as above
+    """Write what a model is sent; raises as `audio.joining.contexts.write_context` does."""
+    with atomic_output(order.destination) as part:
+        context = contexts.write_context(
+            order.source,
+            order.side,
+            model_outputs(order.parts),
+            part,
+            seconds=order.seconds,
+            max_bytes=order.max_bytes,
         )
-    return {"seconds": made.seconds, "media_type": made.media_type}
+    return ContextFile(seconds=context.seconds, media_type=context.media_type)
 
 
-def extend(  # noqa: PLR0913 - the order, spelled out
-    *,
-    source: str,
-    folder: str,
-    before_seconds: float,
-    after_seconds: float,
-    start_seconds: float,
-    end_seconds: float,
-    seed: int,
-    comment: str,
-    max_seconds: float,
-    say: Say,
-) -> dict[str, Any]:
-    """Carry a request of the local provider out."""
-    here, original = Path(folder), Path(source)
-    here.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(here / "lock", timeout=_LOCK_TIMEOUT_SECONDS):
-            used, is_intact = original, True
-            if start_seconds or end_seconds:
-                say(progress=0.0, step="cutting")
-                used = here / "cut"
-                cropped = cutting.crop(
-                    original,
-                    used,
-                    start_seconds=start_seconds,
-                    end_seconds=end_seconds,
-                    max_seconds=max_seconds,
-                )
-                is_intact = cropped.source_intact
-            part = here / "output.part"
-            made = outpaint_file(
-                used,
-                part,
-                before_seconds=before_seconds,
-                after_seconds=after_seconds,
-                seed=seed,
-                max_source_seconds=max_seconds,
-                on_progress=lambda share, step: say(progress=share * MADE_SHARE, step=step),
-            )
-            outcome = finished(
-                made,
-                part,
-                used=used,
-                original=original,
-                asked=(before_seconds, after_seconds),
-                seed=seed,
-                comment=comment,
-                provider="local",
-                max_seconds=max_seconds,
-                say=say,
-            )
-            output = here / f"output{'.flac' if made.container == 'FLAC' else '.wav'}"
-            part.replace(output)
-            if used != original:
-                used.unlink()
-    except Timeout as exc:
-        raise GenerationFailed("Another process is still working on this request; submit it again.") from exc
-    return outcome | {
-        "path": str(output),
-        "note": _note(made, original, intact=is_intact and made.source_intact),
-    }
+def extend(order: Extend, report: ReportProgress) -> Outcome:
+    """Extend a recording with its own material; raises as `outpaint_file` does.
+
+    The worker holds the lock of the job's folder meanwhile.
+    """
+    used, is_intact = order.source, True
+    if order.start_seconds or order.end_seconds:
+        report(0.0, "cutting")
+        used = order.folder / "cut"
+        is_intact = cutting.crop(
+            order.source,
+            used,
+            start_seconds=order.start_seconds,
+            end_seconds=order.end_seconds,
+            max_seconds=order.max_seconds,
+        ).source_intact
+    part = order.folder / "output.part"
+    extended = outpaint_file(
+        used,
+        part,
+        before_seconds=order.before_seconds,
+        after_seconds=order.after_seconds,
+        seed=order.seed,
+        max_source_seconds=order.max_seconds,
+        on_progress=lambda share, step: report(share * WRITING_SHARE, step),
+    )
+    outcome = finalize(
+        extended,
+        part,
+        order,
+        source=used,
+        original=order.source,
+        output=order.folder / f"output{'.flac' if extended.container == 'FLAC' else '.wav'}",
+        note=_note(extended, order.source, is_intact=is_intact and extended.source_intact),
+        report=report,
+    )
+    part.replace(outcome.path)
+    if used != order.source:
+        used.unlink()
+    return outcome
 
 
-def convert(  # noqa: PLR0913 - the order, spelled out
-    *,
-    made: str,
-    folder: str,
-    part: str,
-    format: str,  # noqa: A002 - as the tool has it
-    before_seconds: float,
-    after_seconds: float,
-    say: Say,
-) -> dict[str, Any]:
-    """Write another edition of a finished file: in another format, or only what was added on one side."""
-    whole = Path(made)
-    found = measure(whole, float("inf"))
+def convert(order: Convert, report: ReportProgress) -> ConvertedFile:
+    """Write a finished file in another format, or only what was added on one side."""
+    found = measure(order.longer, float("inf"))
     begin, end = 0, None
-    if part == "before":
-        end = round(before_seconds * found.sample_rate)
-    elif part == "after":
-        begin = found.frames - round(after_seconds * found.sample_rate)
-    output = Path(folder, f"options-{os.getpid()}{format_of(format, probe(whole)).suffix}")
-    with in_its_place(output) as writing:
+    if order.part == "before":
+        end = round(order.before_seconds * found.sample_rate)
+    elif order.part == "after":
+        begin = found.frames - round(order.after_seconds * found.sample_rate)
+    suffix = format_of(order.format, probe(order.longer)).suffix
+    output = order.folder / f"converted-{os.getpid()}{suffix}"
+    with atomic_output(output) as writing:
         written = write_as(
-            whole,
+            order.longer,
             writing,
-            format=format,
+            format=order.format,
             start_frame=begin,
             stop_frame=end,
-            on_progress=lambda share: say(progress=share, step="writing"),
+            on_progress=lambda share: report(share, "writing"),
         )
-        sealed = tagged(whole, writing, "" if part == "whole" else f"Only the music added {part}.")
-    return sealed | {
-        "path": str(output),
-        "duration_seconds": written.frames / written.sample_rate,
-        "before_seconds": before_seconds if part != "after" else 0.0,
-        "after_seconds": after_seconds if part != "before" else 0.0,
-    }
+        comment = "" if order.part == "whole" else f"Only the music added {order.part}."
+        size_bytes, sha256 = write_tags(order.longer, writing, comment)
+    return ConvertedFile(
+        path=output,
+        sha256=sha256,
+        size_bytes=size_bytes,
+        duration_seconds=written.frames / written.sample_rate,
+        before_seconds=order.before_seconds if order.part != "after" else 0.0,
+        after_seconds=order.after_seconds if order.part != "before" else 0.0,
+    )
 
 
-def _note(made: Outpainted, original: Path, *, intact: bool) -> str:
-    """Say in a few sentences how the longer file was made."""
-    methods = {method for method in (made.method_before, made.method_after) if method}
+def _note(extended: Outpainted, original: Path, *, is_intact: bool) -> str:
+    """How an extended file was generated, in a few sentences."""
+    methods = {method for method in (extended.method_before, extended.method_after) if method}
     how = "; ".join(_METHODS[method] for method in sorted(methods))
-    if made.tempo_bpm is not None:
-        how += f" ({made.tempo_bpm:.0f} bpm)"
+    if extended.tempo_bpm is not None:
+        how += f" ({extended.tempo_bpm:.0f} bpm)"
     note = (
-        f"The source is inside {kept(original)}.",
-        damage(intact),
-        f"The music added {how}. Tags and lyrics did not steer it.",
+        f"The source is preserved {preservation_note(original)}.",
+        damage_note(intact=is_intact),
+        f"The added music {how}. Tags and lyrics did not steer it.",
     )
     return " ".join(filter(None, note))

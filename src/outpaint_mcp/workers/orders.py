@@ -5,14 +5,19 @@ An order and its answer travel as JSON and are checked on both sides; neither si
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
+from outpaint_mcp.audio.hearing.records import Analysis
+from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.results import Format, Outcome, Part
 
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
-SideName = Literal["before", "after"]
+
+ReportProgress = Callable[[float, str], None]
+"""Called with the share done, 0 to 1, and the step in a word or two."""
 
 
 class Order(Generic[AnswerT_co]):
@@ -60,6 +65,21 @@ class Measure(Order[LengthSeconds]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Analyze(Order[Analysis]):
+    """Measure everything about a recording that can be measured.
+
+    Attributes:
+        picture: where to write a picture of it, as PNG; None for none.
+        seams_seconds: places to mark in the picture.
+    """
+
+    path: Path
+    max_seconds: float
+    picture: Path | None
+    seams_seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Crop(Order[LengthSeconds]):
     """Cut out the part of a source that is to be extended; an end of 0 is the source's own."""
 
@@ -104,7 +124,7 @@ class WriteContext(Order[ContextFile]):
     """
 
     source: Path
-    side: SideName
+    side: Side
     parts: tuple[GeneratedPart, ...]
     destination: Path
     seconds: float
@@ -116,7 +136,7 @@ class Extend(Order[Outcome]):
     """Extend a recording with its own material.
 
     Attributes:
-        folder: the job's own; the longer file is written there.
+        folder: the job's own; the extended file is written there.
         start_seconds: where in the source the part begins that is extended.
         end_seconds: where that ends; 0 for the source's own end.
         seed: 0 or more.
@@ -136,7 +156,7 @@ class Extend(Order[Outcome]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish(Order[Outcome]):
-    """Make the longer file of what a model generated: restore the source in its one file, or join its parts to it.
+    """Make the extended file of what a model generated: restore the source in its one file, or join its parts to it.
 
     Attributes:
         whole: the model's one file, where it holds source and extensions; None where there are parts.
@@ -144,7 +164,7 @@ class Finish(Order[Outcome]):
         after: its parts after the source, likewise.
         source: what was extended.
         original: the same, or the recording that it was cut out of.
-        folder: the job's own; the longer file is written there.
+        folder: the job's own; the extended file is written there.
         provider: its name, for the file's comment.
         provider_title: its name as people know it, for the note.
         plain: whether to leave out everything optional, since it has failed before.

@@ -1,112 +1,238 @@
-"""Calling a worker process from the event loop."""
+"""One worker process, as the server sees it: an order goes in, and an answer or an error comes out."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from outpaint_mcp import errors
+from outpaint_mcp.config import SECRET_PREFIXES
+from outpaint_mcp.workers import wire
+from outpaint_mcp.workers.pipes import Pipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 
+_AnswerT = TypeVar("_AnswerT")
+
 # One worker a core: threads of its linear algebra would only get in each other's way, and sums
 # taken in another order would make another take of the same seed.
 SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-# Whatever opens files from outside has no use for these.
-_SECRETS = ("RUNCOMFY_", "AWS_", "AZURE_", "GOOGLE_")
-
 # What the system's out-of-memory killer sends; Windows has no name for it.
 _KILLED = -9
+# Sent to a whole group of processes, and not for what the worker did.
+_INTERRUPTIONS = {-signal.SIGINT, -signal.SIGTERM, -getattr(signal, "SIGHUP", signal.SIGTERM)}
+# Exit codes of Windows from here on are crashes.
+_WINDOWS_CRASH = 0xC0000000
 
-# A line of the protocol is far shorter; a longer one is a worker gone mad.
-_MAX_LINE_BYTES = 1 << 20
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?#'\"]*)[?#][^\s'\"]*", re.IGNORECASE)
+_CREDENTIAL = re.compile(
+    r"((?:token|secret|signature|password|credential|authorization|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*"
+    r"(?:bearer\s+)?['\"]?)[^\s'\"&,;]+",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(\bbearer\s+)[^\s'\"]+", re.IGNORECASE)
 
 
-async def call_worker(
-    order: dict[str, Any], *, on_progress: Callable[[float, str], None] = lambda _share, _step: None
-) -> dict[str, Any]:
-    """Have a fresh worker process carry out one order, and return its outcome.
+class Process(Protocol):
+    """A started process, and how to end it."""
 
-    Cancelling the call kills the worker.
+    @property
+    def pipes(self) -> Pipes:
+        """The server's ends of its pipes."""
 
-    Raises:
-        ProviderUnavailable: no worker process can be started.
-        WorkerDied: it did, and how.
-        OutpaintError: what the worker said went wrong.
+    def send(self, order: bytes) -> None:
+        """Send its order, and begin to read.
+
+        Raises:
+            OSError: the system does not let us read.
+        """
+
+    def kill(self) -> None:
+        """End it, if it has not ended, by a signal that it cannot catch."""
+
+    async def exit_code(self) -> int | None:
+        """Wait for its end; returns the exit code, below 0 for a signal, None where nobody knows it."""
+
+
+class PlainProcess:
+    """A worker in an interpreter of its own."""
+
+    def __init__(self) -> None:
+        """Start it.
+
+        Raises:
+            OSError: the system starts no more processes.
+        """
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "outpaint_mcp.workers.worker",
+            ],  # -P: imports nothing from a host's folder
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=worker_environment(),
+            # A signal to the server's whole group (Ctrl-C, a closed terminal, a service manager) is for the
+            # server, which hands its jobs back.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+        )
+        ends = (self._process.stdin, self._process.stdout, self._process.stderr)
+        self.pipes = Pipes(*(_detached(end) for end in ends))
+        self._loop = asyncio.get_running_loop()
+        self._exited: asyncio.Future[int] = self._loop.create_future()
+
+    def send(self, order: bytes) -> None:
+        """See `Process.send`."""
+        try:
+            self.pipes.start(order, on_end=self._wait)
+        except OSError:
+            self._process.kill()
+            self._exited.set_result(self._process.wait())
+            raise
+
+    def kill(self) -> None:
+        """See `Process.kill`."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def exit_code(self) -> int | None:
+        """See `Process.exit_code`."""
+        return await asyncio.shield(self._exited)
+
+    def _wait(self) -> None:
+        code = self._process.wait()
+        with suppress(RuntimeError):  # the loop has closed, as when the server leaves a worker to itself
+            self._loop.call_soon_threadsafe(self._exited.set_result, code)
+
+
+class Worker:
+    """A worker process with one order.
+
+    Args:
+        process: it was started, and was sent nothing.
+        order: what it is to do, as `wire.encode_order` has it.
     """
-    try:
-        process = await _start_worker()
-    except OSError as exc:
-        raise errors.ProviderUnavailable(
-            f"No worker process can be started: {exc.strerror or exc}. Close other programs, then try again."
-        ) from exc
-    assert process.stdin is not None  # noqa: S101 - asked for above
-    assert process.stdout is not None  # noqa: S101
-    try:
-        with suppress(ConnectionError):  # a worker that died at once is told by its exit code
-            process.stdin.write(json.dumps(order).encode() + b"\n")
-            await process.stdin.drain()
-        async for line in process.stdout:
-            answer = json.loads(line)
-            if "outcome" in answer:
-                outcome: dict[str, Any] = answer["outcome"]
-                return outcome
-            if "error" in answer:
-                raise getattr(errors, answer["kind"])(answer["error"])
-            on_progress(answer["progress"], answer["step"])
-        raise errors.WorkerDied(_epitaph(await process.wait()))
-    finally:
-        _kill(process)
-        await process.wait()
+
+    def __init__(self, process: Process, order: bytes) -> None:
+        self._process = process
+        self._order = order
+        self._is_released = False
+
+    async def answer(
+        self, reply_type: type[wire.Reply[_AnswerT]], on_progress: Callable[[float, str], None]
+    ) -> _AnswerT:
+        """Have the order carried out.
+
+        Raises:
+            ProviderUnavailable: the system has no room for another worker.
+            WorkerDied: the worker did; or WorkerInterrupted, for a signal that was not meant for it.
+            ServerStopping: the worker was released meanwhile.
+            OutpaintError: what the worker says went wrong.
+        """
+        try:
+            self._process.send(self._order)
+        except OSError as exc:
+            raise not_started(exc) from exc
+        while line := await self._process.pipes.line():
+            reply = wire.decode(reply_type, line)
+            if reply.progress is not None:
+                on_progress(reply.progress.share, reply.progress.step)
+            elif reply.answer is not None:
+                return reply.answer
+            elif reply.error is not None:
+                raise await self._error(wire.decode_error(reply.error))
+        if self._is_released:
+            raise errors.ServerStopping("This server is shutting down. The work goes on without it.")
+        code = await self._process.exit_code()
+        self._log_stderr(await self._process.pipes.last_words())
+        raise _death(code)
+
+    async def end(self) -> None:
+        """Kill the worker unless it was released, and wait until it has ended."""
+        if not self._is_released:
+            self._process.kill()
+            await self._process.exit_code()
+
+    def kill(self) -> None:
+        """Have the worker end now, whatever it is doing."""
+        self._process.kill()
+
+    def release(self) -> None:
+        """Leave the worker to itself: one that may outlive its server goes on, and nobody waits for it."""
+        self._is_released = True
+        self._process.pipes.hang_up()
+
+    async def _error(self, error: errors.OutpaintError) -> errors.OutpaintError:
+        if isinstance(error, errors.InternalError):
+            self._process.kill()  # all of its traceback is in the pipe
+            self._log_stderr(await self._process.pipes.last_words())
+        return error
+
+    def _log_stderr(self, text: str) -> None:
+        if text.strip():
+            _log.error("A worker process failed:\n%s", redacted(text).strip())
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        if os.name == "nt":
-            process.kill()
-        elif process.returncode is None:
-            # Not `kill()`, which looks first whether it has ended, and so takes its exit code away from asyncio.
-            os.kill(process.pid, signal.SIGKILL)
-
-
-async def _start_worker() -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",  # a host's working folder is no place to import from
-        "-m",
-        "outpaint_mcp.workers.worker",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL if not _log.isEnabledFor(logging.DEBUG) else None,
-        env={name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
-        | SINGLE_THREADED,
-        limit=_MAX_LINE_BYTES,
-        # A signal to the server's whole group (Ctrl-C, a closed terminal, a service manager) is for the
-        # server, which hands its jobs back; a worker that died of it would have failed its job.
-        start_new_session=True,
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+def not_started(exc: OSError) -> errors.ProviderUnavailable:
+    """Return the error for a worker that the system does not start."""
+    return errors.ProviderUnavailable(
+        f"No worker process can be started: {exc.strerror or exc}. Close other programs, then try again."
     )
 
 
-def _epitaph(code: int) -> str:
-    if code == _KILLED:
-        cause = "was killed, most likely because the machine ran out of memory"
+def worker_environment() -> dict[str, str]:
+    """Return the environment of a worker: the server's without secrets, and one thread for linear algebra."""
+    passed_on = {name: value for name, value in os.environ.items() if not name.startswith(SECRET_PREFIXES)}
+    return passed_on | SINGLE_THREADED
+
+
+def redacted(text: str) -> str:
+    """Return a text without what comes after `?` or `#` in a link, and without tokens; paths stay."""
+    for pattern in (_QUERY, _BEARER, _CREDENTIAL):
+        text = pattern.sub(r"\1…", text)
+    return text
+
+
+def _detached(end: object) -> int:
+    """Return a duplicate of a pipe's end that only we close."""
+    fd = os.dup(end.fileno())  # type: ignore[attr-defined]
+    end.close()  # type: ignore[attr-defined]
+    return fd
+
+
+def _death(code: int | None) -> errors.OutpaintError:
+    """Return the error for a worker that ended without an answer."""
+    if code is None:
+        kind, cause = errors.WorkerDied, "ended early"
+    elif code in _INTERRUPTIONS:
+        kind, cause = errors.WorkerInterrupted, f"was interrupted ({signal.Signals(-code).name})"
+    elif code == _KILLED:
+        kind, cause = errors.WorkerDied, "was killed, most likely because the machine ran out of memory"
     elif code < 0:
-        cause = f"crashed ({signal.Signals(-code).name})"
+        kind, cause = errors.WorkerDied, f"crashed ({signal.Signals(-code).name})"
+    elif code >= _WINDOWS_CRASH:
+        kind, cause = errors.WorkerDied, f"crashed ({code:#x})"
     else:
-        cause = f"ended early (exit code {code})"
-    return (
-        f"The worker process {cause}. Nothing else is affected; submit the request again, with a shorter"
-        " source or extension if it fails again."
+        return errors.InternalError(
+            f"Internal error: a worker process ended without an answer (exit code {code}). The server's log has the"
+            " end of what it wrote."
+        )
+    return kind(
+        f"The worker process {cause}. Nothing else is affected. Submit the request again, with a shorter source or"
+        " extension if it fails again."
     )

@@ -1,118 +1,117 @@
-"""What every task that makes a longer file ends with: listening to it, its tags, its place."""
+"""How every task that writes an extended file ends: its verdict, its tags, its place."""
 
 from __future__ import annotations
 
 import logging
 import os
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from outpaint_mcp._version import __version__
 from outpaint_mcp.audio.files.decode import probe
 from outpaint_mcp.audio.files.encode import is_lossless, seal
 from outpaint_mcp.audio.files.tagging import carry_over
-from outpaint_mcp.audio.joining.pieces import Piece
+from outpaint_mcp.audio.joining.model_output import ModelOutput
 from outpaint_mcp.audio.verdict.judge import judge
-from outpaint_mcp.workers.verdict_text import badness, in_words
+from outpaint_mcp.results import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from outpaint_mcp.audio.files.longer import Longer
+    from outpaint_mcp.audio.files.extended_file import ExtendedFile
+    from outpaint_mcp.audio.verdict.records import Verdict
+    from outpaint_mcp.workers.orders import Extend, Finish, GeneratedPart, ReportProgress
 
 _log = logging.getLogger(__name__)
 
-MADE_SHARE = 0.7
-"""Of the whole work, that on the file; the rest is listening to it."""
+WRITING_SHARE = 0.7
+"""Share of the whole work that goes into the file; the rest goes into its verdict."""
 
 
-def finished(  # noqa: PLR0913 - what was made, of what, and what is to be said of it
-    made: Longer,
+def finalize(  # noqa: PLR0913 - a file, and what it was made from
+    extended: ExtendedFile,
     part: Path,
+    order: Extend | Finish,
     *,
-    used: Path,
-    original: Path,
-    asked: tuple[float, float],
-    seed: int,
-    comment: str,
-    provider: str,
-    max_seconds: float,
-    say: Callable[..., None],
-    plain: bool = False,
-) -> dict[str, Any]:
-    """Listen to a longer file that is whole, and tag it; returns what `Outcome` has of it but for path and note.
-
-    With `plain` neither is done, since that has failed before.
-    """
-    say(progress=MADE_SHARE, step="listening to it")
-    begins_seconds = made.before_frames / made.sample_rate
-    told: dict[str, Any] = {
-        "duration_seconds": made.duration_seconds,
-        "before_seconds": begins_seconds,
-        "after_seconds": made.after_frames / made.sample_rate,
-        "seed": seed,
-        "verdict": None,
-    }
-    if plain:
-        size_bytes, sha256 = seal(part)
-        return told | {"size_bytes": size_bytes, "sha256": sha256}
-    verdict = judged(used, part, *asked, max_seconds, provider=provider, begins_seconds=begins_seconds)
-    if verdict is not None:
-        told["verdict"] = verdict | {"audio_sha256": made.sha256}  # of the file before it was tagged
-    return told | tagged(original, part, comment)
-
-
-def judged(  # noqa: PLR0913 - as `judge` has it
     source: Path,
-    made: Path,
-    before_seconds: float,
-    after_seconds: float,
-    max_seconds: float,
-    *,
-    provider: str,
-    begins_seconds: float | None = None,
-    can_restore: bool = False,
-) -> dict[str, Any] | None:
-    """Listen to a longer file, and say how it came out; see `judge`. None where that went wrong."""
+    original: Path,
+    output: Path,
+    note: str,
+    report: ReportProgress,
+    plain: bool = False,
+) -> Outcome:
+    """Evaluate and tag an extended file that is written.
+
+    Args:
+        extended: what was written.
+        part: where it is.
+        order: the request.
+        source: the recording that was extended.
+        original: the same, or the recording that it was cut out of, whose tags it gets.
+        output: where it will be in the end.
+        note: how it was generated.
+        report: called when this begins.
+        plain: whether to do without verdict and tags, since that has failed before.
+    """
+    report(WRITING_SHARE, "listening to it")
+    before_seconds = extended.before_frames / extended.sample_rate
+    verdict = None if plain else evaluate(source, part, order, begins_seconds=before_seconds)
+    size_bytes, sha256 = seal(part) if plain else write_tags(original, part, _comment(order))
+    return Outcome(
+        path=output,
+        sha256=sha256,
+        size_bytes=size_bytes,
+        duration_seconds=extended.duration_seconds,
+        before_seconds=before_seconds,
+        after_seconds=extended.after_frames / extended.sample_rate,
+        seed=order.seed,
+        note=note,
+        verdict=verdict,
+        audio_sha256=extended.sha256,
+    )
+
+
+def evaluate(
+    source: Path, extended: Path, order: Extend | Finish, *, begins_seconds: float | None = None
+) -> Verdict | None:
+    """Judge an extended file, as `judge` does; None where that failed."""
     try:
-        verdict = judge(
+        return judge(
             source,
-            made,
-            before_seconds=before_seconds,
-            after_seconds=after_seconds,
-            max_source_seconds=max_seconds,
+            extended,
+            before_seconds=order.before_seconds,
+            after_seconds=order.after_seconds,
+            max_source_seconds=order.max_seconds,
             begins_seconds=begins_seconds,
         )
-    except Exception as exc:  # noqa: BLE001 - a sound that nobody thought of must not cost the file that was made
-        _log.warning("A longer file could not be judged: %r", exc)
+    except Exception as exc:  # noqa: BLE001 - unforeseen audio must not cost the file
+        _log.warning("An extended file could not be judged: %r", exc)
         return None
-    words = in_words(verdict, provider=provider, can_restore=can_restore)
-    return verdict.to_json() | {"words": words, "badness": badness(verdict)}
 
 
-def tagged(original: Path, made: Path, comment: str) -> dict[str, Any]:
-    """Give a finished file what its source says of itself, and what was done; returns what it is then."""
+def write_tags(original: Path, path: Path, comment: str) -> tuple[int, str]:
+    """Give a finished file its source's tags and a comment of its own; returns its bytes and their SHA-256."""
     try:
-        carry_over(original, made, comment=comment)
-    except Exception as exc:  # noqa: BLE001 - nor must tags that nobody thought of
-        _log.warning("A longer file could not be tagged: %r", exc)
-    size_bytes, sha256 = seal(made)
-    return {"size_bytes": size_bytes, "sha256": sha256}
+        carry_over(original, path, comment=comment)
+    except Exception as exc:  # noqa: BLE001 - nor must unforeseen tags
+        _log.warning("An extended file could not be tagged: %r", exc)
+    return seal(path)
 
 
-def kept(original: Path) -> str:
-    """Say how a source, or a part that was cut out of it, is inside."""
+def preservation_note(original: Path) -> str:
+    """How a source, or a part that was cut out of it, is preserved."""
     return "bit for bit" if is_lossless(probe(original)) else "as it decodes, at 24 bits"
 
 
-def damage(intact: bool) -> str:  # noqa: FBT001 - as above
-    """Say so where the source is damaged."""
+def damage_note(*, intact: bool) -> str:
+    """A sentence for a source that is damaged; empty for one that is not."""
     return "" if intact else "The source is damaged, and ends where decoding it did."
 
 
 @contextmanager
-def in_its_place(output: Path) -> Iterator[Path]:
-    """Write a file under a name of this process's own; it is in its place when it is whole."""
+def atomic_output(output: Path) -> Iterator[Path]:
+    """Give a name of this process's own to write to; the file is moved to `output` once the block has ended well."""
     part = output.with_name(f"{output.name}.{os.getpid()}.part")
     try:
         yield part
@@ -122,6 +121,13 @@ def in_its_place(output: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def read_pieces(told: list[dict[str, Any]]) -> list[Piece]:
-    """Read the pieces of an order."""
-    return [Piece(Path(each["path"]), each["context_seconds"]) for each in told]
+def model_outputs(parts: Sequence[GeneratedPart]) -> list[ModelOutput]:
+    """The parts of an order as `audio.joining` takes them."""
+    return [ModelOutput(each.path, each.context_seconds) for each in parts]
+
+
+def _comment(order: Extend | Finish) -> str:
+    """What was added, who did it, and how to get the same again."""
+    sides = (("before", order.before_seconds), ("after", order.after_seconds))
+    added = " and ".join(f"{seconds:g} s {side}" for side, seconds in sides if seconds)
+    return f"Extended by outpaint-mcp {__version__}: {added}; provider {order.provider}, seed {order.seed}."

@@ -1,72 +1,159 @@
-"""The worker process: looks at one file, or carries one job out, and says so in JSON lines.
+"""The worker process: carries out one order, and replies in lines of JSON.
 
-Run as `python -m outpaint_mcp.workers.worker`. The first line of stdin is the order; stdin then stays
-open as a lifeline: when it ends, so does the worker, whatever it is doing. stdout answers with
-`{"progress", "step"}` lines and ends with one `{"outcome"}` or `{"error", "kind"}`.
+Run as `python -m outpaint_mcp.workers.worker`, or forked by `nursery`. The first line of stdin is the order. stdin
+then stays open as a lifeline: the worker ends with it, whatever it is doing. Only one that may outlive its server goes
+on for a while; a byte on stdin ends that one as well. stdout has one `wire.Reply` a line; the last is the answer or
+the error.
 """
 
 from __future__ import annotations
 
-import json
+import faulthandler
 import os
 import sys
 import threading
-from contextlib import suppress
+import time
+import traceback
+from contextlib import nullcontext, suppress
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from outpaint_mcp.errors import GenerationFailed, OutpaintError
+from outpaint_mcp.errors import GenerationFailed, InternalError, OutpaintError
+from outpaint_mcp.workers import orders, outliving, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
 
 # An hour of audio needs about a tenth of this; a job gone astray must not take the machine along.
 MAX_MEMORY_BYTES = 4 << 30
 _NICENESS = 10
-_ROOMS = {
-    "probe": "looking",
-    "measure": "looking",
-    "hear": "looking",
-    "crop": "making",
-    "context": "making",
-    "extend": "making",
-    "assemble": "finishing",
-    "finish": "finishing",
-    "convert": "making",
+_ABANDONED = 1
+
+TASKS: dict[type[orders.Order[Any]], tuple[str, str]] = {
+    orders.Probe: ("looking", "probe"),
+    orders.Measure: ("looking", "measure"),
+    orders.Analyze: ("looking", "analyze"),
+    orders.Crop: ("making", "crop"),
+    orders.WriteContext: ("making", "write_context"),
+    orders.Extend: ("making", "extend"),
+    orders.Finish: ("finishing", "finish"),
+    orders.Convert: ("making", "convert"),
 }
-"""Where each task is; only that room, and what it needs, is loaded."""
+"""The module and the function of each task; only that module, and what it needs, is loaded."""
 
 
 def main() -> None:
-    """Carry out the one order on stdin."""
-    # Decoders print warnings: what is not an answer must not look like one.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    """Carry out the one order on stdin, and exit."""
+    sys.exit(serve())
+
+
+def serve() -> int:
+    """Carry out the one order on stdin; returns the exit code."""
+    # Decoders print warnings: what is not a reply must not look like one.
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    faulthandler.enable(2)
+    line = _read_order()
+    if line is None:
+        return _ABANDONED
+    lifeline = _Lifeline()
+    threading.Thread(target=lifeline.watch, daemon=True).start()
 
-    def say(**answer: Any) -> None:  # noqa: ANN401 - JSON
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+    def send(reply: wire.Reply[Any]) -> None:
+        with suppress(OSError):  # nobody listens any more
+            replies.write(f"{wire.encode(reply)}\n")
+            replies.flush()
 
-    order = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    _be_modest()
+    _carry_out(line, lifeline, send)
+    return 0
+
+
+def load(order_type: type[orders.Order[Any]]) -> ModuleType:
+    """Load the module that carries out such orders."""
+    return import_module(f"outpaint_mcp.workers.{TASKS[order_type][0]}")
+
+
+def _carry_out(line: bytes, lifeline: _Lifeline, send: Callable[[wire.Reply[Any]], None]) -> None:
+    """Carry an order out, and send the replies."""
     try:
-        task = order.pop("task")
-        room = import_module(f"outpaint_mcp.workers.{_ROOMS[task]}")
-        say(outcome=getattr(room, task)(say=say, **order))
-    except OutpaintError as exc:
-        say(error=str(exc), kind=type(exc).__name__)
-    except MemoryError:
-        say(
-            error="The worker ran out of memory. Try a shorter source or extension, or fewer jobs at once.",
-            kind=GenerationFailed.__name__,
+        order = wire.decode_order(line)
+        _be_modest()  # not before: pydantic aborts where there is no memory
+        folder = outliving.JobFolder(order.folder) if isinstance(order, orders.Extend) else None
+
+        def report(share: float, step: str) -> None:
+            progress = wire.Progress(share=share, step=step)
+            send(wire.Reply(progress=progress))
+            if folder is not None:
+                folder.write_progress(progress)
+
+        with nullcontext() if folder is None else folder.locked():
+            lifeline.folder = folder
+            reply = _answer(order, report)
+            if folder is not None:
+                folder.write_reply(reply)
+            send(reply)
+    except Exception as exc:  # noqa: BLE001 - whatever it was, the server is to know
+        send(_failure(exc))
+
+
+def _answer(order: orders.Order[Any], report: Callable[[float, str], None]) -> wire.Reply[Any]:
+    """Carry an order out; returns the last reply to it."""
+    try:
+        task = getattr(load(type(order)), TASKS[type(order)][1])
+        return wire.Reply(answer=task(order, report))
+    except Exception as exc:  # noqa: BLE001 - as above
+        return _failure(exc)
+
+
+def _failure(exc: Exception) -> wire.Reply[Any]:
+    """Return the reply for what went wrong; the traceback of a bug goes to the server's log, by stderr."""
+    if isinstance(exc, OutpaintError):
+        error = exc
+    elif isinstance(exc, MemoryError):
+        error = GenerationFailed(
+            "The worker ran out of memory. Try a shorter source or extension, or fewer jobs at once."
         )
-    except OSError as exc:
-        say(error=f"The worker could not use a file: {exc.strerror or exc}.", kind=GenerationFailed.__name__)
+    elif isinstance(exc, OSError):
+        error = GenerationFailed(f"The worker could not use a file: {exc.strerror or exc}.")
+    else:
+        traceback.print_exception(exc)
+        error = InternalError(
+            "Internal error: the work failed for a reason that nobody foresaw. The server's log has the traceback."
+        )
+    return wire.Reply(error=wire.encode_error(error))
 
 
-def _end_with_stdin() -> None:
-    # Not through `sys.stdin`, whose lock the interpreter wants when it ends.
-    while os.read(0, 1 << 12):
-        pass
-    os._exit(1)
+def _read_order() -> bytes | None:
+    """Return the first line of stdin; None where the server is gone, or does not want it any more."""
+    # Not through `sys.stdin`, which would take bytes that belong to the lifeline.
+    line = b""
+    while not line.endswith(b"\n"):
+        received = os.read(0, 1 << 16)
+        line += received
+        if not received or b"\n" in line[:-1]:
+            return None
+    return line
+
+
+class _Lifeline:
+    """Ends this process when its server is gone or says so.
+
+    Attributes:
+        folder: the job's, once its lock is held, for a worker that may go on without its server.
+    """
+
+    def __init__(self) -> None:
+        self.folder: outliving.JobFolder | None = None
+
+    def watch(self) -> None:
+        """Wait for the end of stdin, and end the process."""
+        is_unwanted = bool(os.read(0, 1))
+        deadline = time.monotonic() + outliving.OUTLIVE_SECONDS
+        while self.folder is not None and not is_unwanted and time.monotonic() < deadline:
+            time.sleep(outliving.STOP_POLL_SECONDS)
+            is_unwanted = self.folder.is_asked_to_stop()
+        os._exit(_ABANDONED)
 
 
 def _be_modest() -> None:

@@ -1,1 +1,1 @@
-"""The local provider's music: a track's own material, rearranged so that it goes on."""
+"""The local provider's music: it analyses a source, rearranges its beats and renders the result."""

@@ -1,4 +1,4 @@
-"""Two streams brought together: onset patterns first, then the waves, then the place to cut."""
+"""Aligning two places in the source: first their onset patterns, then their waveforms."""
 
 from dataclasses import dataclass
 
@@ -6,34 +6,42 @@ import numpy as np
 
 from outpaint_mcp.audio.engine.analysis import Material
 from outpaint_mcp.audio.features import Features
-from outpaint_mcp.audio.shapes import Floats
-from outpaint_mcp.audio.waves import mono
+from outpaint_mcp.audio.levels import mono
+from outpaint_mcp.audio.types import Floats
 
 _ONSET_REACH_BEATS = 0.55
+"""Slightly more than half a beat, so that the nearest beat is always within reach."""
 _NEAR_WINDOWS = 2
 _SHORTEST_FRAMES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How far to move the second stream, in frames, and how well it then agrees with the first (-1 to 1)."""
+    """The result of an alignment.
+
+    Attributes:
+        shift_frames: how far to move the second place.
+        agreement: correlation after that shift, -1 to 1.
+    """
 
     shift_frames: int
     agreement: float
 
 
-def onset_match(heard: Features, period: float, here: int, there: int, before: float, after: float) -> Match:  # noqa: PLR0913
-    """Shift `there` by up to 0.55 beat so that the onsets around it fall like those around `here`.
+def onset_match(  # noqa: PLR0913 - two places in one pattern
+    features: Features, period: float, here: int, there: int, before: float, after: float
+) -> Match:
+    """Shift `there` by up to 0.55 beat so that the onsets around it match those around `here`.
 
     Args:
-        heard: the features that hold the onset patterns.
-        period: the beat, in frames.
-        here: frame of the pattern to match.
-        there: frame to be shifted.
-        before: frames of pattern before both that count.
-        after: frames of pattern after both that count.
+        features: the region's features.
+        period: the beat period, in frames.
+        here: the frame of the pattern to match.
+        there: the frame to shift.
+        before: frames of pattern to compare before both.
+        after: frames of pattern to compare after both.
     """
-    patterns, hop = heard.onset_patterns, heard.frames_per_window
+    patterns, hop = features.onset_patterns, features.frames_per_window
     radius = max(1, int(_ONSET_REACH_BEATS * period / hop))
     i, j = round(here / hop), round(there / hop)
     remainder = (there / hop - j) - (here / hop - i)
@@ -57,7 +65,7 @@ def onset_match(heard: Features, period: float, here: int, there: int, before: f
 
 
 def _likeliest(agreement: Floats, radius: int) -> int:
-    """Index of the best shift, 0 shift being `radius`; a far one only on real evidence."""
+    """Index of the best shift, where index `radius` is no shift; large shifts need clear evidence."""
     shifts = np.arange(-radius, radius + 1)
     best = int((agreement - 0.12 * (shifts / radius) ** 2).argmax())
     if abs(best - radius) > _NEAR_WINDOWS and agreement[best] < agreement[radius] + 0.03:
@@ -67,7 +75,7 @@ def _likeliest(agreement: Floats, radius: int) -> int:
 
 
 def _parabola(values: Floats, top: int) -> float:
-    """Where between the indices the top really is, -0.5 to 0.5."""
+    """Offset of a peak from its index by parabolic interpolation, -0.5 to 0.5."""
     if not 0 < top < len(values) - 1:
         return 0.0
     left, middle, right = values[top - 1 : top + 2]
@@ -76,7 +84,14 @@ def _parabola(values: Floats, top: int) -> float:
 
 
 def wave_match(material: Material, reference: tuple[int, int], start: int, radius: int) -> Match:
-    """Shift `start` so that the wave from there on is most like the wave of the reference span of frames."""
+    """Shift `start` so that the waveform from there on best matches a reference span.
+
+    Args:
+        material: the analysed region.
+        reference: first frame and stop frame of the span to match.
+        start: the frame to shift.
+        radius: the largest shift, in frames.
+    """
     length = reference[1] - reference[0]
     radius = min(radius, start, len(material.samples) - length - start)
     if radius < 1 or length < _SHORTEST_FRAMES:
@@ -87,9 +102,9 @@ def wave_match(material: Material, reference: tuple[int, int], start: int, radiu
 
 
 def _correlate(wanted: Floats, wave: Floats, radius: int) -> Match:
-    """Normalised cross-correlation over shifts -radius to radius; small shifts are preferred a little."""
+    """Normalised cross-correlation over shifts of ±`radius`, with a slight preference for small ones."""
     length = len(wanted)
-    # the shifts asked for stay inside the wave: what wraps round falls on others
+    # circular wrap-around only affects shifts outside the requested range
     size = 1 << int(np.ceil(np.log2(len(wave))))
     spectrum = np.fft.rfft(wave, size) * np.conj(np.fft.rfft(wanted, size))
     products = np.fft.irfft(spectrum, size)[: 2 * radius + 1]

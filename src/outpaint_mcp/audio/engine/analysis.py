@@ -1,50 +1,51 @@
-"""From samples to everything that choosing and rendering need to know about them."""
+"""Analysis of a region: everything that choosing and rendering need to know about it."""
 
 from dataclasses import dataclass
 
 from outpaint_mcp.audio.beats import Beats, find_beats
-from outpaint_mcp.audio.engine.likeness import Likeness, compare
+from outpaint_mcp.audio.engine.similarity import Similarity, compare
 from outpaint_mcp.audio.engine.units import Units, cut_units
-from outpaint_mcp.audio.features import Features, features
+from outpaint_mcp.audio.features import Features, extract_features
+from outpaint_mcp.audio.levels import downmix, peak
 from outpaint_mcp.audio.seams import Limits, usual_limits
-from outpaint_mcp.audio.shapes import Floats, Samples
-from outpaint_mcp.audio.waves import downmix, peak
+from outpaint_mcp.audio.types import Floats, Samples
 
 _LEAST_SECONDS = 0.03
 _LEAST_LEVEL_DB = -85.0
+"""Mean level re full scale; anything quieter is treated as silence."""
 _LEAST_SECONDS_FOR_BEATS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Music:
-    """What was heard in a region that is neither silent nor a mere instant.
+    """The analysis of a region that is neither silent nor too short.
 
     Attributes:
-        features: its sound over time.
-        beats: its beat grid, None where there is no steady pulse.
-        units: the pieces that it can be rearranged in.
-        likeness: how these compare.
+        features: its features over time.
+        beats: its beat grid; None without a steady pulse.
+        units: the units it can be rearranged in.
+        similarity: how the units compare.
         limits: the most that happens from one unit to the next.
     """
 
     features: Features
     beats: Beats | None
     units: Units
-    likeness: Likeness
+    similarity: Similarity
     limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """A region of the source and what is known about it.
+    """A region of the source with its analysis.
 
     Attributes:
-        samples: the region itself `[frames, channels]`, never copied or changed.
+        samples: the region `[frames, channels]`, neither copied nor modified.
         sample_rate: frames per second.
-        downmix: the weights `[channels]` that make it mono.
-        level_db: its mean level, dB re full scale.
-        peak: its largest absolute value.
-        music: what was heard in it; None where it is silent or too short to tell.
+        downmix: channel weights of the mono downmix `[channels]`.
+        level_db: mean level, dB re full scale.
+        peak: largest absolute sample value.
+        music: the musical analysis; None where the region is silent or too short.
     """
 
     samples: Samples
@@ -56,17 +57,17 @@ class Material:
 
 
 def analyse(samples: Samples, sample_rate: int) -> Material:
-    """Get to know a region `[frames, channels]`; any finite input will do, silence and nothing at all included."""
+    """Analyse a region `[frames, channels]`: any finite samples, including silence or none at all."""
     weights, level = downmix(samples)
-    sounding = level > _LEAST_LEVEL_DB and len(samples) >= max(32, _LEAST_SECONDS * sample_rate)
-    music = _listen(samples, sample_rate, weights) if sounding else None
+    is_audible = level > _LEAST_LEVEL_DB and len(samples) >= max(32, _LEAST_SECONDS * sample_rate)
+    music = _analyse_music(samples, sample_rate, weights) if is_audible else None
     return Material(samples, sample_rate, weights, level, peak(samples), music)
 
 
-def _listen(samples: Samples, sample_rate: int, weights: Floats) -> Music:
-    heard = features(samples, sample_rate, weights)
+def _analyse_music(samples: Samples, sample_rate: int, weights: Floats) -> Music:
+    features = extract_features(samples, sample_rate, weights)
     frames = len(samples)
-    beats = find_beats(heard, frames) if frames >= _LEAST_SECONDS_FOR_BEATS * sample_rate else None
-    units = cut_units(heard, beats, frames, sample_rate)
-    limits = usual_limits(heard, units.bounds, samples, sample_rate, weights)
-    return Music(heard, beats, units, compare(units), limits)
+    beats = find_beats(features, frames) if frames >= _LEAST_SECONDS_FOR_BEATS * sample_rate else None
+    units = cut_units(features, beats, frames, sample_rate)
+    limits = usual_limits(features, units.bounds, samples, sample_rate, weights)
+    return Music(features, beats, units, compare(units), limits)

@@ -1,1 +1,1 @@
-"""Audio files: what they are, every frame of them, and writing them."""
+"""Audio files: probing, decoding, encoding, cropping, conversion and tags."""

@@ -1,8 +1,8 @@
-"""Decoding a source: what it is, and every frame of it in order.
+"""Decoding audio files: probing them, and reading every frame in order.
 
-Headers are believed about sample rate and channels but not about length: that is counted. A source
-that breaks off or is damaged counts up to where it can be decoded, which is all that a player plays.
-libsndfile itself stops where an MP3's header claims that it ends; see the module `mp3`.
+Sample rate and channels are taken from the header, but the length is counted. A truncated or damaged file
+counts up to where it can be decoded, which is what a player plays. libsndfile stops reading an MP3 where its
+header claims the end; see `mp3`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_FRAMES = 65_536
-"""Frames that are decoded, converted or written at a time."""
+"""Frames decoded, converted or written at a time."""
 
 _CONTAINERS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3"})
-"""Where music is found. libsndfile's decoders of samplers' and laboratories' formats see no files from outside."""
+"""Formats that hold music. libsndfile's decoders for sampler and laboratory formats never see untrusted files."""
 _RATES_HZ = range(4_000, 655_351)
-"""From below telephony to the highest rate that FLAC can name."""
+"""From below telephony up to the highest rate that FLAC can represent."""
 _MAX_CHANNELS = 8
-"""As many as FLAC holds."""
+"""FLAC's maximum."""
 
 VORBIS_ORDER = {
     3: (0, 2, 1),
@@ -40,13 +40,14 @@ VORBIS_ORDER = {
     7: (0, 2, 1, 5, 6, 4, 3),
     8: (0, 2, 1, 6, 7, 4, 5, 3),
 }
-"""The channels of WAV and FLAC in the order of Vorbis (its specification, 4.3.9) and Opus (RFC 7845, 5.1.1.2).
+"""Maps the channel order of WAV and FLAC to that of Vorbis (its specification, 4.3.9) and Opus (RFC 7845,
+5.1.1.2).
 
-libsndfile reads and writes them as they come.
+libsndfile does not reorder channels when reading or writing.
 """
 
 _READABLE = "Convert it to WAV, FLAC, MP3, OGG (Vorbis or Opus) or AIFF and try again."
-"""What to do with a source that cannot be decoded."""
+"""Advice for a source that cannot be decoded."""
 
 _SIGNATURES = (
     (0, b"\x89PNG", "a PNG image"),
@@ -63,19 +64,19 @@ _SIGNATURES = (
     (0, b"\x30\x26\xb2\x75", "a Windows Media file"),
     (0, b"FLV", "a Flash video"),
 )
-"""Offset, bytes and name of what is sent in place of audio most often."""
+"""Offset, bytes and description of files that are often sent in place of audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a source's header says.
+    """The header of an audio file.
 
     Attributes:
         container: libsndfile's name of the file format: `WAV`, `FLAC`, `MP3`, `OGG`, ...
-        subtype: its name of the encoding inside: `PCM_16`, `VORBIS`, ...
+        subtype: its name of the encoding: `PCM_16`, `VORBIS`, ...
         sample_rate: frames per second.
         channels: 1 to 8.
-        frames: the length that the header claims; 0 where it does not say.
+        frames: the claimed length; 0 if the header does not state it.
     """
 
     container: str
@@ -86,43 +87,47 @@ class Probe:
 
     @property
     def seconds(self) -> float:
-        """The claimed length in seconds."""
+        """The claimed duration."""
         return self.frames / self.sample_rate
 
 
-class StraightFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no stubs
-    """A sound file that runs from its first frame to its last and is never repositioned.
+class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no stubs
+    """A sound file read or written from first frame to last, without seeking.
 
-    The base class seeks after every read and write of a seekable file. That costs time, and an MP3
-    decoder that is restarted like that returns other samples than one that runs through.
+    The base class seeks after every read and write of a seekable file. That is slow, and an MP3 decoder
+    restarted that way returns different samples.
     """
 
     def seekable(self) -> bool:
-        """Keep the base class from seeking."""
+        """Return False, which keeps the base class from seeking."""
         return False
 
     def close(self) -> None:
-        """Close it, and the stream that it was opened on if there was one."""
+        """Close the file and the stream it was opened on, if any."""
         super().close()
         if isinstance(self.name, io.IOBase):
             self.name.close()
 
 
-class Source:
-    """A source decoded once, from its first frame to its last; a context manager.
+class AudioReader:
+    """Decodes an audio file once, from first frame to last; a context manager.
 
     Attributes:
-        probe: what its header says.
-        frames: how many frames were decoded so far.
-        intact: False once the decoder has stopped at damage, or at the end of an MP3 that lacks something.
+        probe: the file's header.
+        frames: the number of frames decoded so far.
+        intact: False once decoding stopped at damage, or at the end of an incomplete MP3.
     """
 
     def __init__(self, path: Path, *, max_seconds: float = inf) -> None:
-        """Open `path`.
+        """Open a file.
+
+        Args:
+            path: the file.
+            max_seconds: the longest duration to decode.
 
         Raises:
-            SourceUnreachable: if there is no such file or it may not be read.
-            UnsupportedAudio: if it is not audio, or has more channels or another rate than can be served.
+            SourceUnreachable: if the file does not exist or cannot be read.
+            UnsupportedAudio: if it is not audio, or has an unsupported sample rate or number of channels.
         """
         self._name = path.name
         self._max_seconds = max_seconds
@@ -140,23 +145,33 @@ class Source:
         self._file.close()
 
     def blocks(self, dtype: npt.DTypeLike) -> Iterator[npt.NDArray[Any]]:
-        """Decode to the end; each block is overwritten by the next. Raises as `read_into` does."""
+        """Decode to the end in blocks `[frames, channels]`, each overwritten by the next.
+
+        Raises:
+            SourceTooLarge: as in `read_into`.
+        """
         block = np.empty((BLOCK_FRAMES, self.probe.channels), dtype)
         while count := self.read_into(block):
             yield block[:count]
 
     def read_into(self, out: npt.NDArray[Any]) -> int:
-        """Decode the next frames into `out` `[frames, channels]` and return how many came; 0 at the end.
+        """Decode the next frames into a buffer.
+
+        Args:
+            out: `[frames, channels]`.
+
+        Returns:
+            The number of frames decoded; 0 at the end.
 
         Raises:
-            SourceTooLarge: once more than `max_seconds` were decoded, whatever the header claims.
+            SourceTooLarge: if more than `max_seconds` were decoded, whatever the header claims.
         """
         if not self.intact or not len(out):
             return 0
         try:
             count = len(self._file.read(out=out))
         except soundfile.LibsndfileError:
-            # What was decoded ahead of the damage is in place all the same; the position tells how much.
+            # The frames before the damage were decoded; the file position gives their number.
             self.intact = False
             count = self._file.tell() - self.frames
         if self._order is not None:
@@ -166,34 +181,34 @@ class Source:
             self.intact = False
         if self.frames > self._max_seconds * self.probe.sample_rate:
             raise SourceTooLarge(
-                f"{self._name} lasts longer than the {self._max_seconds:g} seconds that a source may last. "
-                "Cut it shorter and try again."
+                f"{self._name} is longer than the limit of {self._max_seconds:g} seconds. "
+                "Shorten it and try again."
             )
         return count
 
 
 def probe(path: Path) -> Probe:
-    """Read the header of `path` and see that something can be decoded.
+    """Read the header of a file and check that at least one frame can be decoded.
 
     Raises:
-        SourceUnreachable: if there is no such file or it may not be read.
-        UnsupportedAudio: if it is not audio that can be served, or holds not a single frame.
+        SourceUnreachable: if the file does not exist or cannot be read.
+        UnsupportedAudio: if it is not supported audio, or contains no frames.
     """
-    with Source(path) as source:
+    with AudioReader(path) as source:
         if not source.read_into(np.empty((1, source.probe.channels), np.float32)):
-            raise UnsupportedAudio(f"{path.name} holds no audio that can be decoded. {_READABLE}")
+            raise UnsupportedAudio(f"{path.name} contains no audio that can be decoded. {_READABLE}")
         return source.probe
 
 
-def _open(path: Path) -> tuple[StraightFile, mp3.Stream | None]:
-    """Open a source so that all of it is decoded; also tell what was counted in an MP3."""
+def _open(path: Path) -> tuple[SequentialFile, mp3.FrameScan | None]:
+    """Open a file so that all of it is decoded; for an MP3, also return the scan of its frames."""
     try:
         _recognise(path)
-        decoder = StraightFile(path)
-        stream = mp3.survey(path) if decoder.format == "MP3" else None
-        if stream and stream.needs_mending(decoder.frames):
+        decoder = SequentialFile(path)
+        stream = mp3.scan(path) if decoder.format == "MP3" else None
+        if stream and stream.needs_repair(decoder.frames):
             decoder.close()
-            decoder = StraightFile(stream.mended(path))
+            decoder = SequentialFile(stream.repaired(path))
     except OSError as exc:
         raise SourceUnreachable(f"{path.name} cannot be read: {exc.strerror}.") from exc
     except (soundfile.LibsndfileError, TypeError) as exc:  # TypeError: a headerless `.raw`
@@ -202,25 +217,27 @@ def _open(path: Path) -> tuple[StraightFile, mp3.Stream | None]:
 
 
 def _recognise(path: Path) -> None:
-    """Refuse by name what is known not to be audio."""
+    """Reject empty files and well-known formats that are not audio, by name."""
     with path.open("rb") as file:
         opening = file.read(16)
     if not opening:
-        raise UnsupportedAudio(f"{path.name} is empty: no bytes at all. Check how it was saved or uploaded.")
+        raise UnsupportedAudio(f"{path.name} is empty (0 bytes). Check how it was saved or uploaded.")
     for offset, signature, name in _SIGNATURES:
         if opening.startswith(signature, offset):
             raise UnsupportedAudio(f"{path.name} is {name}, not audio that can be decoded. {_READABLE}")
 
 
-def _describe(path: Path, file: StraightFile) -> Probe:
+def _describe(path: Path, file: SequentialFile) -> Probe:
     rate, channels = file.samplerate, file.channels
     problem = None
-    if file.format not in _CONTAINERS:  # RAW among them, guessed from a name, when any text would be noise
-        problem = f"is of a kind ({file.format}) that is not served"
+    if (
+        file.format not in _CONTAINERS
+    ):  # includes RAW, guessed from the suffix: any text would decode to noise
+        problem = f"has an unsupported format ({file.format})"
     elif rate not in _RATES_HZ:
-        problem = f"has {rate} Hz; {_RATES_HZ[0]} to {_RATES_HZ[-1]} Hz can be served"
+        problem = f"has a sample rate of {rate} Hz; supported are {_RATES_HZ[0]} to {_RATES_HZ[-1]} Hz"
     elif not 1 <= channels <= _MAX_CHANNELS:
-        problem = f"has {channels} channels; 1 to {_MAX_CHANNELS} can be served"
+        problem = f"has {channels} channels; supported are 1 to {_MAX_CHANNELS}"
     if problem:
         file.close()
         raise UnsupportedAudio(f"{path.name} {problem}. {_READABLE}")

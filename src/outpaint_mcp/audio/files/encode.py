@@ -1,4 +1,4 @@
-"""Writing what is delivered: the format that can hold a source, samples as its integers, the file."""
+"""Writing audio: the delivery format of a source, quantisation, and the output file."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy.typing as npt
 import soundfile
 
 from outpaint_mcp.audio.files import ogg
-from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Probe, StraightFile
+from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Probe, SequentialFile
 from outpaint_mcp.errors import GenerationFailed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outpaint_mcp.audio.shapes import Samples
+    from outpaint_mcp.audio.types import Samples
 
 BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
+"""Bits per sample of each uncompressed encoding."""
 _FLOATS = {"FLOAT": np.float32, "DOUBLE": np.float64}
 
 _WAV_SUBTYPES = {
     **{subtype: subtype for subtype in BITS},
-    "PCM_S8": "PCM_U8",  # WAV knows no signed bytes
+    "PCM_S8": "PCM_U8",  # WAV has no signed bytes
     "ALAC_32": "PCM_32",
     "DWVW_12": "PCM_16",
     "DWVW_16": "PCM_16",
@@ -32,33 +33,33 @@ _WAV_SUBTYPES = {
     **dict.fromkeys(("ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "G723_24"), "PCM_16"),
     **dict.fromkeys(("G723_40", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"), "PCM_16"),
 }
-"""For each encoding with a fixed grid of values, the WAV encoding that has that grid.
+"""For each encoding with a fixed grid of values, the WAV encoding with the same grid.
 
-The telephony codecs all decode to 16 bits; encoding their like anew would change what was decoded.
+The telephony codecs all decode to 16 bits; encoding with them again would change the decoded values.
 """
 
 _LEVELS = {"MPEG_LAYER_III": 0.0, "VORBIS": 0.2, "OPUS": 0.65}
-"""libsndfile's compression levels, 0 to 1: 320 kb/s, a quality of 0.8 (some 260 kb/s), some 94 kb/s per channel.
+"""libsndfile's compression levels, 0 to 1: 320 kb/s, quality 0.8 (about 260 kb/s), about 94 kb/s per channel.
 
-High, for what is delivered may be made longer again.
+The quality is high because a delivered file may be extended again.
 """
 
 _FLAC_SUBTYPES = {"ALAC_16": "PCM_16", "ALAC_20": "PCM_24", "ALAC_24": "PCM_24"}
-"""The same for lossless compression other than FLAC, which keeps its own."""
+"""The same for lossless compression other than FLAC, which keeps its own encoding."""
 
 _WAV_LIMIT_BYTES = 2**32 - 2**16
-"""WAV counts its bytes in 32 bits, the headers included."""
+"""WAV stores sizes in 32 bits, headers included."""
 _FLAC_ANY_RATE_HZ, _FLAC_RATE_STEP_HZ, _FLAC_HIGHEST_RATE_HZ = 65_535, 10, 655_350
-"""FLAC codes rates in 16 bits: in Hz, or in steps of 10 Hz."""
+"""FLAC stores the rate in 16 bits, in Hz or in steps of 10 Hz."""
 
 
 class DeliveryFormat(NamedTuple):
-    """How an outpainted source is delivered.
+    """The format in which an extended file is written.
 
     Attributes:
-        container: `WAV` or `FLAC`; where asked for, `MP3` or `OGG`.
-        subtype: the encoding inside, in libsndfile's words.
-        suffix: what the file's name ends with.
+        container: `WAV`, `FLAC`, or on request `MP3` or `OGG`.
+        subtype: libsndfile's name of the encoding.
+        suffix: the file name's suffix.
     """
 
     container: str
@@ -67,12 +68,12 @@ class DeliveryFormat(NamedTuple):
 
 
 def delivery_format(found: Probe) -> DeliveryFormat:
-    """Choose the lossless format in which every decoded value of a source survives.
+    """Choose the lossless format that preserves every decoded value of a source.
 
-    FLAC stays FLAC and other lossless compression becomes it; whatever else has a grid of values or
-    floating point becomes WAV with the same; lossy sources, which decode to floating point without
-    a grid, become FLAC of 24 bits, each value rounded once and clipped at full scale as players do.
-    What has a sample rate that FLAC cannot carry becomes WAV of as many bits.
+    FLAC stays FLAC, and other lossless compression becomes FLAC. Any other encoding with a fixed grid of
+    values, or floating point, becomes WAV with the same values. Lossy sources decode to floating point
+    without a grid; they become 24-bit FLAC, each value rounded once and clipped at full scale, as players do.
+    A sample rate that FLAC cannot represent becomes WAV of the same depth.
     """
     if found.container == "FLAC":
         return DeliveryFormat("FLAC", found.subtype, ".flac")
@@ -85,60 +86,67 @@ def delivery_format(found: Probe) -> DeliveryFormat:
 
 
 def fits_flac(sample_rate: int) -> bool:
-    """Whether FLAC can name that rate."""
+    """Whether FLAC can represent the sample rate."""
     if sample_rate <= _FLAC_ANY_RATE_HZ:
         return True
     return sample_rate <= _FLAC_HIGHEST_RATE_HZ and sample_rate % _FLAC_RATE_STEP_HZ == 0
 
 
 def is_lossless(found: Probe) -> bool:
-    """Whether the source's values lie on a grid, or are floating point by themselves, and so survive exactly."""
+    """Whether the source decodes to a fixed grid of values or to floating point, and so is preserved exactly."""
     return found.container == "FLAC" or found.subtype in _WAV_SUBTYPES or found.subtype in _FLAC_SUBTYPES
 
 
-def carrier(found: Probe) -> npt.DTypeLike:
-    """Return the type to decode a source in so that `Delivery.write` passes its values on exactly.
+def decode_dtype(found: Probe) -> npt.DTypeLike:
+    """The dtype in which to decode a source so that `AudioWriter.write` preserves its values exactly.
 
-    Floating point for lossy sources: what they decode to has no integer form until it is rounded.
+    Lossy sources use floating point: they have no integer values until they are rounded.
     """
-    return _stored(delivery_format(found).subtype) if is_lossless(found) else np.float32
+    return _storage_dtype(delivery_format(found).subtype) if is_lossless(found) else np.float32
 
 
 def quantise(samples: Samples, subtype: str) -> npt.NDArray[Any]:
-    """Round floating point to the grid of an integer encoding, clipped, in the top bits of the carrier.
+    """Round floating point to an integer encoding, clipped at full scale.
 
-    There is no dither: most of an extension is the source's own frames, which lie on the grid and
-    come through unchanged; what dither would mend in the crossfades lies under their own noise.
+    No dither is applied. Most of an extension consists of the source's own frames, which lie on the grid and
+    pass unchanged, and the rounding error of the crossfades lies below their own noise.
+
+    Args:
+        samples: `[frames, channels]`; NaN becomes 0.
+        subtype: an integer encoding of `BITS`.
+
+    Returns:
+        Integers in the top bits of `int16` or `int32`.
     """
     bits = BITS[subtype]
     steps = 2.0 ** (bits - 1)
-    # Scaling by a power of two is exact; only the largest 32-bit integer is beyond single precision.
+    # Scaling by a power of two is exact; only 32-bit integers exceed single precision.
     values = np.multiply(samples, steps, dtype=np.float64 if subtype == "PCM_32" else np.float32)
     values[np.isnan(values)] = 0.0
     np.clip(np.rint(values, out=values), -steps, steps - 1, out=values)
-    stored = np.dtype(_stored(subtype))
+    stored = np.dtype(_storage_dtype(subtype))
     return values.astype(stored) << (8 * stored.itemsize - bits)
 
 
-class Delivery:
-    """The file that is delivered while it is written; a context manager.
+class AudioWriter:
+    """Writes the output file; a context manager.
 
     Attributes:
-        container: as the delivery format has it, or `RF64` where the file outgrows WAV.
-        subtype: as the delivery format has it.
+        container: as in the delivery format, or `RF64` where the file is too large for WAV.
+        subtype: as in the delivery format.
     """
 
     def __init__(self, path: Path, found: Probe, frames: int, target: DeliveryFormat | None = None) -> None:
-        """Create `path` for `frames` frames of a source like `found`.
+        """Create the file.
 
         Args:
-            path: where, whatever its suffix.
-            found: of whose sample rate and channels it is to be.
-            frames: how many are expected; whether WAV can hold them hangs on it.
-            target: how it is to be written, if not as `delivery_format` chooses.
+            path: where to write, whatever its suffix.
+            found: supplies the sample rate and the number of channels.
+            frames: the expected length, which decides whether WAV is large enough.
+            target: the format, if not the one chosen by `delivery_format`.
 
         Raises:
-            GenerationFailed: if that is impossible.
+            GenerationFailed: if the file cannot be created.
         """
         container, self.subtype, _ = target or delivery_format(found)
         size = frames * found.channels * BITS.get(self.subtype, 0) // 8
@@ -146,7 +154,7 @@ class Delivery:
         self._path = path
         header = (found.sample_rate, found.channels, self.subtype)
         try:
-            self._file = StraightFile(
+            self._file = SequentialFile(
                 path,
                 "w",
                 *header,
@@ -168,16 +176,20 @@ class Delivery:
 
     @property
     def is_float(self) -> bool:
-        """Whether it holds values beyond full scale."""
+        """Whether the file can hold values beyond full scale."""
         return self.subtype in _FLOATS
 
     def write(self, samples: npt.NDArray[Any]) -> None:
-        """Append samples: integers of the carrier as they are, floating point rounded where need be.
+        """Append samples, rounding floating point where the encoding is integer.
 
-        In blocks, because libsndfile may need stack in proportion to what one call brings (its #1095).
+        They are written in blocks, because libsndfile may need stack space proportional to one call's samples
+        (its #1095).
+
+        Args:
+            samples: `[frames, channels]`, in the dtype of `decode_dtype` or floating point.
 
         Raises:
-            GenerationFailed: if the disk does not take them.
+            GenerationFailed: if the file cannot be written.
         """
         for first in range(0, len(samples), BLOCK_FRAMES):
             block = samples[first : first + BLOCK_FRAMES]
@@ -185,24 +197,27 @@ class Delivery:
                 block = quantise(block, self.subtype)
             try:
                 self._file.write(block)
-            except (AssertionError, soundfile.LibsndfileError) as exc:  # AssertionError: fewer than given
+            except (AssertionError, soundfile.LibsndfileError) as exc:  # AssertionError: a short write
                 raise self._failure() from exc
 
     def _failure(self) -> GenerationFailed:
         return GenerationFailed(
-            f"{self._path.name} could not be written. Is the disk full or write-protected?"
+            f"{self._path.name} could not be written. Check whether the disk is full or write-protected."
         )
 
 
 def seal(path: Path) -> tuple[int, str]:
-    """Make a written file the same for the same samples, and last; return its bytes and SHA-256.
+    """Make a written file reproducible and flush it to disk.
+
+    Returns:
+        Its size in bytes and its SHA-256 in hexadecimal.
 
     Raises:
-        GenerationFailed: if the disk does not take it.
+        GenerationFailed: if the disk reports an error.
     """
     try:
         with path.open("r+b") as file:
-            # libsndfile puts the time of day into the PEAK chunk of floating-point WAV.
+            # libsndfile writes a timestamp into the PEAK chunk of floating-point WAV.
             header = file.read(128)
             peak = header.partition(b"data")[0].find(b"PEAK")
             if peak >= 0:
@@ -216,10 +231,13 @@ def seal(path: Path) -> tuple[int, str]:
 
 
 def fingerprint(path: Path) -> tuple[int, str]:
-    """See that a file is on disk as it is; return its bytes and SHA-256.
+    """Flush a file to disk unchanged.
+
+    Returns:
+        Its size in bytes and its SHA-256 in hexadecimal.
 
     Raises:
-        GenerationFailed: if it is not.
+        GenerationFailed: if the disk reports an error.
     """
     try:
         with path.open("r+b") as file:
@@ -231,10 +249,12 @@ def fingerprint(path: Path) -> tuple[int, str]:
 
 
 def _unfinished(path: Path, exc: OSError) -> GenerationFailed:
-    return GenerationFailed(f"{path.name} could not be finished on disk: {exc.strerror}.")
+    return GenerationFailed(
+        f"{path.name} could not be saved to disk: {exc.strerror}. Free some space and try again."
+    )
 
 
-def _stored(subtype: str) -> npt.DTypeLike:
+def _storage_dtype(subtype: str) -> npt.DTypeLike:
     if subtype in _FLOATS:
         return _FLOATS[subtype]
     return np.int16 if BITS[subtype] <= np.iinfo(np.int16).bits else np.int32

@@ -1,4 +1,4 @@
-"""A finished file, or a part of it, in the format that somebody wants to have."""
+"""Converting a finished file, or a part of it, to a requested format."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from outpaint_mcp.audio.files.conversion import STEREO, SampleSpec, stream_as, to_samples
 from outpaint_mcp.audio.files.crop import cut
-from outpaint_mcp.audio.files.decode import VORBIS_ORDER, Source, probe
+from outpaint_mcp.audio.files.decode import VORBIS_ORDER, AudioReader, probe
 from outpaint_mcp.audio.files.encode import (
     BITS,
-    Delivery,
+    AudioWriter,
     DeliveryFormat,
-    carrier,
+    decode_dtype,
     delivery_format,
     fits_flac,
     is_lossless,
     seal,
 )
-from outpaint_mcp.audio.files.forms import STEREO, Form, as_sound, streamed
 from outpaint_mcp.audio.files.measure import measure
 from outpaint_mcp.errors import GenerationFailed, InvalidRequest
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from outpaint_mcp.audio.files.decode import Probe
-    from outpaint_mcp.audio.shapes import Progress, Samples
+    from outpaint_mcp.audio.types import Progress, Samples
 
 _NAMED = {
     "wav16": DeliveryFormat("WAV", "PCM_16", ".wav"),
@@ -44,39 +44,39 @@ _NAMED = {
     "opus": DeliveryFormat("OGG", "OPUS", ".opus"),
 }
 FORMATS = ("source", "flac", *_NAMED)
-"""What can be asked for. `source` is lossless and as deep as what there is, as `delivery_format` has it."""
+"""The formats that can be requested. `source` is lossless with the file's own depth; see `delivery_format`."""
 
 _RATES_HZ = {
     "MPEG_LAYER_III": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
-    "VORBIS": range(8_000, 192_001),  # beyond 200,000 libsndfile crashes the process
+    "VORBIS": range(8_000, 192_001),  # libsndfile crashes the process beyond 200,000
     "OPUS": (8_000, 12_000, 16_000, 24_000, 48_000),
 }
-"""What each lossy encoding carries; the lossless ones carry any rate for which they are chosen."""
+"""Sample rates of each lossy encoding; the lossless ones support every rate for which they are chosen."""
 _RATE_HZ = 48_000
-"""What is not carried becomes this, which all of them carry."""
+"""Unsupported rates are resampled to this one, which all lossy encodings support."""
 
 _DITHERED = "PCM_16"
-"""The depth at which rounding can be heard; at 24 bits its error is 50 dB under any converter's noise."""
+"""The depth at which rounding is audible; at 24 bits its error is 50 dB below any converter's noise."""
 _FLOAT_BITS = 24
-"""What single precision holds of integers."""
-_NEWS = 0.01
-"""Progress smaller than this is not reported."""
+"""Integers up to this depth are exact in single precision."""
+_PROGRESS_STEP = 0.01
+"""Smaller steps of progress are not reported."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFile:
     """A file as it was written.
 
     Attributes:
         container: libsndfile's name of the file format.
-        subtype: its name of the encoding inside.
-        suffix: what the file's name should end with.
-        frames: how many it has; of a lossy one, how many it decodes to.
+        subtype: its name of the encoding.
+        suffix: the suffix that the file name should have.
+        frames: its length; for lossy encodings, the number of frames it decodes to.
         sample_rate: frames per second.
-        channels: how many.
-        exact: whether it has every value of what it was made from.
+        channels: number of channels.
+        exact: whether it holds every value of the original.
         size_bytes: the file's size.
-        sha256: the file's, in hexadecimal.
+        sha256: the file's digest, in hexadecimal.
     """
 
     container: str
@@ -91,9 +91,10 @@ class Written:
 
 
 def format_of(name: str, found: Probe) -> DeliveryFormat:
-    """Tell what one of `FORMATS` is for a file like `found`.
+    """Resolve one of `FORMATS` for a file like `found`.
 
-    FLAC has 16 bits where these are enough and 24 otherwise. It becomes WAV where it cannot carry the sample rate.
+    FLAC gets 16 bits where that is enough and 24 otherwise. It becomes WAV where FLAC cannot represent the
+    sample rate.
     """
     if name in _NAMED:
         return _NAMED[name]
@@ -109,73 +110,73 @@ def format_of(name: str, found: Probe) -> DeliveryFormat:
 
 
 def write_as(  # noqa: PLR0913 - what, where to, how, which part
-    made: Path,
+    original: Path,
     destination: Path,
     *,
     format: str,  # noqa: A002 - the word that people use for it
     start_frame: int = 0,
     stop_frame: int | None = None,
     on_progress: Progress,
-) -> Written:
+) -> WrittenFile:
     """Write a finished file, or a part of it, in another format.
 
-    Values are kept exactly where the format holds them. Fewer bits are rounded to, of 16 with dither, and clipped
-    at full scale; floating point and lossy formats are not clipped. MP3 folds more than two channels to stereo; what
-    a lossy format has no sample rate for is resampled to 48 kHz. What is whole and lossy in that very encoding is
-    copied, for encoding it again would harm it. The same file makes the same bytes. Whatever stops the work leaves
-    an unfinished `destination`, the caller's to remove.
+    Values are preserved exactly where the format can hold them. Otherwise they are rounded, with dither at 16
+    bits, and clipped at full scale; floating point and lossy formats are not clipped. MP3 downmixes more than
+    two channels to stereo. Sample rates that a lossy format lacks are resampled to 48 kHz. A whole file
+    already in the requested lossy encoding is copied, because encoding it again would degrade it. The same
+    input produces the same bytes. If this fails, the caller has to delete the unfinished `destination`.
 
     Args:
-        made: any audio that libsndfile decodes.
+        original: any audio that libsndfile decodes.
         destination: where to write, whatever its suffix (see `format_of`).
         format: one of `FORMATS`.
-        start_frame: the first frame of `made` to write.
-        stop_frame: the frame to stop before, if that is not the end.
-        on_progress: told the fraction done.
+        start_frame: the first frame of `original` to write.
+        stop_frame: the frame to stop before; None for the end.
+        on_progress: called with the completed fraction.
 
     Raises:
-        InvalidRequest: if `made` has no frame in that range, or too few for a lower sample rate.
-        SourceUnreachable: if it is not there.
+        InvalidRequest: if the range has no frames, or too few for the lower sample rate.
+        SourceUnreachable: if the file does not exist.
         UnsupportedAudio: if it cannot be decoded.
         GenerationFailed: if the destination cannot be written.
     """
-    found = probe(made)
+    found = probe(original)
     target = format_of(format, found)
-    form = _form(found, target)
+    spec = _spec(found, target)
     stop = sys.maxsize if stop_frame is None else stop_frame
-    copied = (
+    is_copy = (
         (start_frame, stop_frame) == (0, None)
         and target.subtype in _RATES_HZ
         and (found.container, found.subtype) == target[:2]
     )
-    if copied:
-        _copy(made, destination)
+    if is_copy:
+        _copy(original, destination)
         container = target.container
     else:
-        container = _rewrite(made, destination, target, form, start_frame, stop, on_progress)
+        container = _rewrite(original, destination, target, spec, start_frame, stop, on_progress)
     size_bytes, sha256 = seal(destination)
     on_progress(1.0)
-    return Written(
+    return WrittenFile(
         container=container,
         subtype=target.subtype,
         suffix=target.suffix,
         frames=measure(destination, inf).frames,
-        sample_rate=form.sample_rate,
-        channels=form.channels,
-        exact=copied or _holds(target, found),
+        sample_rate=spec.sample_rate,
+        channels=spec.channels,
+        exact=is_copy or _holds(target, found),
         size_bytes=size_bytes,
         sha256=sha256,
     )
 
 
-def _form(found: Probe, target: DeliveryFormat) -> Form:
+def _spec(found: Probe, target: DeliveryFormat) -> SampleSpec:
     rates = _RATES_HZ.get(target.subtype)
     rate = found.sample_rate if rates is None or found.sample_rate in rates else _RATE_HZ
-    return Form(rate, min(found.channels, STEREO) if target.container == "MP3" else found.channels)
+    return SampleSpec(rate, min(found.channels, STEREO) if target.container == "MP3" else found.channels)
 
 
 def _holds(target: DeliveryFormat, found: Probe) -> bool:
-    """Whether every value of a file like `found` has its like in that format."""
+    """Whether the target format can represent every value of a file like `found`."""
     if target.subtype in _RATES_HZ:
         return False
     deep = delivery_format(found).subtype
@@ -183,68 +184,70 @@ def _holds(target: DeliveryFormat, found: Probe) -> bool:
     return is_lossless(found) and (deep == target.subtype or BITS[deep] <= room)
 
 
-def _copy(made: Path, destination: Path) -> None:
+def _copy(original: Path, destination: Path) -> None:
     try:
-        shutil.copyfile(made, destination)
+        shutil.copyfile(original, destination)
     except OSError as exc:
         raise GenerationFailed(f"{destination.name} could not be written: {exc.strerror}.") from exc
 
 
 def _rewrite(  # noqa: PLR0913 - the same
-    made: Path,
+    original: Path,
     destination: Path,
     target: DeliveryFormat,
-    form: Form,
+    spec: SampleSpec,
     start_frame: int,
     stop_frame: int,
     on_progress: Progress,
 ) -> str:
-    """Decode and encode; returns the container."""
-    with Source(made) as source:
+    """Decode and encode again; return the container."""
+    with AudioReader(original) as source:
         found = source.probe
-        start = start_frame * form.sample_rate // found.sample_rate
-        stop = -(-stop_frame * form.sample_rate // found.sample_rate)
+        start = start_frame * spec.sample_rate // found.sample_rate
+        stop = -(-stop_frame * spec.sample_rate // found.sample_rate)
         last = min(stop_frame, found.frames or stop_frame)
-        like = replace(found, sample_rate=form.sample_rate, channels=form.channels)
-        written, told = 0, 0.0
-        with Delivery(destination, like, min(last, found.frames) - start_frame, target) as delivery:
-            for part in cut(_blocks(source, target, form), start, stop):
-                delivery.write(part)
+        like = replace(found, sample_rate=spec.sample_rate, channels=spec.channels)
+        written, reported = 0, 0.0
+        with AudioWriter(destination, like, min(last, found.frames) - start_frame, target) as writer:
+            for part in cut(_blocks(source, target, spec), start, stop):
+                writer.write(part)
                 written += len(part)
                 done = min(1.0, source.frames / max(1, last))
-                if done >= told + _NEWS:
-                    told = done
+                if done >= reported + _PROGRESS_STEP:
+                    reported = done
                     on_progress(done)
     if not written:
         last = min(stop_frame, source.frames)
-        raise InvalidRequest(f"{made.name} has too few frames between {start_frame} and {last} to write any.")
-    return delivery.container
+        raise InvalidRequest(
+            f"{original.name} has too few frames between {start_frame} and {last} to write any. Choose a longer part."
+        )
+    return writer.container
 
 
-def _blocks(source: Source, target: DeliveryFormat, form: Form) -> Iterator[npt.NDArray[Any]]:
-    """Decode in the form of the target: as its integers where these hold every value, otherwise as samples."""
+def _blocks(source: AudioReader, target: DeliveryFormat, spec: SampleSpec) -> Iterator[npt.NDArray[Any]]:
+    """Decode for the target: as its integers where they hold every value, otherwise as float samples."""
     if target.subtype in _RATES_HZ:
-        order = VORBIS_ORDER.get(form.channels, ...) if target.container == "OGG" else ...
-        for block in streamed(source, form):
+        order = VORBIS_ORDER.get(spec.channels, ...) if target.container == "OGG" else ...
+        for block in stream_as(source, spec):
             yield block[:, order]
         return
-    kept = _holds(target, source.probe)
+    exact = _holds(target, source.probe)
     rng = np.random.default_rng(0)
-    for block in source.blocks(carrier(source.probe)):
-        if kept and (block.dtype.kind == "f" or target.subtype != "FLOAT"):
+    for block in source.blocks(decode_dtype(source.probe)):
+        if exact and (block.dtype.kind == "f" or target.subtype != "FLOAT"):
             yield block
         elif target.subtype == _DITHERED:
-            yield _dithered(as_sound(block), rng)
+            yield _dithered(to_samples(block), rng)
         else:
-            yield as_sound(block)
+            yield to_samples(block)
 
 
 def _dithered(samples: Samples, rng: np.random.Generator) -> Samples:
-    """Add noise of triangular density, two steps of 16 bits wide, unless every value is on such a step already.
+    """Add triangular dither, two 16-bit steps wide, unless every value lies on the 16-bit grid already.
 
-    It makes the error of rounding independent of the music (Lipshitz, Wannamaker & Vanderkooy, 1992, "Quantization
-    and dither: a theoretical survey", J. Audio Eng. Soc. 40): fades stay clean down into the noise. Digital silence
-    and what was 16 bits deep before is left as it is.
+    Dither makes the rounding error independent of the music (Lipshitz, Wannamaker & Vanderkooy, 1992,
+    "Quantization and dither: a theoretical survey", J. Audio Eng. Soc. 40), so that fades stay clean down
+    into the noise. Digital silence and audio that was 16 bits deep before are left unchanged.
     """
     steps = np.float32(1 << 15)
     if np.array_equal(np.rint(samples * steps), samples * steps):

@@ -1,4 +1,4 @@
-"""How long a file really is."""
+"""The actual length of an audio file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from outpaint_mcp.audio.files.decode import Source
+from outpaint_mcp.audio.files.decode import AudioReader
 from outpaint_mcp.errors import UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class Measured(NamedTuple):
-    """A file as it really is.
+    """The actual properties of an audio file.
 
     Attributes:
-        seconds: its length.
-        frames: the same, as counted.
+        seconds: its duration.
+        frames: the number of frames decoded.
         sample_rate: frames per second.
         channels: 1 to 8.
         container: libsndfile's name of the file format.
-        intact: False where it is damaged and was counted up to there.
+        intact: False if it is damaged; then the frames before the damage were counted.
     """
 
     seconds: float
@@ -34,19 +34,21 @@ class Measured(NamedTuple):
 
 
 def measure(path: Path, max_seconds: float) -> Measured:
-    """Decode all of a file to see how long it really is.
+    """Decode a whole file to measure its actual length.
 
     Raises:
-        SourceUnreachable: if there is no such file or it may not be read.
-        SourceTooLarge: if it lasts longer than `max_seconds`.
-        UnsupportedAudio: if it is not audio that can be decoded, or holds not a single frame.
+        SourceUnreachable: if the file does not exist or cannot be read.
+        SourceTooLarge: if it is longer than `max_seconds`.
+        UnsupportedAudio: if it is not decodable audio, or contains no frames.
     """
-    with Source(path, max_seconds=max_seconds) as source:
+    with AudioReader(path, max_seconds=max_seconds) as source:
         for _ in source.blocks(np.float32):
             pass
     found = source.probe
     if not source.frames:
-        raise UnsupportedAudio(f"{path.name} holds no audio that can be decoded.")
+        raise UnsupportedAudio(
+            f"{path.name} contains no audio that can be decoded. Check how it was saved or uploaded."
+        )
     return Measured(
         seconds=source.frames / found.sample_rate,
         frames=source.frames,

@@ -1,13 +1,18 @@
-"""What an MP3 holds, whatever it says of its length.
+"""The frames of an MP3, counted independently of its claimed length.
 
 libsndfile reads an MP3 no further than its Xing tag says or, without one, than the size of the first frame
-suggests. Recordings that were joined, or went on after the tag was written, would lose their end, and so
-would those of variable bit rate without a tag; one with Fraunhofer's VBRI header has none, for the decoder
-(mpg123) takes that for a silent frame. So the frames are counted here, and a tag that says so is put in place.
+suggests. Joined recordings, recordings continued after the tag was written, and untagged files of variable
+bit rate would lose their end. A file with Fraunhofer's VBRI header counts as untagged, because the decoder
+(mpg123) takes that header for a silent frame. So the frames are counted here, and a tag with the true count
+is put in front where needed.
+
+FFmpeg is no substitute. It decodes well-formed files to the same samples, but leaves a hole where a too small
+count in the tag ends, rejects APE tags between joined parts, and does not report missing frames.
 
 Header: ISO/IEC 11172-3, 2.4.2.3. Tag: Xing's "VBR header SDK" and LAME's "Mp3 Info Tag rev 1": a silent frame
-with, after the side information, the word Xing or Info, 32 bits of flags and, as these tell, 32 bits each
-for how many frames follow and for the bytes from its own beginning on; delay and padding come later.
+that contains, after the side information, the word Xing or Info, 32 bits of flags and, depending on these, 32
+bits each for the number of frames that follow and the number of bytes from the tag's own beginning; delay and
+padding come later.
 """
 
 from __future__ import annotations
@@ -28,35 +33,35 @@ if TYPE_CHECKING:
 _KBPS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBPS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _VERSIONS = {3: (1, 144_000, _KBPS_1), 2: (2, 72_000, _KBPS_2), 0: (4, 72_000, _KBPS_2)}
-"""MPEG 1, 2 and 2.5 by their codes: what divides the sample rates, the slots per kbit/s and Hz, the bit rates."""
+"""MPEG 1, 2 and 2.5 by code: sample-rate divisor, slots per kbit/s and Hz, bit rates."""
 _RATES_HZ = (44_100, 48_000, 32_000)
 _PLACES = {(True, False): 36, (True, True): 21, (False, False): 21, (False, True): 13}
-"""Where in its frame the tag's word stands, by whether that is MPEG 1 and whether mono."""
+"""Offset of the tag's word in its frame, by (is MPEG 1, is mono)."""
 _MONO = 3
-"""The mode in a header; the others have two channels."""
+"""The channel mode of mono in a header; all other modes have two channels."""
 _HAS_FRAMES, _HAS_BYTES = 1, 2
 """Flags of the tag."""
 _MARK = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]|ID3[^\xff]{2}.([\0-\x7f]{4})", re.DOTALL)
-"""How a frame of layer III begins, or an ID3v2 tag with its size."""
+"""The start of a layer III frame, or an ID3v2 tag with its size."""
 _REACH_BYTES = 65_536
-"""How far the next frame is looked for behind what is none."""
+"""How far to search for the next frame after other data."""
 _MOST_TRIMMED = 2 * 0xFFF + 529
-"""Samples that a tag's delay and padding, 12 bits each, and mpg123's own delay can take away."""
+"""Most samples removed by the tag's delay and padding, 12 bits each, and mpg123's own delay."""
 _SPARE_FRAMES = 2
-"""At least as long as the padding that LAME writes, and room for a frame that only the decoder takes for one."""
+"""Covers the padding that LAME writes, and one frame that only the decoder counts as a frame."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """An MP3's frames as counted and as claimed.
+class FrameScan:
+    """An MP3's frames, counted and as claimed.
 
     Attributes:
-        runs: offsets where frames begin that follow without a gap, and after the last of them.
+        runs: byte ranges (start, stop) of contiguous frames.
         opening: the first frame.
-        tagged: whether that is a tag.
-        frames: how many complete ones there are, without the tag.
-        claimed_frames: what the tag says, None where it does not.
-        claimed_bytes: likewise, from the tag's beginning on.
+        tagged: whether the first frame is a tag.
+        frames: the number of complete frames, without the tag.
+        claimed_frames: the tag's count; None if it has none.
+        claimed_bytes: the tag's size, from the tag's own beginning; None if it has none.
     """
 
     runs: list[tuple[int, int]]
@@ -66,27 +71,30 @@ class Stream:
     claimed_frames: int | None
     claimed_bytes: int | None
 
-    def needs_mending(self, samples: int) -> bool:
-        """Tell whether libsndfile, which expects `samples` per channel, would stop too early or at junk.
+    def needs_repair(self, samples: int) -> bool:
+        """Whether libsndfile would stop too early or at foreign data.
 
-        At junk it gives up, and takes along what it decoded in the same call.
+        At foreign data it gives up and discards what it decoded in the same call.
+
+        Args:
+            samples: samples per channel that libsndfile expects.
         """
-        if self._lacks or len(self.runs) > 1:
+        if self._is_incomplete or len(self.runs) > 1:
             return True
         if self.claimed_frames is not None:
             return self.frames > self.claimed_frames
         return self.frames * self._frame_samples > samples
 
     def is_broken(self, samples: int) -> bool:
-        """Tell whether something is lost where `samples` per channel were decoded in all."""
-        return self._lacks or samples < self.frames * self._frame_samples - _MOST_TRIMMED
+        """Whether frames are missing if `samples` per channel were decoded in total."""
+        return self._is_incomplete or samples < self.frames * self._frame_samples - _MOST_TRIMMED
 
-    def mended(self, path: Path) -> Spliced:
-        """Open its frames alone, with a tag that lets the decoder go on to the end.
+    def repaired(self, path: Path) -> SplicedFile:
+        """Open the frames alone, behind a tag that lets the decoder run to the end.
 
-        Delay and padding stay as the tag has them. Where it was written for fewer bytes the padding is not this
-        end's, and a count somewhat too great keeps it from being cut off. Where there was no tag the new
-        one makes mpg123 leave out the 529 samples of its own delay, as it does with every tag.
+        The tag's delay and padding are preserved. If it was written for fewer bytes, its padding does not
+        belong to this end, and a slightly larger count prevents the end from being trimmed. If there was no
+        tag, the new one makes mpg123 skip the 529 samples of its own delay, as it does with every tag.
         """
         exact = (self.claimed_bytes or 0) >= self._bytes
         frames = self.frames + (0 if exact else _SPARE_FRAMES)
@@ -95,18 +103,18 @@ class Stream:
         if self.claimed_frames is not None:
             tag = self.opening[: place + 8] + count + self.opening[place + 12 :]
         else:
-            # the eighth bit rate, whatever the first frame's is, makes a frame long enough for a tag
+            # the eighth bit rate makes a frame long enough for a tag, whatever the first frame's rate is
             header = self.opening[:2] + bytes([self.opening[2] & 0xF | 0x80]) + self.opening[3:4]
             tag = header.ljust(place, b"\0") + b"Info" + _HAS_FRAMES.to_bytes(4, "big") + count
             tag = tag.ljust(_frame_bytes(header), b"\0")
         (start, stop), *others = self.runs
-        return Spliced(path, tag, [(start + self.tagged * len(self.opening), stop), *others])
+        return SplicedFile(path, tag, [(start + self.tagged * len(self.opening), stop), *others])
 
     @property
-    def _lacks(self) -> bool:
-        """Whether the tag knows more frames, and there is a gap for them or it knows more bytes.
+    def _is_incomplete(self) -> bool:
+        """Whether the tag claims more frames, and a gap or a larger claimed size confirms that they are missing.
 
-        Otherwise its count is false, or includes the tag itself.
+        Otherwise its count is wrong, or includes the tag itself.
         """
         more_bytes = (self.claimed_bytes or 0) > self._bytes
         return (self.claimed_frames or 0) > self.frames and (more_bytes or len(self.runs) > 1)
@@ -120,11 +128,11 @@ class Stream:
         return 1152 if _is_mpeg_1(self.opening) else 576
 
 
-class Spliced(io.RawIOBase):
-    """Parts of a file to read, one after the other, with a new beginning."""
+class SplicedFile(io.RawIOBase):
+    """A read-only stream over parts of a file, behind a new beginning."""
 
     def __init__(self, path: Path, opening: bytes, runs: list[tuple[int, int]]) -> None:
-        """Join `opening` and what `path` has between each pair of offsets."""
+        """Concatenate `opening` and the byte ranges `runs` of `path`."""
         self._opening = opening
         self._runs = runs
         *self._starts, self._size = accumulate((stop - start for start, stop in runs), initial=len(opening))
@@ -132,7 +140,7 @@ class Spliced(io.RawIOBase):
         self._file = path.open("rb")
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Read what is next, at most to the end of a part."""
+        """Read the next bytes, at most to the end of a part."""
         with memoryview(buffer) as out:
             if self._at < len(self._opening):
                 part = self._opening[self._at : self._at + len(out)]
@@ -147,12 +155,12 @@ class Spliced(io.RawIOBase):
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to an offset as with any file."""
+        """Move to an offset, as with any file."""
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
 
     def tell(self) -> int:
-        """Return the offset."""
+        """Return the current offset."""
         return self._at
 
     def close(self) -> None:
@@ -161,11 +169,14 @@ class Spliced(io.RawIOBase):
         super().close()
 
 
-def survey(path: Path) -> Stream | None:
-    """Count the frames of `path`; None if there are none of layer III, or only of free format.
+def scan(path: Path) -> FrameScan | None:
+    """Count the frames of an MP3.
+
+    Returns:
+        None if it has no layer III frames, or only free-format ones.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
     """
     frames, opening = 0, b""
     runs: list[tuple[int, int]] = []
@@ -187,11 +198,11 @@ def survey(path: Path) -> Stream | None:
     flags = next(fields, 0) if tagged else 0
     claimed_frames = next(fields, None) if flags & _HAS_FRAMES else None
     claimed_bytes = next(fields, None) if flags & _HAS_BYTES else None
-    return Stream(runs, opening, tagged, frames - tagged, claimed_frames, claimed_bytes)
+    return FrameScan(runs, opening, tagged, frames - tagged, claimed_frames, claimed_bytes)
 
 
 def _spans(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    """Where each complete frame begins and ends."""
+    """Yield the byte range of each complete frame."""
     size = file.seek(0, io.SEEK_END)
     at: int | None = 0
     while at is not None:
@@ -205,7 +216,7 @@ def _spans(file: BinaryIO) -> Iterator[tuple[int, int]]:
 
 
 def _resume(file: BinaryIO, at: int) -> int | None:
-    """Where frames may go on after what is not one: where two are seen in a row, or behind an ID3v2 tag."""
+    """Find where frames continue after other data: at two consecutive frames, or behind an ID3v2 tag."""
     file.seek(at)
     ahead = file.read(_REACH_BYTES)
     begin = behind_tag = 0
@@ -224,8 +235,8 @@ def _resume(file: BinaryIO, at: int) -> int | None:
 
 
 def _frame_bytes(header: bytes) -> int:
-    """How long a frame of layer III with that header is; 0 where that is none, or of free format."""
-    if not _MARK.match(header) or len(header) < 3:  # noqa: PLR2004 - bytes that tell
+    """Length of the layer III frame with this header; 0 if it is no such frame, or free format."""
+    if not _MARK.match(header) or len(header) < 3:  # noqa: PLR2004 - the bytes that hold the length
         return 0
     index, rate, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
     divisor, slots, bit_rates = _VERSIONS[header[1] >> 3 & 3]

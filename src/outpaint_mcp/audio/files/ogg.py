@@ -1,7 +1,8 @@
-"""OGG's pages: the same stream made the same to the last byte.
+"""OGG pages, and serial numbers that depend only on the content.
 
-A page (RFC 3533, 6): `OggS`, 10 bytes of version, flags and position, then, four bytes each, the stream's serial
-number, the page's number and a checksum, then how many segments follow, their sizes, and they themselves.
+A page (RFC 3533, 6) consists of `OggS`, 10 bytes of version, flags and position, then 4 bytes each for the
+stream's serial number, the page's number and a checksum, then the number of segments, their sizes, and the
+segments.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
 MARK = b"OggS"
 HEADER_BYTES = 27
 LONGEST_SEGMENT = 255
-"""A packet goes on after a segment of so many bytes."""
+"""A packet continues after a segment of this many bytes."""
 _SERIAL = slice(14, 18)
 _CHECKSUM = slice(22, 26)
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-"""OGG's checksum takes each byte's bits from the other end than zlib's does."""
+"""Bit-reversed bytes: OGG's checksum processes bits in the opposite order to zlib's."""
 
 
 def pages(file: BinaryIO) -> Iterator[tuple[int, bytearray]]:
-    """Where each page begins, and all of it, up to what is none."""
+    """Yield the offset and content of each page, up to the first byte that does not belong to one."""
     at = file.seek(0)
     while (header := file.read(HEADER_BYTES)).startswith(MARK) and len(header) == HEADER_BYTES:
         sizes = file.read(header[-1])
@@ -35,16 +36,16 @@ def pages(file: BinaryIO) -> Iterator[tuple[int, bytearray]]:
 
 
 def settle_serial(file: BinaryIO) -> None:
-    """Give the stream in `file` a serial number that follows from its content.
+    """Replace the stream's serial number with one derived from its content.
 
-    libsndfile draws one by chance, so that streams that are played one after the other differ in it, as they must.
-    A file that is not one stream from its first byte to its last is left alone.
+    libsndfile picks a random one, because streams that are chained into one file must have different numbers.
+    A file that is not a single stream from first byte to last is left unchanged.
 
     Args:
         file: an OGG file, open for reading and writing.
 
     Raises:
-        OSError: if the disk does not take it.
+        OSError: if the file cannot be read or written.
     """
     content, end, serials = 0, 0, set()
     for at, page in pages(file):
@@ -61,6 +62,6 @@ def settle_serial(file: BinaryIO) -> None:
 
 
 def _checksum(page: bytearray) -> bytes:
-    """CRC-32 of polynomial 0x04c11db7 from zero on, not inverted; zlib's is the mirror image of one that is."""
+    """CRC-32 with polynomial 0x04c11db7, initial value 0 and no inversion, computed by mirroring zlib's."""
     mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return mirrored.to_bytes(4, "big").translate(_MIRRORED)

@@ -1,12 +1,13 @@
-"""Reading what a recording says of itself, whatever it is contained in and whoever made it.
+"""Reading the tags of untrusted audio files of any container.
 
-The readers of `mutagen` believe the sizes that a file claims, inflate what is compressed and copy all that is left
-for every frame and value: a stranger's file could keep them busy for hours. So only what is wanted is taken out of
-the containers here, and mutagen reads the encodings of ID3's texts, one frame at a time.
+The readers of `mutagen` trust the sizes that a file claims, inflate compressed frames and copy the remaining
+data for every frame and value, so a hostile file could keep them busy for hours. Therefore only the needed
+parts are extracted from the containers here, and mutagen decodes ID3 texts, one frame at a time.
 
-ID3: id3.org, "ID3 tag version 2.4.0 - Main Structure", with those of 2.3.0 and 2.2.0. Vorbis comments: Xiph's "Vorbis I
-specification", 5. FLAC's blocks: RFC 9639, 8. OGG's packets: RFC 3533, 5. Chunks: "Multimedia Programming
-Interface and Data Specifications 1.0" (RIFF) and Apple's "Audio Interchange File Format: AIFF", 1989.
+ID3: id3.org, "ID3 tag version 2.4.0 - Main Structure", with those of 2.3.0 and 2.2.0. Vorbis comments: Xiph's
+"Vorbis I specification", 5. FLAC's blocks: RFC 9639, 8. OGG's packets: RFC 3533, 5. Chunks: "Multimedia
+Programming Interface and Data Specifications 1.0" (RIFF) and Apple's "Audio Interchange File Format: AIFF",
+1989.
 """
 
 # mypy: allow-untyped-calls
@@ -26,7 +27,7 @@ from mutagen.flac import Picture
 from mutagen.id3 import ID3
 
 from outpaint_mcp.audio.files import ogg
-from outpaint_mcp.audio.files.tags import COMMENT, COVER_MARK, FIELDS, MOST_COVER_BYTES, Gathering
+from outpaint_mcp.audio.files.tags import COMMENT, COVER_MARK, FIELDS, MOST_COVER_BYTES, TagCollector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,15 +41,15 @@ _ID3_NAMES = frozenset(name.encode() for name in (
 ))  # fmt: skip
 _ID3_FIRST, _ID3_LATEST = 2, 4
 _ID3_HIDDEN = {_ID3_FIRST: 0, 3: 0xC0, _ID3_LATEST: 0x0C}
-"""The versions, with the flags of frames that are compressed or encrypted in each."""
+"""The versions, each with its flags for compressed or encrypted frames."""
 _ID3_HEADER_BYTES = 10
 _UNSYNCHRONISED, _EXTENDED = 0x80, 0x40
-"""Flags of a tag."""
-_FRAME_UNSYNCHRONISED, _LENGTH_TOLD = 0x02, 0x01
-"""Flags of a frame in the latest version."""
+"""Tag flags."""
+_FRAME_UNSYNCHRONISED, _HAS_LENGTH = 0x02, 0x01
+"""Frame flags in the latest version."""
 _PICTURES = {b"APIC", b"PIC"}
 _PIC_KIND_AT = 4
-"""Where the kind of a picture stands in the first version; later it follows a text."""
+"""Offset of the picture type in the first version; later versions put a text in front of it."""
 _SHIFTS = (21, 14, 7, 0)
 _SYNC = 0x80
 _ID3V1_BYTES = 128
@@ -64,32 +65,34 @@ _CHUNKS = {
     b"INAM": "title", b"IART": "artist", b"IPRD": "album", b"ICRD": "date", b"IGNR": "genre", b"ITRK": "tracknumber",
     b"ICOP": "copyright", b"ICMT": COMMENT, b"NAME": "title", b"AUTH": "artist", b"(c) ": "copyright", b"ANNO": COMMENT,
 }  # fmt: skip
-"""Chunks of text in RIFF's list INFO, and in AIFF."""
+"""Text chunks of RIFF's INFO list and of AIFF."""
 _COMMENT_BLOCK, _PICTURE_BLOCK, _LAST_BLOCK = 4, 6, 0x80
 _PICTURE_COMMENT = b"metadata_block_picture"
 _PACKET_MARKS = (b"\x03vorbis", b"OpusTags")
-"""How the packet of comments begins in OGG."""
+"""The start of OGG's comment packet."""
 
 _MOST_TEXT_BYTES = 1 << 16
 _MOST_PICTURE_BYTES = MOST_COVER_BYTES + _MOST_TEXT_BYTES
 """A picture with its description."""
 _MOST_FRAME_BYTES = 1 << 14
-"""A frame of text; twice as much is read in all, for mutagen copies what is left for every value in one."""
+"""Largest text frame. Twice as much is read in total, because mutagen copies the rest for every value in a
+frame.
+"""
 _MOST_BYTES = 1 << 24
-"""How much is taken out of a file: as much as a FLAC block can hold."""
+"""Most data extracted from a file: the largest FLAC block."""
 _MOST_LOOKS = 1_000
-"""How many frames, blocks, chunks or comments are looked at."""
+"""Most frames, blocks, chunks or comments examined."""
 _MOST_PAGES = 4_000
-"""How many pages of OGG; most have 4 kB, at most 64."""
+"""Most OGG pages; typical pages have 4 kB, the largest 64 kB."""
 
 
 def read_tags(path: Path) -> Tags:
-    """Read what can be read; what is broken or beyond the bounds is left out.
+    """Read the tags of a file. Whatever is broken or exceeds the limits is left out.
 
     Raises:
         OSError: if the file cannot be read.
     """
-    found = Gathering()
+    found = TagCollector()
     with path.open("rb") as file:
         match file.read(4):
             case b"fLaC":
@@ -103,10 +106,10 @@ def read_tags(path: Path) -> Tags:
             case _:
                 _read_id3(file, 0, found)
                 _read_id3v1(file, found)
-    return found.done()
+    return found.tags()
 
 
-def _read_flac(file: BinaryIO, found: Gathering) -> None:
+def _read_flac(file: BinaryIO, found: TagCollector) -> None:
     at = file.tell()
     for _ in range(_MOST_LOOKS):
         file.seek(at)
@@ -121,7 +124,7 @@ def _read_flac(file: BinaryIO, found: Gathering) -> None:
 
 
 def _second_packet(file: BinaryIO) -> bytes:
-    """Return OGG's comments, without what comes before them in their packet."""
+    """Return OGG's comment block, without the mark in front of it."""
     packet, ended = bytearray(), 0
     for _, page in islice(ogg.pages(file), _MOST_PAGES):
         at = ogg.HEADER_BYTES + page[ogg.HEADER_BYTES - 1]
@@ -137,8 +140,8 @@ def _second_packet(file: BinaryIO) -> bytes:
     return b""
 
 
-def _read_comments(block: bytes, found: Gathering) -> None:
-    """Take Vorbis comments: a vendor, a count, and so many texts, each after its size."""
+def _read_comments(block: bytes, found: TagCollector) -> None:
+    """Read Vorbis comments: a vendor string, a count, and that many texts, each preceded by its size."""
     file = BytesIO(block)
     file.seek(int.from_bytes(file.read(4), "little"), SEEK_CUR)
     count = int.from_bytes(file.read(4), "little")
@@ -151,15 +154,15 @@ def _read_comments(block: bytes, found: Gathering) -> None:
             found.add(name.decode("ascii", "replace").lower(), value.decode("utf-8", "replace"))
 
 
-def _read_picture(block: bytes, found: Gathering) -> None:
+def _read_picture(block: bytes, found: TagCollector) -> None:
     with suppress(MutagenError):
         picture = Picture(block)
         found.add_picture(picture.type, picture.data)
 
 
-def _read_chunks(file: BinaryIO, found: Gathering, order: Literal["little", "big"]) -> None:
-    """Go through RIFF or AIFF, and through the list INFO within as if it were not one; ID3 says it better."""
-    told, has_id3 = [], False
+def _read_chunks(file: BinaryIO, found: TagCollector, order: Literal["little", "big"]) -> None:
+    """Walk RIFF or AIFF chunks, including those of the INFO list; values from an ID3 chunk take precedence."""
+    texts, has_id3 = [], False
     at = 12
     for _ in range(_MOST_LOOKS):
         file.seek(at)
@@ -173,14 +176,14 @@ def _read_chunks(file: BinaryIO, found: Gathering, order: Literal["little", "big
             has_id3 = True
             _read_id3(file, at + 8, found)
         elif name in _CHUNKS and size <= _MOST_TEXT_BYTES:
-            told.append((_CHUNKS[name], _told(file.read(size))))
+            texts.append((_CHUNKS[name], _decoded(file.read(size))))
         at += 8 + size + size % 2
-    for field, text in told:
+    for field, text in texts:
         found.add_missing(field, text)
 
 
-def _told(text: bytes) -> str:
-    """Decode what has no encoding of its own: as UTF-8, or else as Western European Windows has it."""
+def _decoded(text: bytes) -> str:
+    """Decode text without a declared encoding: UTF-8, or else Western European Windows."""
     text = text.partition(b"\0")[0]
     try:
         return text.decode()
@@ -188,7 +191,7 @@ def _told(text: bytes) -> str:
         return text.decode("cp1252", "replace")
 
 
-def _read_id3(file: BinaryIO, at: int, found: Gathering) -> None:
+def _read_id3(file: BinaryIO, at: int, found: TagCollector) -> None:
     file.seek(at)
     header = file.read(_ID3_HEADER_BYTES)
     if len(header) < _ID3_HEADER_BYTES or not header.startswith(b"ID3") or header[3] not in _ID3_HIDDEN:
@@ -201,8 +204,8 @@ def _read_id3(file: BinaryIO, at: int, found: Gathering) -> None:
         at, end = 0, len(file.getbuffer())
     if version > _ID3_FIRST and flags & _EXTENDED:
         file.seek(at)
-        told = file.read(4)
-        at += _syncsafe(told) if version == _ID3_LATEST else 4 + int.from_bytes(told)
+        size = file.read(4)
+        at += _syncsafe(size) if version == _ID3_LATEST else 4 + int.from_bytes(size)
     for name, content in _frames(file, at, end, version, unsynchronised=bool(flags & _UNSYNCHRONISED)):
         if name in _PICTURES:
             kind_at = content.find(b"\0", 1) + 1 if name == b"APIC" else _PIC_KIND_AT
@@ -215,24 +218,28 @@ def _read_id3(file: BinaryIO, at: int, found: Gathering) -> None:
 def _frames(
     file: BinaryIO, at: int, end: int, version: int, *, unsynchronised: bool
 ) -> Iterator[tuple[bytes, bytes]]:
-    """The frames that are wanted and neither compressed nor encrypted: name and content."""
+    """Yield name and content of the wanted frames that are neither compressed nor encrypted."""
     width = 3 if version == _ID3_FIRST else 4
     header_bytes = 6 if version == _ID3_FIRST else _ID3_HEADER_BYTES
     room = 2 * _MOST_FRAME_BYTES
     for _ in range(_MOST_LOOKS):
         file.seek(at)
         header = file.read(header_bytes)
-        name, told, flags = header[:width], header[width : 2 * width], header[-1:]
+        name, size_field, flags = header[:width], header[width : 2 * width], header[-1:]
         if len(header) < header_bytes or at + header_bytes > end or not name.strip(b"\0"):
             return
-        # iTunes wrote plain numbers into 2.4, too
-        size = _syncsafe(told) if version == _ID3_LATEST and max(told) < _SYNC else int.from_bytes(told)
+        # iTunes wrote plain numbers into 2.4 as well
+        size = (
+            _syncsafe(size_field)
+            if version == _ID3_LATEST and max(size_field) < _SYNC
+            else int.from_bytes(size_field)
+        )
         at += header_bytes + size
         most = _MOST_PICTURE_BYTES if name in _PICTURES else min(room, _MOST_FRAME_BYTES)
         if name not in _ID3_NAMES or not 0 < size <= most or flags[0] & _ID3_HIDDEN[version]:
             continue
         content = file.read(size)
-        if version == _ID3_LATEST and flags[0] & _LENGTH_TOLD:
+        if version == _ID3_LATEST and flags[0] & _HAS_LENGTH:
             content = content[4:]
         if version == _ID3_LATEST and (unsynchronised or flags[0] & _FRAME_UNSYNCHRONISED):
             content = content.replace(b"\xff\0", b"\xff")
@@ -240,8 +247,8 @@ def _frames(
         yield name, content
 
 
-def _read_frame(version: int, name: bytes, content: bytes, found: Gathering) -> None:
-    """Let mutagen read a frame, whatever its version and encoding."""
+def _read_frame(version: int, name: bytes, content: bytes, found: TagCollector) -> None:
+    """Let mutagen decode one frame, whatever its version and text encoding."""
     size = _synchronised(len(content)) if version == _ID3_LATEST else len(content).to_bytes(len(name))
     frame = name + size + bytes(0 if version == _ID3_FIRST else 2) + content
     try:
@@ -251,29 +258,30 @@ def _read_frame(version: int, name: bytes, content: bytes, found: Gathering) -> 
     except MutagenError:
         return
     for field, frame_id in FIELDS.items():
-        for told in frames.getall(frame_id):
-            for text in told.genres if frame_id == "TCON" else told.text:
+        for value in frames.getall(frame_id):
+            for text in value.genres if frame_id == "TCON" else value.text:
                 found.add(field, str(text))
-    for told in frames.getall("COMM"):
-        if not told.desc:
-            found.add(COMMENT, "\n".join(told.text))
-    for told in frames.getall("TXXX"):
-        found.add(told.desc.lower(), "\n".join(told.text))
+    for comment in frames.getall("COMM"):
+        if not comment.desc:
+            found.add(COMMENT, "\n".join(comment.text))
+    for custom in frames.getall("TXXX"):
+        found.add(custom.desc.lower(), "\n".join(custom.text))
 
 
-def _read_id3v1(file: BinaryIO, found: Gathering) -> None:
-    """Take the last 128 bytes, where fields are cut off, for what is not told otherwise."""
+def _read_id3v1(file: BinaryIO, found: TagCollector) -> None:
+    """Fill missing fields from the last 128 bytes, where ID3v1 stores them truncated."""
     file.seek(-min(_ID3V1_BYTES, file.seek(0, SEEK_END)), SEEK_END)
     tag = file.read()
     if tag.startswith(b"TAG"):
         for name, place in _ID3V1.items():
-            found.add_missing(name, _told(tag[place]))
+            found.add_missing(name, _decoded(tag[place]))
 
 
-def _syncsafe(told: bytes) -> int:
-    """A number of seven bits a byte."""
-    return sum((byte & 0x7F) << shift for byte, shift in zip(told, _SHIFTS, strict=False))
+def _syncsafe(encoded: bytes) -> int:
+    """Decode a number stored with seven bits per byte."""
+    return sum((byte & 0x7F) << shift for byte, shift in zip(encoded, _SHIFTS, strict=False))
 
 
 def _synchronised(number: int) -> bytes:
+    """Encode a number with seven bits per byte."""
     return bytes(number >> shift & 0x7F for shift in _SHIFTS)

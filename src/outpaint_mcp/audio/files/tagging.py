@@ -1,4 +1,4 @@
-"""What the source says of itself, and what was done to it, written into the longer file."""
+"""Carrying the source's tags over into the extended file."""
 
 # mypy: allow-untyped-calls
 # mutagen is only half typed.
@@ -28,29 +28,30 @@ if TYPE_CHECKING:
     from outpaint_mcp.audio.files.tags import Cover, Tags
 
 _WAV_LIMIT_BYTES = 2**32 - 2 * MOST_COVER_BYTES
-"""A longer WAV has no room for what is added here; it counts its bytes in 32 bits."""
+"""A longer WAV has no room for the added tags, because it stores sizes in 32 bits."""
 _ANY_LANGUAGE = "XXX"
 _OPENING_BYTES = 64
-"""As much as tells containers apart, and the encodings in OGG."""
+"""Enough to identify the container, and the encoding inside OGG."""
 
 
 def carry_over(source: Path, destination: Path, *, comment: str) -> bool:
     """Write the source's tags (see `tags.FIELDS`) and a comment into a finished file.
 
-    The source's own comment is kept, shortened if need be, and ours follows it. Tags are written as the container
-    has them: Vorbis comments in FLAC and OGG, ID3v2.4 in MP3 and, as a chunk, in WAV. The audio stays as it is. The
-    same files make the same bytes, but for what `encode.seal` settles; call it afterwards.
+    The source's own comment comes first, truncated if necessary, followed by ours. Tags are written in the
+    container's own format: Vorbis comments in FLAC and OGG, ID3v2.4 in MP3 and, as a chunk, in WAV. The audio
+    is not changed. The same files produce the same bytes, except for what `encode.seal` normalises; call it
+    afterwards.
 
     Args:
-        source: any file; what is broken in its tags, or too large, is left out. It is only read.
-        destination: FLAC, OGG, MP3 or WAV by what it contains.
-        comment: what was done, at most 1,000 characters of it.
+        source: any file, read only; tags that are broken or too large are left out.
+        destination: FLAC, OGG, MP3 or WAV by content.
+        comment: what was done; at most 1,000 characters are used.
 
     Returns:
-        Whether there are tags now; RF64, WAV near 4 GiB, and what cannot be parsed, are left as they were.
+        Whether tags were written. RF64, WAV near 4 GiB and files that cannot be parsed are left unchanged.
 
     Raises:
-        GenerationFailed: if a file cannot be read, or the destination not written.
+        GenerationFailed: if a file cannot be read, or the destination cannot be written.
     """
     try:
         tags = read_tags(source)
@@ -58,7 +59,9 @@ def carry_over(source: Path, destination: Path, *, comment: str) -> bool:
             opening = file.read(_OPENING_BYTES)
             size_bytes = file.seek(0, SEEK_END)
     except OSError as exc:
-        raise GenerationFailed(f"The tags could not be carried over: {exc.strerror}.") from exc
+        raise GenerationFailed(
+            f"The tags could not be carried over: {exc.strerror}. Check that both files are readable."
+        ) from exc
     ours = clean(comment, MOST_COMMENT // 2)
     theirs = "\n".join(tags.fields.get(COMMENT, ()))[: MOST_COMMENT - len(ours) - 1]
     tags = replace(tags, fields=tags.fields | {COMMENT: [f"{theirs}\n{ours}".strip()]})
@@ -75,13 +78,13 @@ def carry_over(source: Path, destination: Path, *, comment: str) -> bool:
         audio.save(destination)
     except (MutagenError, OSError) as exc:
         raise GenerationFailed(
-            f"{destination.name} could not be tagged. Is the disk full or write-protected?"
+            f"{destination.name} could not be tagged. Check whether the disk is full or write-protected."
         ) from exc
     return True
 
 
 def _open(destination: Path, opening: bytes) -> FLAC | OggOpus | OggVorbis | WAVE | ID3 | None:
-    """Parse what is needed of the file to write tags into it; None where it cannot have any."""
+    """Parse as much of the file as writing its tags requires; None if it cannot have tags."""
     if opening.startswith(b"fLaC"):
         return FLAC(destination)
     if opening.startswith(ogg.MARK):
@@ -123,7 +126,7 @@ def _put_id3(tags: Tags, frames: ID3) -> None:
 
 
 def _picture(cover: Cover) -> Picture:
-    """A front cover whose measures are left open, for nothing here looks into pictures."""
+    """Build a front cover. Its dimensions stay unset, because pictures are never decoded."""
     picture = Picture()
     picture.type, picture.mime, picture.data = PictureType.COVER_FRONT, cover.media_type, cover.content
     return picture

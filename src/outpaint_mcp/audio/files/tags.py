@@ -1,4 +1,4 @@
-"""What a recording says of itself: title, artist, cover and so on, within bounds."""
+"""Tags of a recording (title, artist, cover and so on), with bounded sizes."""
 
 from __future__ import annotations
 
@@ -20,39 +20,40 @@ FIELDS = {
     "key": "TKEY",
     "copyright": "TCOP",
 }
-"""What is carried, besides comment and cover, by its name in Vorbis comments and in ID3.
+"""The tags that are carried over besides comment and cover: Vorbis comment name to ID3 frame.
 
-Tempo and key are the music's, whatever its length. Not carried is what would be false of a longer file or say that it
-is the same recording: lengths, delay and padding, seek tables, cue sheets and chapters, ReplayGain and R128 gains,
-lyrics, ISRC, MusicBrainz, AcoustID and shop identifiers, ratings, the encoder; nor links, nor anything unheard of.
+Tempo and key describe the music whatever its length. Left out is everything that would be wrong for an
+extended file or would identify it as the original: lengths, delay and padding, seek tables, cue sheets and
+chapters, ReplayGain and R128 gains, lyrics, ISRC, MusicBrainz, AcoustID and shop identifiers, ratings, the
+encoder; and links and unknown fields.
 """
 
 COMMENT = "comment"
 
 _OTHER_NAMES = {"description": COMMENT, "album artist": "albumartist", "year": "date", "initialkey": "key"}
 _MOST_FIELD, MOST_COMMENT = 500, 2_000
-"""Characters of a field, and of the comment."""
+"""Most characters of a field, and of the comment."""
 _MOST_VALUES = 8
-"""As of artists, or genres."""
+"""Most values of one field, such as artists or genres."""
 MOST_COVER_BYTES = 4 << 20
 
 _COVERS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
 COVER_MARK = re.compile(b"|".join(map(re.escape, _COVERS)))
-"""How a picture begins."""
+"""The start of a picture file."""
 FRONT = 3
-"""The kind of picture that is a front cover, in ID3 and FLAC."""
+"""The picture type of a front cover in ID3 and FLAC."""
 
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?(?!\d)")
-"""What is a date in every container."""
+"""The date format that every container accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """A picture, never decoded.
+    """A picture, which is never decoded.
 
     Attributes:
-        media_type: what its first bytes say that it is.
-        content: the file.
+        media_type: derived from its first bytes.
+        content: the picture file.
     """
 
     media_type: str
@@ -61,10 +62,10 @@ class Cover:
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """What a recording says of itself.
+    """The tags of a recording.
 
     Attributes:
-        fields: values by the names of `FIELDS`, and `comment`.
+        fields: values by the names in `FIELDS`, and `comment`.
         cover: the front cover, or else the first picture.
     """
 
@@ -72,8 +73,8 @@ class Tags:
     cover: Cover | None
 
 
-class Gathering:
-    """Tags while they are read; of what is told twice the first is kept, of artists and genres some."""
+class TagCollector:
+    """Collects tags while a file is read: the first few distinct values of a field, and the best picture."""
 
     def __init__(self) -> None:
         self._fields: dict[str, list[str]] = {}
@@ -81,7 +82,7 @@ class Gathering:
         self._has_front = False
 
     def add(self, name: str, text: str) -> None:
-        """Take in a value of a field, by any name that it has in Vorbis comments."""
+        """Add a value to a field, under any of the field's names in Vorbis comments."""
         name = _OTHER_NAMES.get(name, name)
         if name not in FIELDS and name != COMMENT:
             return
@@ -94,24 +95,24 @@ class Gathering:
             values.append(value)
 
     def add_missing(self, name: str, text: str) -> None:
-        """Take in a value of a field that was not told yet."""
+        """Add a value to a field that has none yet."""
         if not self._fields.get(name):
             self.add(name, text)
 
     def add_picture(self, kind: int, content: bytes) -> None:
-        """Take in a picture of a kind that ID3 and FLAC number alike."""
+        """Add a picture. `kind` is the picture type, which ID3 and FLAC number alike."""
         media_type = next((name for mark, name in _COVERS.items() if content.startswith(mark)), None)
         is_better = self._cover is None or (kind == FRONT and not self._has_front)
         if media_type and len(content) <= MOST_COVER_BYTES and is_better:
             self._cover, self._has_front = Cover(media_type, content), kind == FRONT
 
-    def done(self) -> Tags:
-        """Return what came together."""
+    def tags(self) -> Tags:
+        """Return what was collected."""
         return Tags({name: values for name, values in self._fields.items() if values}, self._cover)
 
 
 def clean(text: str, most: int) -> str:
-    """Shorten a text, without control characters but for line breaks, and without halves of characters."""
+    """Truncate a text; replace control characters other than line breaks, and lone surrogates, with spaces."""
     return "".join(
         " " if unicodedata.category(character) in {"Cc", "Cs"} and character != "\n" else character
         for character in text[:most]

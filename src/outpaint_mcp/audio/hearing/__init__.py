@@ -1,1 +1,1 @@
-"""What a recording is, told by listening to it, and its picture."""
+"""Analysis of a recording, and its picture."""

@@ -1,4 +1,4 @@
-"""What a picture of a recording shows, column by column: how far it swings, how strong it is at what pitch."""
+"""The data of a recording's picture by column: waveform extremes and spectrum."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from outpaint_mcp.audio.files.decode import Source
-from outpaint_mcp.audio.hearing.listening import Mixer
+from outpaint_mcp.audio.files.decode import AudioReader
 from outpaint_mcp.audio.hearing.outline import finite
+from outpaint_mcp.audio.hearing.stream_analyzer import Mixer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outpaint_mcp.audio.shapes import Floats, Ints, Samples
+    from outpaint_mcp.audio.types import Floats, Ints, Samples
 
 LOWEST_HZ, _HIGHEST_HZ = 40.0, 16_000.0
 _WINDOW_SECONDS, _SHORTEST_WINDOW_SECONDS = 0.093, 0.023
 _WINDOWS_PER_COLUMN = 4
-"""At most: of an hour, a column has three seconds, and these tell enough of it."""
+"""The maximum: in an hour-long recording a column spans three seconds, which these sample well enough."""
 _TOGETHER = 64
-"""Windows that are transformed at a time."""
+"""Windows transformed at a time."""
 _LEAST_BINS = 1.2
-"""Half the width of a row, at least: narrower, some would lie between two bins."""
+"""Smallest half-width of a row in bins; narrower rows could fall between two bins."""
 _TILT_DB_PER_OCTAVE = 3.0
-"""Music falls off about like pink noise; without this, nothing is seen above 2 kHz."""
+"""Music falls off roughly like pink noise; without this tilt, nothing above 2 kHz would be visible."""
 _SILENT_POWER = 1e-11
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The course of a recording, in as many columns as are to be drawn.
+    """A recording over time, in as many columns as are drawn.
 
     Attributes:
-        lowest: the lowest value of any channel `[columns]`.
-        highest: the highest one.
-        rms: root mean square over frames and channels.
-        spectrum_db: level at each pitch `[rows, columns]`, the highest first, dB.
-        highest_hz: the top row's frequency; the lowest one's is `LOWEST_HZ`.
+        lowest: lowest value of any channel `[columns]`.
+        highest: highest value of any channel `[columns]`.
+        rms: root mean square over frames and channels `[columns]`.
+        spectrum_db: level by pitch `[rows, columns]`, highest first, dB.
+        highest_hz: frequency of the top row; that of the bottom row is `LOWEST_HZ`.
     """
 
     lowest: Floats
@@ -49,19 +49,19 @@ class Columns:
 
 
 def read_columns(path: Path, frames: int, *, count: int, rows: int) -> Columns:
-    """Decode a recording of so many frames and gather what is to be seen.
+    """Decode a recording and compute its columns.
 
     Args:
         path: the recording.
-        frames: as many as were counted in it.
-        count: how many columns; of fewer frames than that, there is a column for each.
-        rows: how many pitches.
+        frames: its length as counted.
+        count: number of columns; a shorter recording gets one column per frame.
+        rows: number of pitches.
 
     Raises:
-        SourceUnreachable: if it is not there any more.
-        UnsupportedAudio: if it cannot be decoded any more.
+        SourceUnreachable: if the file no longer exists.
+        UnsupportedAudio: if it can no longer be decoded.
     """
-    with Source(path) as source:
+    with AudioReader(path) as source:
         rate, channels = source.probe.sample_rate, source.probe.channels
         count = min(count, frames)
         swing, spectrum, mixer = _Swing(frames, count), _Spectrum(rate, frames, count, rows), Mixer(channels)
@@ -86,7 +86,7 @@ def highest_hz(sample_rate: int) -> float:
 
 
 class _Swing:
-    """The extremes and the power of each column."""
+    """Extremes and power of each column."""
 
     def __init__(self, frames: int, count: int) -> None:
         self.frames = 0
@@ -99,10 +99,10 @@ class _Swing:
         first = int(np.searchsorted(self._edges, self.frames, side="right")) - 1
         stop = self.frames + len(samples)
         last = int(np.searchsorted(self._edges, stop, side="left"))
-        # where there are fewer frames than columns, some columns share one
+        # with fewer frames than columns, some columns share a frame
         starts = np.clip(self._edges[first:last] - self.frames, 0, len(samples) - 1)
         columns = slice(first, last)
-        planes = np.ascontiguousarray(samples.T)  # channels one after the other are gone through far faster
+        planes = np.ascontiguousarray(samples.T)  # contiguous channels are processed far faster
         lowest, highest = planes.min(axis=0), planes.max(axis=0)
         self.lowest[columns] = np.minimum(self.lowest[columns], np.minimum.reduceat(lowest, starts))
         self.highest[columns] = np.maximum(self.highest[columns], np.maximum.reduceat(highest, starts))
@@ -116,7 +116,7 @@ class _Swing:
 
 
 class _Spectrum:
-    """The mean power spectrum of some windows of each column, on a logarithmic scale of frequency."""
+    """Mean power spectrum of a few windows per column, on a logarithmic frequency axis."""
 
     def __init__(self, rate: int, frames: int, count: int, rows: int) -> None:
         column_seconds = frames / count / rate
@@ -133,7 +133,7 @@ class _Spectrum:
         self._done = 0
 
     def add(self, wave: Samples) -> None:
-        """Take in the next frames `[frames]`; a window that is centred on a frame begins half a window before it."""
+        """Add the next frames `[frames]`. A window centred on a frame begins half a window before it."""
         self._held = np.concatenate([self._held, wave])
         stop = self._held_from + len(self._held) - self._size
         ready = int(np.searchsorted(self._starts, stop, side="right"))
@@ -148,7 +148,7 @@ class _Spectrum:
         self._held, self._held_from = self._held[drop:], self._held_from + drop
 
     def finish(self) -> Floats:
-        """The levels `[rows, columns]`, the highest pitch first."""
+        """Return the levels `[rows, columns]` in dB, highest pitch first."""
         self.add(np.zeros(self._size, np.float32))
         power = np.concatenate(self._rows) / (self._taper.sum() / 2) ** 2
         columns = power.reshape(-1, self._each, power.shape[1]).mean(axis=1)

@@ -1,4 +1,4 @@
-"""What the samples of a recording themselves tell as they pass by: its envelope, its offset, what is clipped."""
+"""Properties of a recording's raw samples: envelope, DC offset, clipping."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from outpaint_mcp.audio.waves import to_gain
+from outpaint_mcp.audio.levels import to_gain
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Floats, Samples
+    from outpaint_mcp.audio.types import Floats, Samples
 
 _STEPS_PER_SECOND = 100
-"""Half the way from peak to peak in 10 ms, unlike a peak, is not moved by an offset."""
+"""Half the peak-to-peak range in 10 ms is, unlike a peak, independent of a DC offset."""
 _FULL_SCALE = 0.9999
-"""The highest value of 16 bits is 0.99997."""
-_HEARD_BELOW_PEAK_DB, _LEAST_HEARD_DB = -60.0, -80.0
-"""What is this far below the loudest instant is not heard beside it; 16-bit dither lies at -90 dB."""
+"""Slightly below the highest 16-bit value, 0.99997."""
+_AUDIBLE_RANGE_DB, _AUDIBLE_DB = -60.0, -80.0
+"""Anything this far below the loudest step is inaudible beside it; 16-bit dither lies at -90 dB."""
 _LOUDEST = 64.0
-"""36 dB over full scale: float files may hold anything, and the squares of it have to be finite."""
+"""36 dB over full scale: float files may contain anything, and the squares have to stay finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """The shape of a recording.
+    """The outline of a recording.
 
     Attributes:
-        envelope: half the distance from peak to peak, of the loudest channel, in each step `[steps]`.
-        step_seconds: how long a step is, about 10 ms.
+        envelope: half the peak-to-peak range of the loudest channel in each step `[steps]`.
+        step_seconds: duration of a step, about 10 ms.
         full_scale_frames: frames in which some channel is at full scale or beyond.
         dc_offset: the mean of the channel whose mean is farthest from 0.
     """
@@ -39,23 +39,26 @@ class Outline:
     dc_offset: float
 
     def sounding(self) -> tuple[float, float] | None:
-        """Start of the first and end of the last step that is heard, in seconds; None for silence.
+        """Find where the recording is audible.
 
-        Heard is what comes within 60 dB of the loudest step, and of nothing below -80 dB re full scale.
+        Audible means within 60 dB of the loudest step, and above -80 dB re full scale.
+
+        Returns:
+            Start of the first and end of the last audible step, in seconds; None for silence.
         """
-        least = max(self.envelope.max(initial=0.0) * to_gain(_HEARD_BELOW_PEAK_DB), to_gain(_LEAST_HEARD_DB))
-        heard = np.flatnonzero(self.envelope >= least).tolist()
-        return (heard[0] * self.step_seconds, (heard[-1] + 1) * self.step_seconds) if heard else None
+        least = max(self.envelope.max(initial=0.0) * to_gain(_AUDIBLE_RANGE_DB), to_gain(_AUDIBLE_DB))
+        audible = np.flatnonzero(self.envelope >= least).tolist()
+        return (audible[0] * self.step_seconds, (audible[-1] + 1) * self.step_seconds) if audible else None
 
 
 def finite(block: Samples) -> Samples:
-    """A block with silence for NaN and infinity, and nothing beyond 36 dB over full scale."""
+    """Replace NaN and infinity with silence, and clip at 36 dB over full scale."""
     clean = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
     return np.clip(clean, -_LOUDEST, _LOUDEST, out=clean)
 
 
 class Outliner:
-    """Takes in a recording block by block."""
+    """Measures a recording block by block."""
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._step = round(sample_rate / _STEPS_PER_SECOND)
@@ -67,9 +70,9 @@ class Outliner:
         self._envelope: list[Samples] = []
 
     def add(self, block: Samples) -> None:
-        """Take in the next frames `[frames, channels]`, finite."""
+        """Measure the next frames `[frames, channels]`, which must be finite."""
         self._frames += len(block)
-        planes = np.ascontiguousarray(block.T)  # channels one after the other are gone through far faster
+        planes = np.ascontiguousarray(block.T)  # contiguous channels are processed far faster
         self._sums = self._sums + planes.sum(axis=1, dtype=np.float64)
         if max(planes.max(), -planes.min()) >= _FULL_SCALE:
             self._full += int((np.abs(planes) >= _FULL_SCALE).any(axis=0).sum())
@@ -79,7 +82,7 @@ class Outliner:
         self._measure(whole[:, : steps * self._step].reshape(len(whole), steps, self._step))
 
     def finish(self) -> Outline:
-        """What was seen; nothing may be added after this."""
+        """Return the outline. Nothing may be added afterwards."""
         if self._left.size:
             self._measure(self._left[:, None])
         means = self._sums / max(self._frames, 1)
@@ -91,5 +94,5 @@ class Outliner:
         )
 
     def _measure(self, steps: Samples) -> None:
-        """Keep the envelope of `[channels, steps, frames]`."""
+        """Append the envelope of `[channels, steps, frames]`."""
         self._envelope.append((steps.max(axis=2) - steps.min(axis=2)).max(axis=0) / 2)

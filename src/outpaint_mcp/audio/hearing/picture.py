@@ -1,4 +1,4 @@
-"""A picture of a recording: what it is, its waveform, its spectrogram, its sections, on one axis of time."""
+"""A picture of a recording: summary, sections, waveform and spectrogram on one time axis."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from outpaint_mcp.audio.hearing.columns import LOWEST_HZ, Columns, read_columns
-from outpaint_mcp.audio.waves import percentile
+from outpaint_mcp.audio.levels import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from outpaint_mcp.audio.hearing.hear import Heard
-    from outpaint_mcp.audio.shapes import Floats
+    from outpaint_mcp.audio.hearing.records import Analysis
+    from outpaint_mcp.audio.types import Floats
 
     Colour = tuple[int, int, int]
 
@@ -36,17 +36,18 @@ _LETTERS = (
     (66, 112, 158), (156, 92, 62), (76, 132, 84), (134, 84, 148), (148, 128, 52), (58, 136, 140),
     (164, 76, 98), (98, 104, 168), (110, 126, 62), (122, 98, 82), (92, 92, 104), (70, 120, 108),
 )  # fmt: skip
-"""A colour for each letter of a section; white is legible on all of them."""
+"""Colour of each section letter; white is legible on all of them."""
 _HEAT = (
     (13, 14, 28), (38, 28, 84), (84, 32, 122), (138, 44, 122), (190, 62, 100), (230, 98, 70), (248, 152, 62),
     (252, 208, 110), (253, 250, 214),
 )  # fmt: skip
-"""From nothing to the loudest, evenly growing lightness."""
+"""From silent to loudest, with evenly increasing lightness."""
 _HEAT_STEPS = 24
-"""So few keep the file small, and nobody sees the steps."""
+"""Few enough for a small file, too many to be visible as steps."""
 _RANGE_DB = 72.0
 _LOUDEST_PERCENT = 99.95
 _LEAST_LOUDEST_DB = -30.0
+"""The brightest colour never stands for less than this, so that a quiet recording looks quiet."""
 
 _TICKS_SECONDS = (
     0.01,
@@ -73,15 +74,15 @@ _TICKS_SECONDS = (
 _MOST_TICKS = 13
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 _OFFSET = 0.01
-"""Less of it is neither seen nor heard."""
+"""A smaller offset is neither visible nor audible."""
 _LEAST_MARKED_SECONDS = 0.05
 _LEAST_NAMED_SHARE = 0.002
-"""Shorter silence than two pixels is marked, but not named."""
+"""Spans shorter than about two pixels are marked but not labelled."""
 _GAP = 6
 
 
 class _Axis(NamedTuple):
-    """The axis of time."""
+    """The time axis."""
 
     seconds: float
 
@@ -90,7 +91,7 @@ class _Axis(NamedTuple):
 
 
 class _Canvas:
-    """Something to draw on."""
+    """The image, with primitives to draw on it."""
 
     def __init__(self) -> None:
         self.image = Image.new("RGB", (WIDTH, HEIGHT), _GROUND)
@@ -114,58 +115,58 @@ class _Canvas:
         self._draw.text(at, words, fill=colour, font=self._fonts[size], anchor=anchor)
 
     def png(self) -> bytes:
-        """The picture with a palette of its own, which makes it a third of the size."""
+        """Encode with an adaptive palette, which reduces the size to a third."""
         file = io.BytesIO()
         self.image.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
         return file.getvalue()
 
 
-def draw(path: Path, heard: Heard, *, seams_seconds: Sequence[float] = ()) -> bytes:
+def draw(path: Path, analysis: Analysis, *, seams_seconds: Sequence[float] = ()) -> bytes:
     """Draw a recording as a PNG of 1200 by 640 pixels.
 
     Args:
-        path: the recording, which is decoded once more.
-        heard: what was heard in it.
-        seams_seconds: where to mark that music was joined.
+        path: the recording, which is decoded again.
+        analysis: its analysis.
+        seams_seconds: positions to mark as seams.
 
     Raises:
-        SourceUnreachable: if it is not there any more.
-        UnsupportedAudio: if it cannot be decoded any more.
+        SourceUnreachable: if the file no longer exists.
+        UnsupportedAudio: if it can no longer be decoded.
     """
-    columns = read_columns(path, heard.frames, count=_COLUMNS, rows=_SPECTRUM[1] - _SPECTRUM[0])
-    canvas, axis = _Canvas(), _Axis(heard.seconds)
-    _draw_words(canvas, path.name, heard)
+    columns = read_columns(path, analysis.frames, count=_COLUMNS, rows=_SPECTRUM[1] - _SPECTRUM[0])
+    canvas, axis = _Canvas(), _Axis(analysis.seconds)
+    _draw_words(canvas, path.name, analysis)
     _draw_wave(canvas, columns)
     _draw_spectrum(canvas, columns)
     _draw_time(canvas, axis)
-    _draw_sections(canvas, axis, heard)
-    _draw_edges(canvas, axis, heard)
+    _draw_sections(canvas, axis, analysis)
+    _draw_edges(canvas, axis, analysis)
     _draw_seams(canvas, axis, seams_seconds)
     return canvas.png()
 
 
-def _draw_words(canvas: _Canvas, name: str, heard: Heard) -> None:
+def _draw_words(canvas: _Canvas, name: str, analysis: Analysis) -> None:
     title = "".join(letter if letter.isprintable() else " " for letter in name)
     while canvas.width(title, 20) > _COLUMNS:
         title = f"{title[:-2].rstrip('…')}…"
     canvas.words((_LEFT, 24), title, 20, _INK)
-    channels = {1: "mono", 2: "stereo"}.get(heard.channels, f"{heard.channels} channels")
+    channels = {1: "mono", 2: "stereo"}.get(analysis.channels, f"{analysis.channels} channels")
     facts = [
-        _clock(heard.seconds, 0.1),
-        f"{heard.container} {heard.sample_rate / 1000:g} kHz {channels}",
-        "" if heard.lufs is None else f"{heard.lufs:.1f} LUFS",
-        "" if heard.lufs is None else f"true peak {heard.true_peak_dbtp:+.1f} dBTP",
-        "" if heard.tempo is None else f"{heard.tempo.bpm:.1f} bpm",
-        "" if heard.key is None else heard.key.name,
-        f"ends: {heard.ending.kind}",
-        f"offset {heard.dc_offset:+.2f}" if abs(heard.dc_offset) >= _OFFSET else "",
-        "" if heard.intact else "damaged",
+        _clock(analysis.seconds, 0.1),
+        f"{analysis.container} {analysis.sample_rate / 1000:g} kHz {channels}",
+        "" if analysis.lufs is None else f"{analysis.lufs:.1f} LUFS",
+        "" if analysis.lufs is None else f"true peak {analysis.true_peak_dbtp:+.1f} dBTP",
+        "" if analysis.tempo is None else f"{analysis.tempo.bpm:.1f} bpm",
+        "" if analysis.key is None else analysis.key.name,
+        f"ends: {analysis.ending.kind}",
+        f"offset {analysis.dc_offset:+.2f}" if abs(analysis.dc_offset) >= _OFFSET else "",
+        "" if analysis.intact else "damaged",
     ]
     canvas.words((_LEFT, 52), "   ·   ".join(fact for fact in facts if fact), 14, _FAINT_INK)
 
 
 def _stretched(values: Floats) -> Floats:
-    """A value for each column of pixels `[..., columns]`."""
+    """One value per pixel column `[..., columns]`."""
     return values[..., np.arange(_COLUMNS) * values.shape[-1] // _COLUMNS]
 
 
@@ -219,9 +220,9 @@ def _draw_time(canvas: _Canvas, axis: _Axis) -> None:
             canvas.words((x, bottom + 17), words, 13, _FAINT_INK, "mm")
 
 
-def _draw_sections(canvas: _Canvas, axis: _Axis, heard: Heard) -> None:
+def _draw_sections(canvas: _Canvas, axis: _Axis, analysis: Analysis) -> None:
     top, bottom = _SECTIONS
-    for section in heard.sections:
+    for section in analysis.sections:
         left, right = axis.x(section.start_seconds), axis.x(section.end_seconds)
         canvas.box(
             (left + 1, top, right - 1, bottom), _LETTERS[(ord(section.letter) - ord("A")) % len(_LETTERS)]
@@ -236,36 +237,36 @@ def _draw_sections(canvas: _Canvas, axis: _Axis, heard: Heard) -> None:
             canvas.line(left, bottom, _SPECTRUM[1], _FAINT_INK, dash=3)
 
 
-def _draw_edges(canvas: _Canvas, axis: _Axis, heard: Heard) -> None:
+def _draw_edges(canvas: _Canvas, axis: _Axis, analysis: Analysis) -> None:
     """Mark silence and fades below the waveform."""
     spans = []
-    if heard.starts_at_seconds is None or heard.ends_at_seconds is None:
-        spans.append((0.0, heard.seconds, "silence"))
+    if analysis.starts_at_seconds is None or analysis.ends_at_seconds is None:
+        spans.append((0.0, analysis.seconds, "silence"))
     else:
-        start, end = heard.starts_at_seconds, heard.ends_at_seconds
-        spans += [(0.0, start, "silence"), (end, heard.seconds, "silence")]
-        if heard.beginning.fade_seconds:
-            spans.append((start, start + heard.beginning.fade_seconds, "fade-in"))
-        if heard.ending.fade_seconds:
-            spans.append((end - heard.ending.fade_seconds, end, "fade-out"))
-    named: list[tuple[int, int]] = []
+        start, end = analysis.starts_at_seconds, analysis.ends_at_seconds
+        spans += [(0.0, start, "silence"), (end, analysis.seconds, "silence")]
+        if analysis.beginning.fade_seconds:
+            spans.append((start, start + analysis.beginning.fade_seconds, "fade-in"))
+        if analysis.ending.fade_seconds:
+            spans.append((end - analysis.ending.fade_seconds, end, "fade-out"))
+    labels: list[tuple[int, int]] = []
     for start, end, words in spans:
         if end - start < _LEAST_MARKED_SECONDS:
             continue
         left, right = axis.x(start), axis.x(end)
         canvas.box((left, _WAVE[1] + 3, right, _WAVE[1] + 6), _MARK if words == "silence" else _FADE)
-        if end - start > _LEAST_NAMED_SHARE * heard.seconds:
-            named.append(_name_span(canvas, left, right, f"{words} {end - start:.1f} s", named))
+        if end - start > _LEAST_NAMED_SHARE * analysis.seconds:
+            labels.append(_label_span(canvas, left, right, f"{words} {end - start:.1f} s", labels))
 
 
-def _name_span(
-    canvas: _Canvas, left: int, right: int, words: str, named: list[tuple[int, int]]
+def _label_span(
+    canvas: _Canvas, left: int, right: int, label: str, labels: list[tuple[int, int]]
 ) -> tuple[int, int]:
-    """Write beneath the waveform, above what is written there already; return from where to where."""
-    reach = canvas.width(words, 12)
+    """Label a span below the waveform, above labels already there; return the label's left and right."""
+    reach = canvas.width(label, 12)
     x = min(max((left + right - reach) // 2, _LEFT + 2), _RIGHT - reach - 2)
-    taken = sum(x < stop and start < x + reach for start, stop in named)
-    canvas.words((x, _WAVE[1] - 8 - 15 * taken), words, 12, _INK)
+    overlapping = sum(x < stop and start < x + reach for start, stop in labels)
+    canvas.words((x, _WAVE[1] - 8 - 15 * overlapping), label, 12, _INK)
     return x, x + reach
 
 
@@ -282,7 +283,7 @@ def _draw_seams(canvas: _Canvas, axis: _Axis, seams_seconds: Sequence[float]) ->
 
 
 def _clock(seconds: float, step: float) -> str:
-    """A time as finely as the step of its axis asks for: `1:02:30`, `2:30`, `2:30.5`, `0:00.05`."""
+    """Format a time as precisely as the axis step requires: `1:02:30`, `2:30`, `2:30.5`, `0:00.05`."""
     digits = 0 if step >= 1 else 1 if step >= 0.1 else 2  # noqa: PLR2004
     whole = round(seconds * 10**digits)
     minutes, rest = divmod(whole, 60 * 10**digits)

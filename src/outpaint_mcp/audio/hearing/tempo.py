@@ -7,44 +7,48 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from outpaint_mcp.audio.waves import median, percentile, running_mean
+from outpaint_mcp.audio.hearing.records import Tempo
+from outpaint_mcp.audio.levels import median, percentile, running_mean
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Floats
+    from outpaint_mcp.audio.types import Floats
 
 _SPAN_BEATS = 8
 _SAME = 0.04
-"""Tempos closer than this are one, as in the evaluation of tempo estimation (Gouyon et al. 2006)."""
+"""Tempos within this ratio are equal, as in the evaluation of tempo estimation (Gouyon et al. 2006)."""
 _DRIFTING = 0.2
-"""What is farther off is counted in another metre, not played faster or slower."""
+"""A larger deviation is a different metrical level, not a faster or slower performance."""
 _LEAST_SHARE = 0.5
 _NO_CONTRAST, _FULL_CONTRAST = 1.0, 4.0
-"""Attacks at the beats against the mean of everywhere: where beats might lie anywhere, and where none is missed."""
+"""Onset strength at the beats over the mean everywhere: for arbitrary beats, and where the clarity reaches 1."""
 _LEAST_CONFIDENCE = 0.35
 """White noise reaches 0.3."""
 _TYPICAL_STRAY = 0.6745
-"""Median distance of a normal distribution from its middle, in standard deviations."""
+"""Median absolute deviation of a normal distribution, in standard deviations."""
 
 
 _THIRDS = 1.1
-"""Stronger than this at two thirds of the period beside the beats themselves, and those are the beats."""
+"""If the strength at two thirds of the period exceeds that of the beats by this, those are the beats."""
 _TOO_FAST_BPM, _ALTERNATING, _NOTHING_BETWEEN = 130.0, 1.55, 0.05
-"""A pulse this fast, every second beat of it this much stronger, nothing ever in between: it is felt half as fast."""
+"""A pulse this fast whose alternate beats are this much stronger, with nothing in between, is felt at half the
+tempo.
+"""
 _NOTHING = 1e-9
 _REACH_WINDOWS = 4
-"""An attack farther than 50 ms from a beat is another one."""
+"""An attack farther than 50 ms from a beat does not belong to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feel:
-    """How beats lie among the attacks.
+    """How the beats relate to the attacks.
 
     Attributes:
         contrast: mean onset strength at the beats over the mean everywhere.
-        alternation: that of the stronger over that of the weaker every second beats.
-        between: that in the middle between two beats over that at the beats.
-        thirds: that of beats half as fast again, where they fit best, over that at the beats.
-        stray_seconds: median distance of the stronger attacks from the beats, less what all are off by.
+        alternation: strength at the stronger alternate beats over that at the weaker ones.
+        between: strength midway between beats over that at the beats.
+        thirds: strength at beats 1.5 times as fast, at their best phase, over that at the beats.
+        stray_seconds: median distance of the stronger attacks from the beats, after removing their common
+            offset.
     """
 
     contrast: float
@@ -59,9 +63,9 @@ class Pulse:
     """The beats of a region.
 
     Attributes:
-        seconds: how long the region is.
-        beats_seconds: where they fall in the recording; empty where there is no steady pulse.
-        feel: None there.
+        seconds: the region's duration.
+        beats_seconds: their positions in the recording; empty without a steady pulse.
+        feel: how they relate to the attacks; None without a steady pulse.
     """
 
     seconds: float
@@ -69,32 +73,16 @@ class Pulse:
     feel: Feel | None
 
 
-@dataclass(frozen=True, slots=True)
-class Tempo:
-    """How fast the beats follow each other; half or twice as fast may be felt instead.
-
-    Attributes:
-        bpm: in the middle of the field.
-        confidence: 0 to 1, from how much of the recording has this tempo and how clear its beats are.
-        lowest_bpm: over 8 beats, but for the slowest twentieth.
-        highest_bpm: the same, but for the fastest twentieth.
-        stray_ms: standard deviation of the attacks from an even grid, in milliseconds.
-    """
-
-    bpm: float
-    confidence: float
-    lowest_bpm: float
-    highest_bpm: float
-    stray_ms: float
-
-
 def feel(onsets: Floats, beats: Floats, window_seconds: float) -> Feel | None:
-    """Measure how beats lie among the attacks; None where there are too few.
+    """Measure how the beats relate to the attacks.
 
     Args:
         onsets: onset strength `[windows]`.
-        beats: where the beats are, in windows.
-        window_seconds: distance between two windows.
+        beats: positions of the beats, in windows.
+        window_seconds: hop between windows.
+
+    Returns:
+        None where there are too few beats.
     """
     if len(beats) <= _SPAN_BEATS:
         return None
@@ -121,7 +109,7 @@ def feel(onsets: Floats, beats: Floats, window_seconds: float) -> Feel | None:
 
 
 def find_tempo(pulses: tuple[Pulse, ...]) -> Tempo | None:
-    """The tempo of all regions together; None where no beat is steady in most of them."""
+    """Combine the tempos of all regions; None unless most of the recording has a steady beat."""
     felt = [(pulse, pulse.feel) for pulse in pulses if pulse.feel]
     share = sum(pulse.seconds for pulse, _ in felt) / sum(pulse.seconds for pulse in pulses)
     if share < _LEAST_SHARE:
@@ -148,7 +136,7 @@ def find_tempo(pulses: tuple[Pulse, ...]) -> Tempo | None:
 
 
 def _level(bpm: float, usual: Feel) -> float:
-    """What to multiply a tempo by, so that it is that of the beats that are felt."""
+    """Factor that converts a tempo to the metrical level that is felt."""
     if usual.thirds > _THIRDS:
         return 1.5
     alternates = usual.alternation > _ALTERNATING and usual.between < _NOTHING_BETWEEN
@@ -156,12 +144,12 @@ def _level(bpm: float, usual: Feel) -> float:
 
 
 def _local_bpm(beats_seconds: Floats) -> Floats:
-    """The tempo of every eight beats."""
+    """The tempo over every eight beats."""
     return np.asarray(60 * _SPAN_BEATS / (beats_seconds[_SPAN_BEATS:] - beats_seconds[:-_SPAN_BEATS]))
 
 
 def _stray_windows(onsets: Floats, beats: Floats) -> float:
-    """Median distance of the stronger attacks near beats from these, less what all are off by, in windows."""
+    """Median distance of the stronger attacks from nearby beats, minus their common offset, in windows."""
     reach = np.arange(-_REACH_WINDOWS, _REACH_WINDOWS + 1)
     inner = beats[(beats > _REACH_WINDOWS + 1) & (beats < len(onsets) - _REACH_WINDOWS - 2)]
     if not len(inner):

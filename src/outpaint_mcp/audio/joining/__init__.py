@@ -1,1 +1,1 @@
-"""What a hosted model made, joined to the source it was made from."""
+"""Joining what a hosted model returned to the source it was generated from."""

@@ -1,4 +1,4 @@
-"""The whole: new music before a source, the source, new music after it."""
+"""Assembling the extended file: new music before the source, the source, new music after it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from outpaint_mcp.audio.files.decode import Probe, Source, probe
-from outpaint_mcp.audio.files.encode import Delivery, carrier, is_lossless, seal
-from outpaint_mcp.audio.files.forms import Form, as_sound
-from outpaint_mcp.audio.files.longer import Longer
+from outpaint_mcp.audio.files.conversion import SampleSpec, to_samples
+from outpaint_mcp.audio.files.decode import AudioReader, Probe, probe
+from outpaint_mcp.audio.files.encode import AudioWriter, decode_dtype, is_lossless, seal
+from outpaint_mcp.audio.files.extended_file import ExtendedFile
 from outpaint_mcp.audio.joining.joins import EDGE_SECONDS, Join
-from outpaint_mcp.audio.joining.strips import Recent, grow, outwards, read_edge
-from outpaint_mcp.audio.shapes import Side
+from outpaint_mcp.audio.joining.strips import TailBuffer, join_outputs, outwards, read_edge
+from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import GenerationFailed, SourceUnreachable, UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -22,21 +22,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.audio.engine.outpaint import Report
-    from outpaint_mcp.audio.joining.pieces import Piece
-    from outpaint_mcp.audio.shapes import Samples
+    from outpaint_mcp.audio.joining.model_output import ModelOutput
+    from outpaint_mcp.audio.types import Samples
 
 _SOURCE_SHARE = 4.0
-"""How long the source takes beside a piece, roughly."""
-_NEWS = 0.01
-"""Progress smaller than this is not reported."""
+"""Approximate time that the source takes relative to one model output."""
+_PROGRESS_STEP = 0.01
+"""Smaller steps of progress are not reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assembled(Longer):
-    """A file that was made longer by a model.
+class Assembled(ExtendedFile):
+    """A file extended with a model's music.
 
     Attributes:
-        joins: one for each piece, those before the source first, each side in the order of its pieces.
+        joins: one for each model output; those before the source first, each side in the order of its
+            outputs.
     """
 
     joins: tuple[Join, ...]
@@ -44,48 +45,48 @@ class Assembled(Longer):
 
 def assemble(  # noqa: PLR0913 - one file, each part of it named
     source: Path,
-    before: Sequence[Piece],
-    after: Sequence[Piece],
+    before: Sequence[ModelOutput],
+    after: Sequence[ModelOutput],
     destination: Path,
     *,
     max_source_seconds: float,
     on_progress: Report,
 ) -> Assembled:
-    """Write `source` to `destination` with the new music of the pieces before and after it.
+    """Write a source with the new music of model outputs before and after it.
 
-    The source's frames come through exactly as they decode (see `delivery_format` for lossy sources), from the
-    first to the last. The same files make the same bytes. Whatever stops the work leaves an unfinished
-    `destination` behind, the caller's to remove.
+    The source's frames pass through exactly as they decode (see `delivery_format` for lossy sources), from
+    first to last. The same files produce the same bytes. If this fails, the caller has to delete the
+    unfinished `destination`.
 
     Args:
         source: any audio that libsndfile decodes.
-        before: the pieces before it in the order in which they were made, so the innermost first.
-        after: likewise.
-        destination: where to write, in the format that `delivery_format` names, whatever its suffix.
+        before: the model outputs before it in the order in which they were generated, innermost first.
+        after: the model outputs after it, likewise.
+        destination: where to write, in the format chosen by `delivery_format`, whatever its suffix.
         max_source_seconds: the longest source to accept.
-        on_progress: told the fraction done and the step: joining or writing.
+        on_progress: called with the completed fraction and the step: joining or writing.
 
     Raises:
-        SourceUnreachable: if the source or a piece is not there, or the source changed while being read.
-        SourceTooLarge: if it lasts longer than `max_source_seconds`.
+        SourceUnreachable: if a file does not exist, or the source changed while it was read.
+        SourceTooLarge: if the source is longer than `max_source_seconds`.
         UnsupportedAudio: if it cannot be decoded.
-        GenerationFailed: if a piece has no new music, or the destination cannot be written.
+        GenerationFailed: if a model output has no new music, or the destination cannot be written.
     """
     found = probe(source)
     total = found.frames + round(sum(map(_new_seconds, (*before, *after))) * found.sample_rate)
-    with Delivery(destination, found, total) as delivery:
-        work = _Work(source, found, delivery, on_progress, len(before), len(after))
-        joins = work.lead_in(before)
-        decoded = work.copy(max_source_seconds)
-        joins += work.go_on(after)
+    with AudioWriter(destination, found, total) as writer:
+        assembler = _Assembler(source, found, writer, on_progress, len(before), len(after))
+        joins = assembler.lead_in(before)
+        decoded = assembler.copy(max_source_seconds)
+        joins += assembler.lead_out(after)
     size_bytes, sha256 = seal(destination)
     on_progress(1.0, "writing")
     new = {side: sum(join.new_frames for join in joins if join.side is side) for side in Side}
     return Assembled(
         sample_rate=found.sample_rate,
         channels=found.channels,
-        container=delivery.container,
-        subtype=delivery.subtype,
+        container=writer.container,
+        subtype=writer.subtype,
         source_frames=decoded.frames,
         source_lossless=is_lossless(found),
         source_intact=decoded.intact,
@@ -97,77 +98,82 @@ def assemble(  # noqa: PLR0913 - one file, each part of it named
     )
 
 
-def _new_seconds(piece: Piece) -> float:
-    """How much new music a piece claims to have; only the choice of the container hangs on it."""
+def _new_seconds(output: ModelOutput) -> float:
+    """Duration of the new music that an output's header claims; it only decides which container is large enough."""
     try:
-        return max(0.0, probe(piece.path).seconds - piece.context_seconds)
+        return max(0.0, probe(output.path).seconds - output.context_seconds)
     except UnsupportedAudio as exc:
-        raise GenerationFailed(f"What the model returned cannot be decoded: {exc}") from exc
+        raise GenerationFailed(f"The model's output cannot be decoded: {exc} Try another seed.") from exc
 
 
-class _Work:
-    """One file on its way into the delivery, from the first frame of that to the last.
+class _Assembler:
+    """Writes one extended file from first frame to last.
 
-    The source is decoded once, straight into the delivery, some seconds of it behind: its end is not known to
-    be that before it is reached.
+    The source is decoded once, straight into the output file, a few seconds behind, because its end is not
+    known in advance.
     """
 
     def __init__(  # noqa: PLR0913 - what all steps share
-        self, source: Path, found: Probe, delivery: Delivery, report: Report, before: int, after: int
+        self, source: Path, found: Probe, writer: AudioWriter, report: Report, before: int, after: int
     ) -> None:
         self._source = source
         self._found = found
-        self._form = Form(found.sample_rate, found.channels)
-        self._delivery = delivery
+        self._spec = SampleSpec(found.sample_rate, found.channels)
+        self._writer = writer
         self._report = report
         total = before + _SOURCE_SHARE + after
         self._copied_from, self._copied_to = before / total, (before + _SOURCE_SHARE) / total
         self._least_frames, self._most_frames = 1.0, inf
-        self._recent = Recent(EDGE_SECONDS * found.sample_rate)
+        self._recent = TailBuffer(EDGE_SECONDS * found.sample_rate)
 
-    def lead_in(self, pieces: Sequence[Piece]) -> tuple[Join, ...]:
-        """Write what leads into the source."""
-        if not pieces:
+    def lead_in(self, outputs: Sequence[ModelOutput]) -> tuple[Join, ...]:
+        """Write the music that leads into the source."""
+        if not outputs:
             return ()
         self._report(0.0, "joining")
-        edge = self._as_delivered(read_edge(self._source, Side.BEFORE, self._form, EDGE_SECONDS))
-        strip = grow(edge, pieces, Side.BEFORE, self._form, goes_on=False)
+        edge = self._as_written(read_edge(self._source, Side.BEFORE, self._spec, EDGE_SECONDS))
+        strip = join_outputs(edge, outputs, Side.BEFORE, self._spec, more_follow=False)
         self._least_frames = len(edge)
         if len(edge) < round(EDGE_SECONDS * self._found.sample_rate):
             self._most_frames = len(edge)
-        self._delivery.write(outwards(strip.samples[len(edge) :], Side.BEFORE))
+        self._writer.write(outwards(strip.samples[len(edge) :], Side.BEFORE))
         return strip.joins
 
-    def copy(self, max_seconds: float) -> Source:
-        """Write the source itself but for its last seconds."""
+    def copy(self, max_seconds: float) -> AudioReader:
+        """Write the source itself except for its last seconds."""
         self._report(self._copied_from, "writing")
-        told, share = self._copied_from, self._copied_to - self._copied_from
-        with Source(self._source, max_seconds=max_seconds) as decoded:
+        reported, share = self._copied_from, self._copied_to - self._copied_from
+        with AudioReader(self._source, max_seconds=max_seconds) as decoded:
             if decoded.probe == self._found:
-                for block in decoded.blocks(carrier(self._found)):
+                for block in decoded.blocks(decode_dtype(self._found)):
                     for passed in self._recent.add(block):
-                        self._delivery.write(passed)
+                        self._writer.write(passed)
                     done = self._copied_from + share * min(1.0, decoded.frames / max(1, self._found.frames))
-                    if done >= told + _NEWS:
-                        told = done
+                    if done >= reported + _PROGRESS_STEP:
+                        reported = done
                         self._report(done, "writing")
         if not self._least_frames <= decoded.frames <= self._most_frames:
             raise SourceUnreachable(
-                f"{self._source.name} changed while being read. Try again once it stays as it is."
+                f"{self._source.name} changed while it was read. Try again when no other program is writing it."
             )
         return decoded
 
-    def go_on(self, pieces: Sequence[Piece]) -> tuple[Join, ...]:
-        """Write the source's last seconds and what follows."""
+    def lead_out(self, outputs: Sequence[ModelOutput]) -> tuple[Join, ...]:
+        """Write the source's last seconds and the music that follows."""
         held = self._recent.unroll()
-        self._delivery.write(held)
-        if not pieces:
+        self._writer.write(held)
+        if not outputs:
             return ()
         self._report(self._copied_to, "joining")
-        strip = grow(self._as_delivered(as_sound(held)), pieces, Side.AFTER, self._form, goes_on=False)
-        self._delivery.write(strip.samples[len(held) :])
+        strip = join_outputs(
+            self._as_written(to_samples(held)), outputs, Side.AFTER, self._spec, more_follow=False
+        )
+        self._writer.write(strip.samples[len(held) :])
         return strip.joins
 
-    def _as_delivered(self, samples: Samples) -> Samples:
-        """What loud lossy sources decode to beyond full scale is clipped in the delivery, and no measure of loud."""
-        return samples if self._delivery.is_float else np.clip(samples, -1, 1)
+    def _as_written(self, samples: Samples) -> Samples:
+        """Clip what a loud lossy source decodes to beyond full scale, as the output file does.
+
+        Otherwise its level would be overestimated.
+        """
+        return samples if self._writer.is_float else np.clip(samples, -1, 1)

@@ -1,4 +1,4 @@
-"""The source put back, bit for bit, into what a model made of it in one go."""
+"""Restoring the source, bit for bit, inside what a model rendered in a single pass."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp.audio.files.measure import measure
 from outpaint_mcp.audio.joining.assemble import assemble
-from outpaint_mcp.audio.joining.pieces import Piece
-from outpaint_mcp.audio.shapes import Side
+from outpaint_mcp.audio.joining.model_output import ModelOutput
+from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import NothingNew
 
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from outpaint_mcp.audio.joining.joins import Join
 
 _SAME_SECONDS = 0.02
-"""By so much the two ends of the source may disagree on where it is."""
+"""Largest disagreement between the two ends of the source about its position."""
 _LENGTHS_AGREE_SECONDS = 0.2
-"""What shifts and codecs put lengths out by."""
+"""Error of lengths caused by delays and codecs."""
 _ALIKE, _FAR_SECONDS = 0.8, 0.4
-"""Levels that agree less, or that far from where they should, may be another arrangement's."""
+"""Levels that agree less, or this far from the expected position, may belong to another arrangement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What became of it.
+    """The result of restoring a source.
 
     Attributes:
-        assembled: the file that was written, in which all of the source's frames are its own; what was measured at
-            either side is in its `joins`. None where the source could not be put back, and nothing was written.
+        assembled: the written file, which contains all of the source's own frames, with what was measured at
+            either side in its `joins`. None if the source could not be restored; then nothing was written.
         reason: why not, in words; empty otherwise.
     """
 
@@ -42,16 +42,16 @@ class Restored:
 
     @property
     def trusted(self) -> bool:
-        """Whether the source was put back."""
+        """Whether the source was restored."""
         return self.assembled is not None
 
 
 class _Ends(NamedTuple):
-    """A source in the file that was made of it, as far as lengths tell.
+    """The position of a source in a model output, according to its length.
 
     Attributes:
         begins_seconds: where it begins.
-        lasts_seconds: how long it is.
+        lasts_seconds: its duration.
         left_seconds: from its beginning to the end of the file.
     """
 
@@ -62,7 +62,7 @@ class _Ends(NamedTuple):
 
 def restore(  # noqa: PLR0913 - one file, each part of it named
     source: Path,
-    made: Path,
+    returned: Path,
     destination: Path,
     *,
     before_seconds: float,
@@ -70,39 +70,39 @@ def restore(  # noqa: PLR0913 - one file, each part of it named
     max_source_seconds: float,
     on_progress: Report,
 ) -> Restored:
-    """Write the source with what `made` has before and after its own rendering of it.
+    """Write the source with the music that a model output has before and after its rendering of it.
 
-    The rendering is found to the frame where its waves are the source's, to some milliseconds where only the course
-    of its levels is. Its level, and its speed if that drifts, are made the source's (see `joins`). Nothing is
-    written where that is not to be trusted: where an end of the source is not found, or both are but are not as far
-    apart as they should be.
+    The rendering is located to the frame if its waveforms match the source's, and to a few milliseconds if
+    only its level contours do. Its level, and its speed if it drifts, are matched to the source's (see
+    `joins`). Nothing is written if the result cannot be trusted: if an end of the source is not found, or the
+    ends are not as far apart as they should be.
 
     Args:
         source: the recording that was extended.
-        made: what the model returned, all of it; of any rate, channels and length.
-        destination: where to write, in the format that `delivery_format` names for the source.
-        before_seconds: what was asked before it, 0 for nothing.
-        after_seconds: what was asked after it, 0 for nothing.
-        max_source_seconds: the longest source, and made file, to accept.
-        on_progress: told the fraction done and the step: joining or writing.
+        returned: the whole model output; any sample rate, channel count and duration.
+        destination: where to write, in the format that `delivery_format` chooses for the source.
+        before_seconds: duration requested before the source, 0 for none.
+        after_seconds: duration requested after it, 0 for none.
+        max_source_seconds: the longest source and model output to accept.
+        on_progress: called with the completed fraction and the step: joining or writing.
 
     Raises:
-        SourceUnreachable: if either file is not there, or the source changed while being read.
-        SourceTooLarge: if either lasts longer than may be.
-        UnsupportedAudio: if either cannot be decoded.
+        SourceUnreachable: if a file does not exist, or the source changed while it was read.
+        SourceTooLarge: if a file is longer than `max_source_seconds`.
+        UnsupportedAudio: if a file cannot be decoded.
         GenerationFailed: if the destination cannot be written.
     """
-    made_seconds = measure(made, max_source_seconds).seconds
+    returned_seconds = measure(returned, max_source_seconds).seconds
     source_seconds = measure(source, max_source_seconds).seconds
     sides = [side for side, seconds in zip(Side, (before_seconds, after_seconds), strict=True) if seconds]
 
-    def lay_over(begins_seconds: float) -> Assembled | str:
-        ends = _Ends(begins_seconds, source_seconds, max(0.0, made_seconds - begins_seconds))
-        pieces = {
-            Side.BEFORE: Piece(made, ends.left_seconds),
-            Side.AFTER: Piece(made, begins_seconds + source_seconds),
+    def attempt(begins_seconds: float) -> Assembled | str:
+        ends = _Ends(begins_seconds, source_seconds, max(0.0, returned_seconds - begins_seconds))
+        outputs = {
+            Side.BEFORE: ModelOutput(returned, ends.left_seconds),
+            Side.AFTER: ModelOutput(returned, begins_seconds + source_seconds),
         }
-        before, after = ([pieces[side]] if side in sides else [] for side in Side)
+        before, after = ([outputs[side]] if side in sides else [] for side in Side)
         try:
             assembled = assemble(
                 source,
@@ -113,15 +113,15 @@ def restore(  # noqa: PLR0913 - one file, each part of it named
                 on_progress=on_progress,
             )
         except NothingNew:
-            return "what came back is too short to have anything beside it"
+            return "the model output is too short to contain anything beside it"
         return _doubt(assembled.joins, ends) or assembled
 
-    found = lay_over(before_seconds)
-    # what is missing or too much may be so before the source, and what repeats is like itself at the wrong place too
-    otherwise = max(0.0, made_seconds - source_seconds - after_seconds)
+    found = attempt(before_seconds)
+    # missing or excess music may lie before the source, and repetitive music also matches at the wrong place
+    otherwise = max(0.0, returned_seconds - source_seconds - after_seconds)
     if abs(otherwise - before_seconds) > _LENGTHS_AGREE_SECONDS:
-        other = lay_over(otherwise)
-        found = other if _agreement(other) > _agreement(found) else lay_over(before_seconds)
+        other = attempt(otherwise)
+        found = other if _agreement(other) > _agreement(found) else attempt(before_seconds)
     if isinstance(found, str):
         destination.unlink(missing_ok=True)
         return Restored(None, found)
@@ -133,17 +133,17 @@ def _agreement(found: Assembled | str) -> float:
 
 
 def _doubt(joins: Sequence[Join], ends: _Ends) -> str | None:
-    """Why the source is not to be believed to be where it was found."""
+    """Explain why the source's position cannot be trusted; None if it can."""
     for join in joins:
         by_levels = join.aligned and join.agreement >= _ALIKE and abs(join.offset_seconds) <= _FAR_SECONDS
         if not (join.exact or by_levels):
             end = "beginning" if join.side is Side.BEFORE else "end"
-            return f"nothing that came back is like its {end}"
+            return f"nothing in the model output matches its {end}"
     if len(joins) == len(Side):
         first, last = joins
         # offsets point away from the source on both sides
         seems_seconds = ends.lasts_seconds + first.offset_seconds + last.offset_seconds
         due_seconds = ends.lasts_seconds * (1 + (first.drift + last.drift) / 2)
         if abs(seems_seconds - due_seconds) > _SAME_SECONDS:
-            return f"of its {due_seconds:.2f} s what came back seems to have {seems_seconds:.2f} s"
+            return f"the model output appears to contain {seems_seconds:.2f} s of its {due_seconds:.2f} s"
     return None

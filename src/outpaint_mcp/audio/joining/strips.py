@@ -1,7 +1,7 @@
-"""One side of a source with the music that was added there so far, step by step.
+"""One side of a source with the music added there so far, step by step.
 
-A strip is the source's own edge and the new part of each piece behind it. Time runs outwards in it, so before
-the source it is reversed and both sides are alike.
+A strip is the source's own edge followed by the new part of each model output. Time runs outward in it, so it
+is reversed before the source, and both sides work alike.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from outpaint_mcp.audio.files.decode import Source
-from outpaint_mcp.audio.files.forms import streamed
+from outpaint_mcp.audio.files.conversion import stream_as
+from outpaint_mcp.audio.files.decode import AudioReader
 from outpaint_mcp.audio.joining.joins import join
-from outpaint_mcp.audio.joining.pieces import read_piece
-from outpaint_mcp.audio.shapes import Side
+from outpaint_mcp.audio.joining.model_output import read_model_output
+from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -26,38 +26,38 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from outpaint_mcp.audio.files.forms import Form
+    from outpaint_mcp.audio.files.conversion import SampleSpec
     from outpaint_mcp.audio.joining.joins import Join
-    from outpaint_mcp.audio.joining.pieces import Piece
-    from outpaint_mcp.audio.shapes import Samples
+    from outpaint_mcp.audio.joining.model_output import ModelOutput
+    from outpaint_mcp.audio.types import Samples
 
 DAMAGED_SECONDS = 0.05
-"""How much of a piece's outer end is left out where another one is to follow: an MP3's delay or padding and a frame."""
+"""How much of an output's outer end is dropped before the next one: an MP3's delay or padding, and a frame."""
 
 
 class Strip(NamedTuple):
-    """One side, outwards.
+    """One side, outward.
 
     Attributes:
-        samples: the source's edge as it was given, and all new music.
-        joins: one for each piece.
+        samples: the source's edge as it was passed in, followed by all new music.
+        joins: one for each model output.
     """
 
     samples: Samples
     joins: tuple[Join, ...]
 
 
-class Recent:
-    """The last frames of a stream; what is older is passed on."""
+class TailBuffer:
+    """Holds the last frames of a stream; older ones are passed on."""
 
     def __init__(self, frames: float) -> None:
-        """Keep at least `frames`, as far as there are any."""
+        """Hold at least the last `frames`, as far as there are any."""
         self._least = frames
         self._blocks: deque[npt.NDArray[Any]] = deque()
         self._frames = 0
 
     def add(self, block: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Take in the next frames and return the oldest, which are not kept any more."""
+        """Append the next frames; return the oldest blocks, which are no longer held."""
         self._blocks.append(block.copy())
         self._frames += len(block)
         passed = []
@@ -67,59 +67,64 @@ class Recent:
         return passed
 
     def unroll(self) -> npt.NDArray[Any]:
-        """Return what is kept, in order; at least one block must have been added."""
+        """Return the held frames in order. At least one block must have been added."""
         return np.concatenate(self._blocks)
 
 
 def outwards(samples: Samples, side: Side) -> Samples:
-    """Turn audio so that time runs outwards, or back."""
+    """Convert between playing order and outward order."""
     return samples if side is Side.AFTER else samples[::-1]
 
 
-def read_edge(source: Path, side: Side, form: Form, seconds: float) -> Samples:
-    """Decode the outermost seconds of a source, outwards; all of it if it is shorter.
+def read_edge(source: Path, side: Side, spec: SampleSpec, seconds: float) -> Samples:
+    """Decode the outermost seconds of a source, outward; all of it if it is shorter.
 
     Raises:
-        SourceUnreachable: if it is not there.
-        UnsupportedAudio: if it cannot be decoded, or holds not a single frame.
+        SourceUnreachable: if the file does not exist.
+        UnsupportedAudio: if it cannot be decoded, or contains no frames.
     """
-    frames = round(seconds * form.sample_rate)
-    count, kept = 0, Recent(frames if side is Side.AFTER else inf)
-    with Source(source) as opened:
-        for block in streamed(opened, form):
+    frames = round(seconds * spec.sample_rate)
+    count, buffer = 0, TailBuffer(frames if side is Side.AFTER else inf)
+    with AudioReader(source) as opened:
+        for block in stream_as(opened, spec):
             count += len(block)
-            kept.add(block)
+            buffer.add(block)
             if side is Side.BEFORE and count >= frames:
                 break
     if not count:
-        raise UnsupportedAudio(f"{source.name} holds no audio that can be decoded.")
-    samples = kept.unroll()
+        raise UnsupportedAudio(
+            f"{source.name} contains no audio that can be decoded. Check how it was saved or uploaded."
+        )
+    samples = buffer.unroll()
     return samples[-frames:] if side is Side.AFTER else samples[:frames][::-1]
 
 
-def grow(edge: Samples, pieces: Sequence[Piece], side: Side, form: Form, *, goes_on: bool) -> Strip:
-    """Join pieces to the edge of a source, each to the one before it.
+def join_outputs(
+    edge: Samples, outputs: Sequence[ModelOutput], side: Side, spec: SampleSpec, *, more_follow: bool
+) -> Strip:
+    """Join model outputs to the edge of a source, each to the one before it.
 
-    Where music is to go on from a piece, the last 50 ms of that are left out: coding damages or silences them.
+    If another output is to follow, the last 50 ms are dropped, because coding damages or mutes them.
 
     Args:
-        edge: the last seconds of the source in this form, outwards; at least `EDGE_SECONDS` if it has so many.
-        pieces: in the order in which they were made.
+        edge: the last seconds of the source in this format, outward; at least `EDGE_SECONDS` if it is that
+            long.
+        outputs: in the order in which they were generated.
         side: the side of the source.
-        form: the source's, or that of the context that is sent.
-        goes_on: whether another piece is to follow.
+        spec: the source's format, or that of the context to send.
+        more_follow: whether another output is to follow.
 
     Raises:
-        GenerationFailed: if a piece has no new music.
-        SourceUnreachable: if its file is not there any more.
+        GenerationFailed: if a model output has no new music.
+        SourceUnreachable: if its file no longer exists.
     """
     samples, joins = edge, []
-    for number, piece in enumerate(pieces, 1):
-        returned = outwards(read_piece(piece, form), side)
-        expected = round(piece.context_seconds * form.sample_rate)
-        new, joined = join(samples, returned, expected, side, form.sample_rate)
-        if goes_on or number < len(pieces):
-            damaged = round(DAMAGED_SECONDS * form.sample_rate)
+    for number, output in enumerate(outputs, 1):
+        returned = outwards(read_model_output(output, spec), side)
+        expected = round(output.context_seconds * spec.sample_rate)
+        new, joined = join(samples, returned, expected, side, spec.sample_rate)
+        if more_follow or number < len(outputs):
+            damaged = round(DAMAGED_SECONDS * spec.sample_rate)
             new, joined = new[:-damaged], replace(joined, new_frames=joined.new_frames - damaged)
         samples = np.concatenate([samples, new])
         joins.append(joined)

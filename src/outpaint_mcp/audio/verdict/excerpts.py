@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from outpaint_mcp.audio.files.decode import Source
-from outpaint_mcp.audio.files.forms import STEREO, Form, streamed
+from outpaint_mcp.audio.files.conversion import STEREO, SampleSpec, stream_as
+from outpaint_mcp.audio.files.decode import AudioReader
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outpaint_mcp.audio.shapes import Samples
+    from outpaint_mcp.audio.types import Samples
 
 
 class Ends(NamedTuple):
@@ -32,39 +32,39 @@ class Ends(NamedTuple):
 
 
 def read_ends(
-    path: Path, form: Form, head_seconds: float, tail_seconds: float, *, max_seconds: float = inf
+    path: Path, form: SampleSpec, head_seconds: float, tail_seconds: float, *, max_seconds: float = inf
 ) -> Ends:
-    """Decode a recording once and keep so much of its ends.
+    """Decode a recording once and return both of its ends.
 
     Args:
         path: any audio that libsndfile decodes.
         form: at any rate, with one channel or two.
         head_seconds: 0 for nothing.
         tail_seconds: likewise.
-        max_seconds: the longest that is accepted.
+        max_seconds: the longest recording to accept.
 
     Raises:
         SourceUnreachable: if there is no such file or it may not be read.
         SourceTooLarge: if it lasts longer than `max_seconds`.
         UnsupportedAudio: if it cannot be decoded.
     """
-    wanted, kept = round(head_seconds * form.sample_rate), round(tail_seconds * form.sample_rate)
+    head_frames, tail_frames = round(head_seconds * form.sample_rate), round(tail_seconds * form.sample_rate)
     head: list[Samples] = []
     tail: deque[Samples] = deque()
     frames = held = 0
-    with Source(path, max_seconds=max_seconds) as source:
-        for block in streamed(source, Form(form.sample_rate, min(STEREO, source.probe.channels))):
+    with AudioReader(path, max_seconds=max_seconds) as source:
+        for block in stream_as(source, SampleSpec(form.sample_rate, min(STEREO, source.probe.channels))):
             samples = _with_channels(block, form.channels)
             if source.probe.channels > STEREO:  # folding adds up: nothing is over full scale that was not
                 samples *= np.float32(1 / _MOST_FOLDED)
-            if frames < wanted:
-                head.append(samples[: wanted - frames])
+            if frames < head_frames:
+                head.append(samples[: head_frames - frames])
             tail.append(samples)
             frames += len(samples)
             held += len(samples)
-            while tail and held - len(tail[0]) >= kept:
+            while tail and held - len(tail[0]) >= tail_frames:
                 held -= len(tail.popleft())
-    return Ends(_joined(head, form), _joined(tail, form)[max(0, held - kept) :], frames)
+    return Ends(_joined(head, form), _joined(tail, form)[max(0, held - tail_frames) :], frames)
 
 
 _MOST_FOLDED = 1 + 2 * 0.5**0.5
@@ -80,5 +80,5 @@ def _with_channels(block: Samples, channels: int) -> Samples:
     return np.repeat(block, channels, axis=1)
 
 
-def _joined(blocks: list[Samples] | deque[Samples], form: Form) -> Samples:
+def _joined(blocks: list[Samples] | deque[Samples], form: SampleSpec) -> Samples:
     return np.concatenate([np.zeros((0, form.channels), np.float32), *blocks])

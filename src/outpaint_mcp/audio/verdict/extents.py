@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from outpaint_mcp.audio.waves import CHUNK_FRAMES, median, percentile, running_mean
+from outpaint_mcp.audio.levels import CHUNK_FRAMES, median, percentile, running_mean
+from outpaint_mcp.audio.verdict.records import Extent
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Floats, Samples
+    from outpaint_mcp.audio.types import Floats, Samples
 
 _BLOCK_SECONDS = 0.05
 _UNDER_LOUD_DB, _INAUDIBLE_DB = 60.0, -80.0
@@ -20,25 +20,8 @@ _NEARLY_FULL_DB, _FADED_DB = 6.0, 26.0
 _FULL_SCALE = 0.999
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """How a stretch of music goes on to its outer end.
-
-    Attributes:
-        silence_seconds: how long it is silent at the outer end.
-        gap_seconds: the longest silence elsewhere.
-        fade_seconds: how long before that it starts to fade away for good; 0 where it does not.
-        clipped: share of its frames at full scale.
-    """
-
-    silence_seconds: float
-    gap_seconds: float
-    fade_seconds: float
-    clipped: float
-
-
 def silence_db(samples: Samples, sample_rate: int) -> float:
-    """The level under which nothing is heard beside this music, dB re full scale."""
+    """The level below which nothing is audible beside this music, dB re full scale."""
     levels = _levels_db(samples, sample_rate)
     loud = percentile(levels, _LOUD_PERCENT) if len(levels) else _INAUDIBLE_DB
     return max(loud - _UNDER_LOUD_DB, _INAUDIBLE_DB)

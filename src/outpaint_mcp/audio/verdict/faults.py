@@ -1,85 +1,16 @@
-"""What is wrong with a longer recording, told from its measures; little that is not is ever told."""
+"""Finds what is wrong with an extended recording from its measures; false alarms are rare."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.audio.shapes import Side
+from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.verdict.records import Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from outpaint_mcp.audio.verdict.additions import Addition, Survival
-    from outpaint_mcp.audio.verdict.seam_checks import Seam
-
-
-class FaultKind(StrEnum):
-    """What can be wrong, and what its amount tells."""
-
-    UNREADABLE = "unreadable"
-    """The file holds no audio."""
-    SOURCE_NOT_FOUND = "source_not_found"
-    """The source is not in it, or cannot be recognised."""
-    SOURCE_DAMAGED = "source_damaged"
-    """Share of the source that is not itself."""
-    SOURCE_LOST = "source_lost"
-    """Seconds of it, next to music that was added, in which it is not itself."""
-    SOURCE_SHIFTED = "source_shifted"
-    """Seconds later than it should begin."""
-    SOURCE_RESAMPLED = "source_resampled"
-    """Percent by which it runs slower."""
-    SOURCE_GAIN = "source_gain"
-    """dB by which it is louder than it was."""
-    SOURCE_RECODED = "source_recoded"
-    """It is there, but not value by value; what any model's rendering is. The amount is the correlation."""
-    TOO_SHORT = "too_short"
-    """Seconds that are missing."""
-    TOO_LONG = "too_long"
-    """Seconds too many."""
-    SILENCE = "silence"
-    """Seconds of silence at the outer end or inside."""
-    FADE = "fade"
-    """Seconds over which it fades away."""
-    CLIPPING = "clipping"
-    """Share of the frames at full scale."""
-    REPETITION = "repetition"
-    """Share that was heard within the 16 s before."""
-    CLICK = "click"
-    """Times the most that the source itself does."""
-    FLUX = "flux"
-    """The same of the change of the spectrum."""
-    LOUDNESS_JUMP = "loudness_jump"
-    """LU by which the extension is louder."""
-    BEAT_SLIP = "beat_slip"
-    """Milliseconds by which the beat comes late."""
-    TEMPO_CHANGE = "tempo_change"
-    """Percent by which the extension is faster."""
-    KEY_CHANGE = "key_change"
-    """Fifths between the keys."""
-    TIMBRE_CHANGE = "timbre_change"
-    """Times as different as the source's parts are from each other at most."""
-
-    @property
-    def is_mild(self) -> bool:
-        """Whether it is expected of a model's output, and nothing is wrong with it."""
-        return self is FaultKind.SOURCE_RECODED
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that is wrong.
-
-    Attributes:
-        kind: what.
-        side: where; None where it is about the whole or the source.
-        amount: how much, in the unit that the kind names.
-    """
-
-    kind: FaultKind
-    side: Side | None
-    amount: float
+    from outpaint_mcp.audio.verdict.records import Addition, Seam, Survival
 
 
 _LENGTH_SECONDS = 0.25
@@ -87,12 +18,12 @@ _LENGTH_SECONDS = 0.25
 _SHIFT_SECONDS = 0.03
 _DRIFT_PERCENT = 0.02
 _GAIN_DB = 0.8
-"""LAME takes half a decibel away by itself."""
+"""LAME alone takes away half a decibel."""
 _AGREEING = 0.8
 _CLICK, _FLUX = 1.0, 1.15
 _ABRUPT_LU = 12.0
 """From one moment to the next, whatever else the music does."""
-_STEP_DB, _STEP_SHARE, _HEARD_LU = 1.5, 1.15, 1.0
+_STEP_DB, _STEP_SHARE, _AUDIBLE_LU = 1.5, 1.15, 1.0
 _SLIP_MS, _WANDER_MS = 30.0, 15.0
 _TEMPO_PERCENT = 5.0
 _FIFTHS = 4
@@ -106,7 +37,7 @@ _REPEATED = 0.4
 def find_faults(
     survival: Survival, additions: tuple[Addition, ...], seams: tuple[Seam, ...]
 ) -> tuple[Fault, ...]:
-    """Whatever is beyond what is usual, in the order of the kinds."""
+    """Find whatever is beyond the usual, in the order of the kinds."""
     found = [*_of_source(survival)]
     for addition in additions:
         found += _of_addition(addition)
@@ -169,14 +100,14 @@ def _of_seam(seam: Seam) -> Iterator[Fault]:
 
 
 def _of_level(seam: Seam) -> Iterator[Fault]:
-    """A step beyond the source's ways that the plain loudness on both sides bears out."""
+    """A step larger than the source's own that the plain loudness on both sides confirms."""
     step, usual, jump = seam.level_step_db, seam.usual_step_db, seam.loudness_jump_lu
     if jump is not None and abs(jump) > _ABRUPT_LU:
         yield Fault(FaultKind.LOUDNESS_JUMP, seam.side, jump if seam.side is Side.AFTER else -jump)
         return
     if step is None or usual is None or jump is None:
         return
-    if abs(step) > max(_STEP_DB, _STEP_SHARE * usual) and step * jump > 0 and abs(jump) > _HEARD_LU:
+    if abs(step) > max(_STEP_DB, _STEP_SHARE * usual) and step * jump > 0 and abs(jump) > _AUDIBLE_LU:
         yield Fault(FaultKind.LOUDNESS_JUMP, seam.side, jump if seam.side is Side.AFTER else -jump)
 
 

@@ -1,81 +1,59 @@
-"""How a longer recording came out: what was asked, what is there, and what is wrong with it."""
+"""Judges an extended recording: what was requested, what is there, and what is wrong with it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
+from outpaint_mcp.audio.files.conversion import STEREO, SampleSpec
 from outpaint_mcp.audio.files.decode import probe
-from outpaint_mcp.audio.files.forms import STEREO, Form
-from outpaint_mcp.audio.shapes import Side
-from outpaint_mcp.audio.verdict.additions import Addition, Survival, measure_addition
+from outpaint_mcp.audio.levels import level_db
+from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.verdict.additions import measure_addition
 from outpaint_mcp.audio.verdict.exactness import Changed, changed_frames
 from outpaint_mcp.audio.verdict.excerpts import Ends, read_ends
-from outpaint_mcp.audio.verdict.faults import Fault, FaultKind, find_faults
-from outpaint_mcp.audio.verdict.seam_checks import Seam, check_seam
+from outpaint_mcp.audio.verdict.faults import find_faults
+from outpaint_mcp.audio.verdict.records import Fault, FaultKind, Survival, Verdict
+from outpaint_mcp.audio.verdict.seam_checks import check_seam
 from outpaint_mcp.audio.verdict.survival import track
-from outpaint_mcp.audio.waves import level_db
 from outpaint_mcp.errors import UnsupportedAudio
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outpaint_mcp.audio.shapes import Samples
+    from outpaint_mcp.audio.types import Samples
 
 _HIGHEST_RATE = 48_000
 _EDGE_SECONDS = 90.0
-"""How much of either end of the source is looked for and compared; both make three minutes."""
+"""How much of either end of the source is searched for and compared; both make three minutes."""
 _SPARE_SECONDS = 5.0
 _LOOSE_SECONDS = 0.5
 _NEAREST_SECONDS, _FAINT_DB = 10.0, 30.0
-"""How much of the source is looked at by itself beside each seam, if it is not too faint for that."""
+"""How much of the source is compared separately beside each seam, if it is not too faint."""
 _LEAST_SECONDS = 0.1
 _SILENT_DB = -85.0
 _WHOLE_FRAMES = 0.05
 _ALIKE = 0.9999
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a longer recording came out.
-
-    Attributes:
-        seconds: its length.
-        survival: what became of the source in it.
-        additions: the music before and after that.
-        seams: where they meet; none where the source was not found.
-        faults: what is wrong, what matters most first.
-    """
-
-    seconds: float
-    survival: Survival
-    additions: tuple[Addition, ...]
-    seams: tuple[Seam, ...]
-    faults: tuple[Fault, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain content for JSON."""
-        return asdict(self)
-
-
 def judge(  # noqa: PLR0913 - one file, and what is known of it
     source: Path,
-    made: Path,
+    extended: Path,
     *,
     before_seconds: float,
     after_seconds: float,
     max_source_seconds: float,
     begins_seconds: float | None = None,
 ) -> Verdict:
-    """Tell how a recording that was made longer came out.
+    """Judge how an extended recording came out.
 
     Args:
         source: the recording as it was extended.
-        made: the longer one: any rate, channels, encoding and length.
+        extended: the extended one: any rate, channels, encoding and length.
         before_seconds: how much was to be added before it; 0 for nothing.
         after_seconds: how much after it; 0 for nothing.
         max_source_seconds: the longest source to accept.
-        begins_seconds: where the source begins in it, if whoever put it there says so; otherwise it should begin
+        begins_seconds: where the source begins in it, if whoever put it there knows; otherwise it should begin
             after what was to be added.
 
     Raises:
@@ -85,16 +63,16 @@ def judge(  # noqa: PLR0913 - one file, and what is known of it
     """
     found = probe(source)
     try:
-        channels = probe(made).channels
+        channels = probe(extended).channels
     except UnsupportedAudio:
-        return Verdict(0.0, Survival(found=False), (), (), (Fault(FaultKind.UNREADABLE, None, 0.0),))
-    form = Form(min(found.sample_rate, _HIGHEST_RATE), min(STEREO, found.channels, channels))
+        return Verdict(0.0, Survival(found=False), faults=(Fault(FaultKind.UNREADABLE),))
+    form = SampleSpec(min(found.sample_rate, _HIGHEST_RATE), min(STEREO, found.channels, channels))
     ours = read_ends(source, form, _EDGE_SECONDS, _EDGE_SECONDS, max_seconds=max_source_seconds)
     reach = _EDGE_SECONDS + _SPARE_SECONDS
-    theirs = read_ends(made, form, before_seconds + reach, after_seconds + reach)
+    theirs = read_ends(extended, form, before_seconds + reach, after_seconds + reach)
     asked = (before_seconds, after_seconds)
     begins = before_seconds if begins_seconds is None else begins_seconds
-    return _Case(source, made, found.sample_rate, form, ours, theirs, *asked, begins).verdict()
+    return _Case(source, extended, found.sample_rate, form, ours, theirs, *asked, begins).verdict()
 
 
 class _Place(NamedTuple):
@@ -107,12 +85,12 @@ class _Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A source and what was made of it; `ours` and `theirs` are in the form in which they are compared."""
+    """A source and its extended recording; `ours` and `theirs` are in the form in which they are compared."""
 
     source: Path
-    made: Path
+    extended: Path
     source_rate: int
-    form: Form
+    form: SampleSpec
     ours: Ends
     theirs: Ends
     before_seconds: float
@@ -131,13 +109,13 @@ class _Case:
             own, new = (
                 (samples[:seam], samples[seam:]) if side is Side.AFTER else (samples[seam:], samples[:seam])
             )
-            told = None if place.survival.found is False else actual
+            known_seconds = None if place.survival.found is False else actual
             additions.append(
                 measure_addition(
-                    own, new, side, self.form.sample_rate, asked_seconds=asked, actual_seconds=told
+                    own, new, side, self.form.sample_rate, asked_seconds=asked, actual_seconds=known_seconds
                 )
             )
-            if told is not None:
+            if known_seconds is not None:
                 at_seconds = (place.start if side is Side.BEFORE else place.stop) / self.form.sample_rate
                 seams.append(check_seam(samples, seam, side, self.form.sample_rate, at_seconds))
         return Verdict(
@@ -161,7 +139,7 @@ class _Case:
         return self.theirs.tail[begin:], seam - begin
 
     def _find(self) -> _Place:
-        """Look for the source value by value where it should be, then anywhere near, then once more there."""
+        """Find the source by its values where it should be, then nearby by its sound, then by its values there."""
         rate = self.form.sample_rate
         expected = round(self.begins_seconds * self.source_rate)
         changed = self._changed(expected)
@@ -179,7 +157,7 @@ class _Case:
             round(_LOOSE_SECONDS * self.source_rate) if asked else 0
             for asked in (self.before_seconds, self.after_seconds)
         ]
-        return changed_frames(self.source, self.made, at_frame, (loose[0], loose[1]))
+        return changed_frames(self.source, self.extended, at_frame, (loose[0], loose[1]))
 
     def _exactly(self, at_frame: int, changed: Changed) -> _Place:
         start = at_frame / self.source_rate * self.form.sample_rate
@@ -227,7 +205,7 @@ class _Case:
         return _Place(start, stop, survival), round(start) if whole and start >= 0 else None
 
     def _lost_at_the_edges(self, start: float, stop: float) -> float:
-        """How much of the source is not itself right where music was added: of the whole that may be little."""
+        """How much of the source next to added music cannot be recognised, which may be little of the whole."""
         frames = round(_NEAREST_SECONDS * self.form.sample_rate)
         if self.ours.frames < 2 * frames:
             return 0.0

@@ -1,4 +1,4 @@
-"""How much of an extension was heard just before."""
+"""How much of an extension repeats what came just before."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import soxr
 
 from outpaint_mcp.audio.joining.locate import wave_agreements
-from outpaint_mcp.audio.waves import downmix
+from outpaint_mcp.audio.levels import downmix
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Floats, Samples
+    from outpaint_mcp.audio.types import Floats, Samples
 
 WITHIN_SECONDS = 16.0
-"""What comes again after longer than this is not felt as stuck."""
+"""Music that returns after longer than this does not sound stuck."""
 
 _RATE_HZ = 3_500
 _PIECE_SECONDS, _LEAST_SECONDS = 1.0, 0.75
@@ -22,8 +22,8 @@ _AGAIN = 0.85
 _FAINT = 1e-4
 
 
-def heard_again(samples: Samples, sample_rate: int) -> Floats:
-    """How well each second of music agrees with what was heard in the 16 s before it, wave by wave.
+def agreements_with_past(samples: Samples, sample_rate: int) -> Floats:
+    """How well each second of music agrees with the 16 s before it, wave by wave.
 
     Returns:
         Normalised correlation of each whole second with its best match `[seconds]`, 0 to 1; 0 for silence.
@@ -45,12 +45,12 @@ def heard_again(samples: Samples, sample_rate: int) -> Floats:
 
 
 def repeated_share(agreements: Floats) -> float:
-    """Share of the seconds that were heard before."""
+    """Share of the seconds that repeat what came before."""
     return float((agreements >= _AGAIN).mean()) if len(agreements) else 0.0
 
 
 def usual_share(agreements: Floats, seconds: int) -> float:
-    """The same in the stretch of so many seconds in which it is largest."""
+    """The largest such share in any stretch of `seconds`."""
     again = (agreements >= _AGAIN).astype(np.float64)
     span = min(max(1, seconds), len(again))
     return float(np.convolve(again, np.ones(span) / span, "valid").max()) if len(again) else 0.0

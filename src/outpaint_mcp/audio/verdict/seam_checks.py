@@ -1,4 +1,4 @@
-"""What happens where a source and its extension meet, against what the source does by itself."""
+"""Compares what happens where a source and its extension meet with what the source itself does."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ import numpy as np
 
 from outpaint_mcp.audio.beats import find_beats
 from outpaint_mcp.audio.engine.analysis import analyse
-from outpaint_mcp.audio.features import Features, features
-from outpaint_mcp.audio.keys import Key, fifths_between, find_key
+from outpaint_mcp.audio.features import Features, extract_features
+from outpaint_mcp.audio.keys import fifths_between, find_key
+from outpaint_mcp.audio.levels import mono, percentile
 from outpaint_mcp.audio.loudness import loudness_of
 from outpaint_mcp.audio.pulse import slip_seconds
 from outpaint_mcp.audio.seams import flux_around, strongest_click
-from outpaint_mcp.audio.shapes import Side
+from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.verdict.records import Seam
 from outpaint_mcp.audio.verdict.spikes import spike_share
 from outpaint_mcp.audio.verdict.steps import level_step
-from outpaint_mcp.audio.waves import mono, percentile
 
 if TYPE_CHECKING:
     from outpaint_mcp.audio.engine.analysis import Material, Music
-    from outpaint_mcp.audio.shapes import Floats, Samples
+    from outpaint_mcp.audio.tonality import Key
+    from outpaint_mcp.audio.types import Floats, Samples
 
 _OWN_SECONDS, _NEW_SECONDS = 60.0, 30.0
 _LEAST_NEW_SECONDS = 1.0
 _FAINTEST_CLICK, _FAINTEST_FLUX_DB = 10 ** (-50 / 20), 0.5
-"""What nobody hears, however still a source is otherwise."""
+"""Inaudible, however quiet a source is otherwise."""
 _LOUDNESS_SECONDS = 3.0
 _CLICK_SECONDS, _FLUX_SECONDS = 0.005, 1.0
 _KEY_SECONDS, _LEAST_KEY_SECONDS, _LEAST_CONFIDENCE = 30.0, 10.0, 0.5
@@ -37,43 +39,6 @@ _METRES = (0.5, 2 / 3, 1.0, 1.5, 2.0)
 _SPECTRUM_SECONDS = 5.0
 _LEAST_SPREAD_DB, _FEWEST_SPECTRA = 3.0, 4
 _SHARPEST_PERCENT, _SHARPER = 99.9, 1.25
-
-
-@dataclass(frozen=True, slots=True)
-class Seam:
-    """A seam; what cannot be told is None.
-
-    Attributes:
-        side: of the source.
-        at_seconds: where in the longer recording.
-        click: sharpest bend of the wave there (fourth difference), as a share of the most that the source has, by
-            itself or against what surrounds it.
-        flux: strongest rise of the spectrum there, likewise.
-        loudness_jump_lu: loudness of the 3 s after it less that of the 3 s before it.
-        level_step_db: by how much gain alone changes there.
-        usual_step_db: the most that the same measure finds inside the source.
-        tempo_ratio: tempo of the extension over the source's; double and half counted as the same.
-        beat_slip_ms: how late the beat goes on after the seam.
-        usual_slip_ms: how far it wanders inside the source.
-        key_fifths: distance of the two key signatures on the circle of fifths.
-        usual_fifths: the same between the halves of the source that is near.
-        timbre: how far the extension's spectrum is from any that the source has, as a share of how far those
-            are from each other.
-    """
-
-    side: Side
-    at_seconds: float
-    click: float | None = None
-    flux: float | None = None
-    loudness_jump_lu: float | None = None
-    level_step_db: float | None = None
-    usual_step_db: float | None = None
-    tempo_ratio: float | None = None
-    beat_slip_ms: float | None = None
-    usual_slip_ms: float | None = None
-    key_fifths: int | None = None
-    usual_fifths: int | None = None
-    timbre: float | None = None
 
 
 def check_seam(samples: Samples, seam: int, side: Side, sample_rate: int, at_seconds: float) -> Seam:
@@ -96,10 +61,10 @@ def check_seam(samples: Samples, seam: int, side: Side, sample_rate: int, at_sec
     material = analyse(own, sample_rate)
     if material.music is None or len(new) < _LEAST_NEW_SECONDS * sample_rate:
         return Seam(side, at_seconds)
-    heard = features(around, sample_rate, material.downmix)
-    added = features(new, sample_rate, material.downmix)
-    joint = _Joint(material, material.music, around, heard, seam, side, new, added, sample_rate)
-    step = level_step(material.music.features, heard, seam / sample_rate)
+    both = extract_features(around, sample_rate, material.downmix)
+    added = extract_features(new, sample_rate, material.downmix)
+    joint = _Joint(material, material.music, around, both, seam, side, new, added, sample_rate)
+    step = level_step(material.music.features, both, seam / sample_rate)
     slip, usual_slip = joint.slip_ms()
     fifths, usual_fifths = joint.fifths()
     click, flux = joint.strain()
@@ -131,7 +96,7 @@ class _Joint:
     material: Material
     own: Music
     around: Samples
-    heard: Features
+    both: Features
     seam: int
     side: Side
     new: Samples
@@ -168,13 +133,13 @@ class _Joint:
         length = len(self.material.samples)
         places = np.linspace(0, length, _OWN_PLACES + 2)[1:-1].astype(int).tolist()
         found = [slip_seconds(self.own.features, beats, place, place) for place in places]
-        told = np.array([slip for slip in found if slip is not None])
+        slips = np.array([slip for slip in found if slip is not None])
         edge = length if self.side is Side.AFTER else 0
         shifted = type(beats)(beats.frames + (self.seam - edge), beats.period_frames)
-        slip = slip_seconds(self.heard, shifted, self.seam, self.seam)
-        if len(told) < _FEWEST_OWN_SLIPS:
+        slip = slip_seconds(self.both, shifted, self.seam, self.seam)
+        if len(slips) < _FEWEST_OWN_SLIPS:
             return None, None
-        return None if slip is None else 1000 * slip, 1000 * percentile(np.abs(told), _OWN_PERCENT)
+        return None if slip is None else 1000 * slip, 1000 * percentile(np.abs(slips), _OWN_PERCENT)
 
     def tempo_ratio(self) -> float | None:
         if self.own.beats is None or len(self.new) < _LEAST_TEMPO_SECONDS * self.sample_rate:
@@ -188,10 +153,10 @@ class _Joint:
 
     def fifths(self) -> tuple[int | None, int | None]:
         """Distance of the keys at the seam, and of those of the source's halves."""
-        hop = self.heard.chroma_frames_per_window
+        hop = self.both.chroma_frames_per_window
         at, span = round(self.seam / hop), round(_KEY_SECONDS * self.sample_rate / hop)
         least = _LEAST_KEY_SECONDS * self.sample_rate / hop
-        tones = self.heard.tones
+        tones = self.both.tones
         before, after = tones[max(0, at - span) : at], tones[at : at + span]
         if min(len(before), len(after)) < least:
             return None, None
@@ -222,10 +187,10 @@ def _distance(one: Key | None, other: Key | None) -> int | None:
     return fifths_between(one, other)
 
 
-def _spectra(heard: Features) -> Floats:
+def _spectra(music: Features) -> Floats:
     """Mean spectrum of each five seconds less its level `[parts, bands]`, dB."""
-    size = round(_SPECTRUM_SECONDS * heard.windows_per_second)
-    count = len(heard.bands_db) // size
-    bands = np.maximum(heard.bands_db[: count * size], heard.floor_db)
+    size = round(_SPECTRUM_SECONDS * music.windows_per_second)
+    count = len(music.bands_db) // size
+    bands = np.maximum(music.bands_db[: count * size], music.floor_db)
     means = bands.reshape(count, size, bands.shape[1]).mean(axis=1)
     return np.asarray(means - means.mean(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Clicks told from attacks: a click is alone, an attack goes on."""
+"""Distinguishes clicks from attacks: a click is alone, an attack goes on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from outpaint_mcp.audio.waves import percentile
+from outpaint_mcp.audio.levels import percentile
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Floats, Ints
+    from outpaint_mcp.audio.types import Floats, Ints
 
 _SIDE_SECONDS, _GAP_FRAMES = 0.003, 6
 """How much on either side of a bend it is held against, and how much of itself is left out."""

@@ -1,8 +1,8 @@
 """Whether, where and how a recording is still inside a longer one.
 
 A model that extends a recording codes it, decodes it, and may shift it, change its level and stretch it a
-little. Where it lies now is a straight line, so many frames later at each of its own frames. That line is
-looked for as Hough (1962) looked for lines: the courses of the levels are compared at many places and shifts,
+little. Its place is a straight line: the frame at which each of its own frames now lies. That line is
+found as Hough (1962) found lines: the courses of the levels are compared at many places and shifts,
 and each candidate line gathers what agrees along it. The waves then tell it to a fraction of a frame.
 """
 
@@ -18,17 +18,17 @@ from outpaint_mcp.audio.joining.locate import (
     LEAST_SECONDS,
     cut_out,
     fft_size,
-    level_courses,
+    level_contours,
     sharpened,
     wave_agreements,
 )
-from outpaint_mcp.audio.waves import SILENCE_DB, correlation, downmix, level_db, median
+from outpaint_mcp.audio.levels import SILENCE_DB, correlation, downmix, level_db, median
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.shapes import Floats, Ints, Samples
+    from outpaint_mcp.audio.types import Floats, Ints, Samples
 
 REACH_SECONDS = 0.5
-"""How far from where it should be a source is looked for."""
+"""How far from its expected place a source is searched for."""
 MOST_DRIFT = 0.006
 """How much faster or slower it may run."""
 
@@ -36,7 +36,7 @@ _PLACES = 24
 _LEVELS_SECONDS, _WAVES_SECONDS = 4.0, 0.5
 _WAVES_REACH_SECONDS = 0.008
 _LEAST_LEVELS_SECONDS = 1.0
-"""The course of the levels of less tells nothing."""
+"""Levels over less than this identify nothing."""
 _WAVES_AGREE, _LEVELS_AGREE = 0.4, 0.7
 _ENOUGH_PLACES = 0.5
 _ON_THE_LINE_SECONDS = 0.001
@@ -83,29 +83,29 @@ class _Line(NamedTuple):
     agreement: float
 
 
-def track(source: Samples, made: Samples, expected_frame: int, sample_rate: int) -> Track:
+def track(source: Samples, extended: Samples, expected_frame: int, sample_rate: int) -> Track:
     """Find a source inside a longer recording; on music that repeats, the nearest place that is plausible.
 
     Args:
         source: `[frames, channels]`, or a part of it.
-        made: as many channels.
-        expected_frame: where in `made` the first frame of `source` should be; may be negative.
+        extended: as many channels.
+        expected_frame: where in `extended` the first frame of `source` should be; may be negative.
         sample_rate: of both, frames per second.
 
     Returns:
         `NOWHERE` where either is silent or shorter than a fiftieth of a second.
     """
     weights = downmix(source)[0][:, None].astype(np.float32)
-    source, made = source @ weights, made @ weights
+    source, extended = source @ weights, extended @ weights
     places = _places(source, sample_rate)
-    if not len(places) or not len(made):
+    if not len(places) or not len(extended):
         return NOWHERE
     if len(source) < _LEAST_LEVELS_SECONDS * sample_rate:
         reach = round(min(REACH_SECONDS * sample_rate, len(source)))
-        return _refine(source, made, expected_frame, places, _Line(0.0, 0.0, 0.0), reach, sample_rate)
-    line = _best_line(source, made, expected_frame, places, sample_rate)
+        return _refine(source, extended, expected_frame, places, _Line(0.0, 0.0, 0.0), reach, sample_rate)
+    line = _best_line(source, extended, expected_frame, places, sample_rate)
     reach = round(_WAVES_REACH_SECONDS * sample_rate)
-    return _refine(source, made, expected_frame, places, line, reach, sample_rate)
+    return _refine(source, extended, expected_frame, places, line, reach, sample_rate)
 
 
 def _places(source: Samples, sample_rate: int) -> Ints:
@@ -118,18 +118,22 @@ def _places(source: Samples, sample_rate: int) -> Ints:
     return np.asarray(spread[levels > max(SILENCE_DB + 1, levels.max() - _QUIET_DB)])
 
 
-def _best_line(source: Samples, made: Samples, expected: int, places: Ints, sample_rate: int) -> _Line:
+def _best_line(source: Samples, extended: Samples, expected: int, places: Ints, sample_rate: int) -> _Line:
     """The line along which the courses of the levels agree best."""
     hop = max(1, round(HOP_SECONDS * sample_rate))
     length = round(min(_LEVELS_SECONDS, len(source) / sample_rate) / HOP_SECONDS)
     reach = round(REACH_SECONDS / HOP_SECONDS)
     drifts = _drifts(len(source) / hop)
     furthest = reach + int(np.ceil(MOST_DRIFT * len(source) / hop)) + 1
-    courses = level_courses(source, sample_rate)
+    courses = level_contours(source, sample_rate)
     first = expected - furthest * hop
-    heard = level_courses(cut_out(made, first, first + len(source) + 2 * furthest * hop), sample_rate)
+    found_there = level_contours(
+        cut_out(extended, first, first + len(source) + 2 * furthest * hop), sample_rate
+    )
     starts = np.clip(np.rint(places / hop).astype(int), 0, max(0, len(courses) - length))
-    found = np.stack([_agreements(courses[at : at + length], heard[at:], 2 * furthest + 1) for at in starts])
+    found = np.stack(
+        [_agreements(courses[at : at + length], found_there[at:], 2 * furthest + 1) for at in starts]
+    )
     shifts = np.arange(-reach, reach + 1)
     moved = np.rint(drifts[:, None] * (starts + length / 2)).astype(int)
     index = shifts[:, None, None] + moved + furthest
@@ -146,29 +150,31 @@ def _drifts(hops: float) -> Floats:
     return np.arange(-count, count + 1, dtype=np.float64) * (MOST_DRIFT / max(1, count))
 
 
-def _agreements(wanted: Floats, heard: Floats, count: int) -> Floats:
-    """Normalised correlation of a course `[hops, bands]` for so many shifts into another; 0 beyond its end."""
+def _agreements(wanted: Floats, timeline: Floats, count: int) -> Floats:
+    """Normalised correlation of a timeline `[hops, bands]` for `count` shifts into another; 0 beyond its end."""
     length = len(wanted)
-    heard = np.pad(heard[: count + length - 1], ((0, max(0, count + length - 1 - len(heard))), (0, 0)))
-    size = fft_size(len(heard))
-    spectra = np.fft.rfft(heard, size, axis=0) * np.conj(np.fft.rfft(wanted, size, axis=0))
+    timeline = np.pad(
+        timeline[: count + length - 1], ((0, max(0, count + length - 1 - len(timeline))), (0, 0))
+    )
+    size = fft_size(len(timeline))
+    spectra = np.fft.rfft(timeline, size, axis=0) * np.conj(np.fft.rfft(wanted, size, axis=0))
     products = np.fft.irfft(spectra.sum(axis=1), size)[:count]
-    power = np.concatenate([[0.0], np.cumsum((heard**2).sum(axis=1))])
+    power = np.concatenate([[0.0], np.cumsum((timeline**2).sum(axis=1))])
     energies = (power[length:] - power[:-length])[:count] * float((wanted**2).sum())
     return np.asarray(products / np.sqrt(np.maximum(energies, 1.0)))
 
 
 def _refine(  # noqa: PLR0913 - what the line was found in
-    source: Samples, made: Samples, expected: int, places: Ints, line: _Line, reach: int, sample_rate: int
+    source: Samples, extended: Samples, expected: int, places: Ints, line: _Line, reach: int, sample_rate: int
 ) -> Track:
     """Lay a line through the places where the waves agree, and compare along it."""
     length = min(len(source), round(_WAVES_SECONDS * sample_rate))
     at, lags, agreements = [], [], []
     for place in places.tolist():
         start = expected + line.shift + place * (1 + line.drift) - reach * (1 + line.drift)
-        heard = _stretched(made, start, length + 2 * reach, 1 + line.drift)
+        found_there = _stretched(extended, start, length + 2 * reach, 1 + line.drift)
         waves = wave_agreements(
-            sharpened(source[place : place + length], sample_rate), sharpened(heard, sample_rate)
+            sharpened(source[place : place + length], sample_rate), sharpened(found_there, sample_rate)
         )
         best = int(waves.argmax())
         at.append(place)
@@ -182,7 +188,7 @@ def _refine(  # noqa: PLR0913 - what the line was found in
     if exact:
         line = _Line(line.shift + shift, line.drift + slope, line.agreement)
     pairs = [
-        (source[place : place + length], _stretched(made, expected + line.shift + place * (1 + line.drift),
+        (source[place : place + length], _stretched(extended, expected + line.shift + place * (1 + line.drift),
                                                     length, 1 + line.drift))
         for place in places.tolist()
     ]  # fmt: skip
@@ -199,10 +205,10 @@ def _refine(  # noqa: PLR0913 - what the line was found in
     )
 
 
-def _stretched(made: Samples, start: float, count: int, step: float) -> Samples:
-    """So many frames from a fractional one on, `step` apart, between two frames in proportion."""
+def _stretched(extended: Samples, start: float, count: int, step: float) -> Samples:
+    """`count` frames from a fractional one on, `step` apart, between two frames in proportion."""
     first = int(np.floor(start))
-    around = cut_out(made, first, first + int(np.ceil(count * step)) + 2)
+    around = cut_out(extended, first, first + int(np.ceil(count * step)) + 2)
     at = start - first + np.arange(count) * step
     low = at.astype(np.int64)
     share = (at - low)[:, None].astype(np.float32)

@@ -1,1 +1,1 @@
-"""The built-in provider: carries the track's own material on, with no key, no network and no GPU."""
+"""The built-in provider: extends a recording with its own material; no key, no network, no GPU."""

@@ -1,160 +1,169 @@
-"""The local provider's face: submit, status, result, cancel."""
+"""The local provider: each job is one order for a worker process."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import shutil
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import OutpaintError
-from outpaint_mcp.jobs.liveness import Presence
-from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
-from outpaint_mcp.providers.base import ProviderStatus, Receipt
-from outpaint_mcp.providers.local.jobs import Job, Jobs
-from outpaint_mcp.providers.local.runner import SOURCE_NAME, Runner
-from outpaint_mcp.results import Outcome
-from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
-from outpaint_mcp.storage.database import told
-from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS, PROBE_SECONDS, Prober
+from outpaint_mcp.errors import GenerationFailed, Hint, SourceNotAllowed, WorkerInterrupted
+from outpaint_mcp.jobs.run import RunCancelled
+from outpaint_mcp.models import Status
+from outpaint_mcp.providers.base import SOURCE_NAME, ProviderDescription, Terms
+from outpaint_mcp.storage.records import RequestProgress
+from outpaint_mcp.workers import outliving
+from outpaint_mcp.workers.orders import Extend
+from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
+    from outpaint_mcp.jobs.run import Run
+    from outpaint_mcp.models import SubmitRequest
+    from outpaint_mcp.providers.base import ProviderContext
+    from outpaint_mcp.results import Outcome
 
-    from outpaint_mcp.storage.database import Database
+DESCRIPTION = ProviderDescription(
+    name="local",
+    title="the local provider",
+    is_generative=False,
+    is_paid=False,
+    instructions="""\
+Provider: local. Free. It continues the track's own beats; it is not a generative model, and tags and lyrics have no
+effect. Say so if the user asks for a new style, new lyrics or new instruments.""",
+    tool_text="Provider local (otherwise): free; continues the track's own material; tags and lyrics have no effect.",
+)
 
-# A running job is told to stop within a tick, and then only has to be killed.
-_CANCEL_LOOKS = 20
+# How often progress is written, and what another process left behind is looked at.
+_TICK_SECONDS = 0.25
+# Workers report at least every few seconds, on the slowest disk.
+HANG_SECONDS = 120.0
 
 
-@asynccontextmanager
-async def open_local_provider(
-    database: Database, data_dir: Path, *, runs: bool = True
-) -> AsyncIterator[LocalProvider]:
-    """Run the queue for as long as the block lasts; jobs left over go on with the next server.
+@dataclass(slots=True)
+class _Pulse:
+    """The last report of a worker.
 
-    Args:
-        database: where the jobs are.
-        data_dir: its folder.
-        runs: whether jobs are started here; otherwise they wait for a server.
-
-    Raises:
-        StorageFailed: the data folder cannot be used.
+    Attributes:
+        silent_ticks: looks since then; not seconds, as a server that was asleep has listened to nobody meanwhile.
+        is_waiting: whether there is no worker yet that could report.
     """
-    jobs, folder = Jobs(database), data_dir / "jobs"
-    with told(data_dir):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not runs:
-        yield LocalProvider(jobs, folder)
-        return
-    presence = await asyncio.to_thread(Presence, data_dir / "servers")
-    runner = Runner(
-        jobs, presence, folder, most_running=os.cpu_count() or 1, max_source_seconds=MAX_SOURCE_SECONDS
-    )
-    running = asyncio.create_task(runner.run())
-    try:
-        yield LocalProvider(jobs, folder, ring=runner.ring)
-    finally:
-        running.cancel()
-        await asyncio.wait({running})
-        presence.close()
+
+    share: float = 0.0
+    step: str = "starting"
+    silent_ticks: int = 0
+    is_waiting: bool = True
+
+    def beat(self, share: float, step: str) -> None:
+        self.share, self.step, self.silent_ticks, self.is_waiting = share, step, 0, False
 
 
 class LocalProvider:
-    """Carries the track's own material on; tags and lyrics do not steer it."""
+    """Extends recordings on this machine; tags and lyrics do not steer it."""
 
-    name = "local"
-    poll_seconds = 0.25
+    description = DESCRIPTION
+    is_ready = True
 
-    def __init__(
-        self,
-        jobs: Jobs,
-        folder: Path,
-        *,
-        ring: Callable[[], None] = lambda: None,
-        probe_seconds: float = PROBE_SECONDS,
-    ) -> None:
-        self._jobs = jobs
-        self._folder = folder
-        self._ring = ring
-        self._prober = Prober(max_source_seconds=MAX_SOURCE_SECONDS, timeout_seconds=probe_seconds)
+    def __init__(self, context: ProviderContext, *, hang_seconds: float = HANG_SECONDS) -> None:
+        """Prepare to carry jobs out.
 
-    async def source_seconds(self, source: Source) -> float | None:
-        """See `Provider.source_seconds`."""
-        return await self._prober.seconds(source)
+        Args:
+            context: what it works with.
+            hang_seconds: how long a worker may be silent before it is stopped.
+        """
+        self._context = context
+        self._hang_seconds = hang_seconds
+        self.most_running: int | None = context.pool.long_slots
 
-    async def news(self, request_id: str) -> None:  # noqa: ARG002 - another server may work on it: looked for
-        """See `Provider.news`."""
-        await asyncio.sleep(self.poll_seconds)
+    def admit(self, request: SubmitRequest) -> Terms:  # noqa: ARG002 - whatever is asked is free
+        """See `Provider.admit`."""
+        return Terms()
 
-    async def submit(self, request_id: str, request: SubmitRequest, source: Source) -> Receipt:
-        """See `Provider.submit`."""
+    async def carry_out(self, run: Run) -> Outcome:
+        """See `Provider.carry_out`; takes up what the worker of an earlier server has finished or still works on."""
+        await run.report(_progress(0.0, "starting"))
+        await self._wait_for_survivor(run)
+        outcome = await asyncio.to_thread(outliving.answer_of, run.folder, Extend)
+        if outcome is not None:
+            return outcome
         try:
-            await asyncio.to_thread(self._submit, request_id, request, source)
-        except OutpaintError:
-            await self.discard(request_id)
-            raise
-        self._ring()
-        return Receipt(status=Status.IN_QUEUE)
+            return await self._extend(run)
+        except WorkerInterrupted:  # by a signal that was not meant for it
+            return await self._extend(run)
 
-    def _submit(self, request_id: str, request: SubmitRequest, source: Source) -> None:
-        match source:
-            case LocalFile(path=path):
-                where = str(path)
-            case RemoteUrl(url=url):
-                where = url
-            case InlineAudio(content=content):
-                folder = self._folder / request_id
-                with told(self._folder.parent):
-                    folder.mkdir(exist_ok=True)
-                    (folder / SOURCE_NAME).write_bytes(content)
-                    where = str((folder / SOURCE_NAME).resolve())
-        self._jobs.add(
-            Job(
-                request_id=request_id,
-                source=where,
-                before_seconds=request.extend_before_duration,
-                after_seconds=request.extend_after_duration,
-                seed=request.seed if request.seed >= 0 else secrets.randbelow(2**31),
-                start_seconds=request.source_start_seconds,
-                end_seconds=request.source_end_seconds,
-            )
+    async def _wait_for_survivor(self, run: Run) -> None:
+        """Wait while the worker of a server that has left still works on the job."""
+        while await asyncio.to_thread(outliving.is_at_work, run.folder):
+            if run.cancel_wanted.is_set():
+                await asyncio.to_thread(outliving.ask_to_stop, run.folder)
+            elif found := await asyncio.to_thread(outliving.progress_of, run.folder):
+                await run.report(_progress(*found))
+            await self._context.sleep(_TICK_SECONDS)
+        await run.stop_if_cancelled()
+
+    async def _extend(self, run: Run) -> Outcome:
+        pulse = _Pulse()
+        work = asyncio.create_task(self._make(run, pulse))
+        try:
+            while True:
+                done, _ = await asyncio.wait({work}, timeout=_TICK_SECONDS)
+                if done:
+                    return work.result()
+                if run.cancel_wanted.is_set():
+                    raise RunCancelled
+                await run.report(_progress(pulse.share, pulse.step))
+                pulse.silent_ticks += not pulse.is_waiting
+                if pulse.silent_ticks * _TICK_SECONDS > self._hang_seconds:
+                    raise GenerationFailed(
+                        f"The worker process was silent for {self._hang_seconds:.0f} seconds, so it was stopped. Submit"
+                        " the request again, with a shorter source if it hangs again."
+                    )
+        finally:
+            work.cancel()
+            await asyncio.wait({work})
+
+    async def _make(self, run: Run, pulse: _Pulse) -> Outcome:
+        request = run.job.request
+        await asyncio.to_thread(run.folder.mkdir, parents=True, exist_ok=True)
+        order = Extend(
+            source=await self._source(run, pulse),
+            folder=run.folder,
+            before_seconds=request.extend_before_duration,
+            after_seconds=request.extend_after_duration,
+            start_seconds=request.source_start_seconds,
+            end_seconds=request.source_end_seconds,
+            seed=request.seed,
+            provider=DESCRIPTION.name,
+            max_seconds=MAX_SOURCE_SECONDS,
         )
+        pulse.is_waiting = True  # other work may have all slots for as long as it takes
+        return await self._context.pool.run(order, on_progress=pulse.beat)
 
-    async def status(self, request_id: str) -> ProviderStatus:
-        """See `Provider.status`."""
-        return await asyncio.to_thread(self._jobs.status, request_id)
+    async def _source(self, run: Run, pulse: _Pulse) -> Path:
+        """Return the recording as a file of this machine."""
+        own = run.folder / SOURCE_NAME
+        if not run.job.source:
+            return await asyncio.to_thread(own.resolve)
+        if run.job.source.startswith("https:"):
+            pulse.beat(0, "fetching")
+            await self._context.fetch(
+                run.job.source, own, on_progress=lambda _got, _of: pulse.beat(0, "fetching")
+            )
+            return own
+        source = Path(run.job.source)
+        if await asyncio.to_thread(source.resolve) != source:
+            raise SourceNotAllowed(
+                "The source was moved behind a link after it was submitted.", hint=Hint.SUBMIT_AGAIN
+            )
+        return source
 
-    async def give_up(self, request_id: str) -> None:
-        """See `Provider.give_up`."""
-        await asyncio.to_thread(self._jobs.give_up, request_id)
+    def stop(self, folder: Path) -> None:
+        """See `Provider.stop`."""
+        if outliving.is_at_work(folder):
+            outliving.ask_to_stop(folder)
 
-    async def result(self, request_id: str) -> Outcome:
-        """See `Provider.result`."""
-        return Outcome.of(await asyncio.to_thread(self._jobs.outcome, request_id))
+    async def close(self) -> None:
+        """See `Provider.close`; its workers are the pool's."""
 
-    async def cancel(self, request_id: str) -> CancelOutcome:
-        """See `Provider.cancel`; returns when a running job has stopped."""
-        if await asyncio.to_thread(self._jobs.cancel, request_id) is CancelOutcome.NOT_CANCELLABLE:
-            return CancelOutcome.NOT_CANCELLABLE
-        for _ in range(_CANCEL_LOOKS):
-            if (await self.status(request_id)).status.is_final:
-                break
-            await asyncio.sleep(self.poll_seconds / 2)
-        else:
-            await asyncio.to_thread(self._jobs.cancel_without_its_server, request_id)
-        if (await self.status(request_id)).status is not Status.CANCELLED:
-            return CancelOutcome.NOT_CANCELLABLE  # it was quicker
-        await self.discard(request_id)
-        return CancelOutcome.CANCELLED
 
-    async def kept(self) -> list[str]:
-        """See `Provider.kept`."""
-        return await asyncio.to_thread(lambda: [path.name for path in self._folder.glob("*")])
-
-    async def discard(self, request_id: str) -> None:
-        """See `Provider.discard`."""
-        await asyncio.to_thread(shutil.rmtree, self._folder / request_id, ignore_errors=True)
+def _progress(share: float, step: str) -> RequestProgress:
+    return RequestProgress(status=Status.IN_PROGRESS, progress=share, step=step)

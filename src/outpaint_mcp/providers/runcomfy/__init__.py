@@ -1,1 +1,1 @@
-"""The hosted provider: requests carried out by a service that is paid for, durable and never sent twice."""
+"""RunComfy's hosted ACE-Step model: what tells it from other remote models (`model`), and its calls (`api`)."""

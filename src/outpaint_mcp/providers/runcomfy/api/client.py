@@ -15,8 +15,9 @@ import asyncio
 import logging
 import random
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -32,16 +33,16 @@ from outpaint_mcp.errors import (
     UnexpectedReply,
 )
 from outpaint_mcp.providers.runcomfy.api import wire
-from outpaint_mcp.providers.runcomfy.api.inline import InlineFile, encoded
-from outpaint_mcp.providers.runcomfy.api.reading import Json, object_of, retry_after_seconds, said
+from outpaint_mcp.providers.runcomfy.api.inline import encoded
+from outpaint_mcp.providers.runcomfy.api.reading import Json, object_of, retry_after_seconds, words_of
 from outpaint_mcp.providers.runcomfy.api.refusals import HOW_TO_LOG_IN, lost_answer, refusal
 from outpaint_mcp.providers.runcomfy.api.retries import RetryPolicy
-from outpaint_mcp.providers.runcomfy.api.wire import Price, RemoteResult, RemoteStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from outpaint_mcp.models import CancelOutcome, OutpaintRequest
+    from outpaint_mcp.providers.remote.model import InlineFile, Price, RemoteResult, RemoteStatus
 
 MODEL_ID = "acestep-ai/ace-step/audio-outpaint"
 
@@ -57,6 +58,8 @@ _LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepaliv
 
 # All of it: a host that sends a byte now and then would never meet the others.
 _POST_SECONDS = 300.0
+
+_UNREACHABLE = "RunComfy cannot be reached. Check the network, then try again."
 
 # Answers by which a submission was refused for sure. Whatever else is no success may have been taken on.
 _REFUSALS = frozenset({400, 401, 402, 403, 404, 405, 411, 413, 414, 415, 422, 429, 431})
@@ -77,7 +80,7 @@ class RunComfyClient:
         token: str | None,
         *,
         base_url: str = RUNCOMFY_BASE,
-        timeout: httpx.Timeout = _TIMEOUT,
+        timeout: httpx.Timeout | float | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -87,7 +90,7 @@ class RunComfyClient:
         Args:
             token: sent as the bearer; without one every call raises `Unauthorized`.
             base_url: where the model API is, `/v1` included.
-            timeout: of a single call.
+            timeout: of a single call, in seconds, or of each of its phases; None for what the service needs.
             sleep: pauses between calls.
             rng: draws the jitter.
             clock: monotonic seconds.
@@ -101,10 +104,10 @@ class RunComfyClient:
         # The token goes to no host but the one that was named.
         is_default = RUNCOMFY_BASE.startswith(f"{origin}/")
         self._balance_url = _BALANCE_URL if is_default else f"{origin}/prod/v2/balance"
-        self._patience = RetryPolicy(sleep, rng or random.Random(), clock)  # noqa: S311 - jitter
+        self._retries = RetryPolicy(sleep, rng or random.Random(), clock)  # noqa: S311 - jitter
         self._client = httpx.AsyncClient(
             headers={"Accept": "application/json", "User-Agent": "outpaint-mcp"},
-            timeout=timeout,
+            timeout=_TIMEOUT if timeout is None else timeout,
             limits=_LIMITS,
             # What goes to this machine goes through no proxy, which would see the token.
             trust_env=not self._base.startswith("http:"),
@@ -146,7 +149,7 @@ class RunComfyClient:
             ProviderUnavailable: RunComfy could not be reached, or is asked too often; nothing was taken on.
         """
         try:
-            body = await self._patience.insist(lambda _left: self._post(request, inline), within_seconds)
+            body = await self._retries.run(lambda _left: self._post(request, inline), within_seconds)
         except InsufficientBalance as exc:
             raise InsufficientBalance(f"{exc}{await self._balance_words()}") from exc
         try:
@@ -161,7 +164,9 @@ class RunComfyClient:
             RequestNotFound: RunComfy does not know it, or no longer.
             ProviderError: no useful answer within `within_seconds`.
         """
-        return RemoteStatus.of(await self._get(f"/requests/{_quoted(request_id)}/status", within_seconds))
+        return wire.status_of(
+            await self._get(f"/requests/{wire.quoted_id(request_id)}/status", within_seconds)
+        )
 
     async def result(
         self, request_id: str, *, submitted_audio: str = "", within_seconds: float = READ_SECONDS
@@ -177,8 +182,8 @@ class RunComfyClient:
             RequestNotFound: RunComfy does not know it, or no longer.
             ProviderError: no useful answer within `within_seconds`.
         """
-        path = f"/requests/{_quoted(request_id)}/result?include_cost=true"
-        return RemoteResult.of(await self._get(path, within_seconds), submitted_audio=submitted_audio)
+        path = f"/requests/{wire.quoted_id(request_id)}/result?include_cost=true"
+        return wire.result_of(await self._get(path, within_seconds), submitted_audio=submitted_audio)
 
     async def cancel(self, request_id: str, *, within_seconds: float = READ_SECONDS) -> CancelOutcome:
         """Cancel a request that is still in the queue.
@@ -187,9 +192,9 @@ class RunComfyClient:
             RequestNotFound: RunComfy does not know it, or no longer.
             ProviderError: no useful answer within `within_seconds`.
         """
-        url = f"{self._base}/requests/{_quoted(request_id)}/cancel"
+        url = f"{self._base}/requests/{wire.quoted_id(request_id)}/cancel"
         return wire.cancel_outcome_of(
-            await self._patience.insist(lambda left: self._call("POST", url, left), within_seconds)
+            await self._retries.run(lambda left: self._call("POST", url, left), within_seconds)
         )
 
     async def price(self, *, within_seconds: float = READ_SECONDS) -> Price:
@@ -198,7 +203,7 @@ class RunComfyClient:
         Raises:
             ProviderError: no useful answer within `within_seconds`.
         """
-        return Price.of(await self._ask_about(f"{self._base}/models/{MODEL_ID}", within_seconds))
+        return wire.price_of(await self._ask_about(f"{self._base}/models/{MODEL_ID}", within_seconds))
 
     async def balance_usd(self, *, within_seconds: float = READ_SECONDS) -> float | None:
         """Read the account's balance in US dollars; None where the answer does not name it.
@@ -209,21 +214,20 @@ class RunComfyClient:
         return wire.balance_of(await self._ask_about(self._balance_url, within_seconds))
 
     async def _balance_words(self) -> str:
-        try:
+        with suppress(OutpaintError):
             balance = await self.balance_usd(within_seconds=_BALANCE_SECONDS)
-        except OutpaintError:
-            return ""
-        return "" if balance is None else f" Its balance is ${balance:.2f}."
+            return "" if balance is None else f" Its balance is ${balance:.2f}."
+        return ""
 
     async def _ask_about(self, url: str, within_seconds: float) -> Json:
         """Read what is no request's."""
         try:
-            return await self._patience.insist(lambda left: self._call("GET", url, left), within_seconds)
+            return await self._retries.run(lambda left: self._call("GET", url, left), within_seconds)
         except RequestNotFound as exc:
             raise UnexpectedReply(f"RunComfy has nothing at {url}. Check RUNCOMFY_MODEL_API_BASE.") from exc
 
     async def _get(self, path: str, within_seconds: float) -> Json:
-        return await self._patience.insist(
+        return await self._retries.run(
             lambda left: self._call("GET", self._base + path, left), within_seconds
         )
 
@@ -233,9 +237,7 @@ class RunComfyClient:
         try:
             body_bytes, content = await asyncio.to_thread(encoded, wire.payload(request), inline)
         except (OSError, RuntimeError) as exc:
-            raise ProviderUnavailable(
-                "The audio cannot be read for sending just now. Try again later."
-            ) from exc
+            raise ProviderUnavailable("The audio cannot be read for sending. Try again later.") from exc
         headers = self._bearer() | {"Content-Type": "application/json", "Content-Length": str(body_bytes)}
         try:
             async with asyncio.timeout(_POST_SECONDS):
@@ -253,7 +255,7 @@ class RunComfyClient:
         refused_inside = response.is_success and "request_id" not in body
         trouble_inside = response.is_success and isinstance(error, ProviderUnavailable)
         if trouble_inside or not (refused_inside or response.status_code in _REFUSALS):
-            words = said(body)
+            words = words_of(body)
             raise SubmissionUnknown(
                 lost_answer(f"HTTP {response.status_code}{f': {words}' if words else ''}")
             )
@@ -293,18 +295,6 @@ class RunComfyClient:
         return {"Authorization": f"Bearer {self._token}"}
 
 
-_UNREACHABLE = "RunComfy cannot be reached. Check the network, then try again."
-
-
-def _quoted(request_id: str) -> str:
-    if not request_id.strip("."):  # no quoting keeps dots from being resolved
-        raise RequestNotFound("RunComfy does not know the request: its id is none of RunComfy's.")
-    return quote(request_id, safe="", errors="replace")
-
-
 def _error_of(response: httpx.Response, body: Json) -> OutpaintError | None:
-    return refusal(
-        response.status_code,
-        body,
-        retry_after_seconds=retry_after_seconds(response.headers.get("retry-after", "")),
-    )
+    pause = retry_after_seconds(response.headers.get("retry-after", ""))
+    return refusal(response.status_code, body, retry_after_seconds=pause)

@@ -8,30 +8,19 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from outpaint_mcp.providers.remote.model import InlineFile
     from outpaint_mcp.providers.runcomfy.api.reading import Json
 
 # Encoded in a fraction of a millisecond; a multiple of three, so that the pieces join without padding.
 _PIECE_BYTES = 3 << 16
 
 _PLACE = "data:audio/place"
-
-
-class InlineFile(NamedTuple):
-    """A file that goes out inside of a request.
-
-    Attributes:
-        path: it must not change until it is sent.
-        media_type: such as `audio/flac`.
-    """
-
-    path: Path
-    media_type: str
 
 
 def encoded(payload: Json, inline: InlineFile | None) -> tuple[int, AsyncIterator[bytes]]:

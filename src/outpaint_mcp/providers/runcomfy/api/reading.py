@@ -46,7 +46,7 @@ def object_of(content: bytes, *, secret: str | None) -> Json:
     return body if isinstance(body, dict) else {}
 
 
-def said(body: Json) -> str:
+def words_of(body: Json) -> str:
     """Return what an answer says went wrong, in one line fit to be shown; empty where it says nothing."""
     for key in ("error_message", "message", "error", "detail"):
         if words := _words(body.get(key)):

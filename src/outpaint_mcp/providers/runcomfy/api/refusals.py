@@ -13,7 +13,7 @@ from outpaint_mcp.errors import (
     RequestNotFound,
     Unauthorized,
 )
-from outpaint_mcp.providers.runcomfy.api.reading import STATUSES, Json, number, said, word_of
+from outpaint_mcp.providers.runcomfy.api.reading import STATUSES, Json, number, word_of, words_of
 
 
 class _Code(IntEnum):
@@ -40,7 +40,7 @@ def refusal(
         if is_silent or code == 0 or word_of(body) in STATUSES:
             return None
         kind = int(code or 0) // 1000  # 400002 is a 400, 500001 a 500
-    words = said(body)
+    words = words_of(body)
     told = f" (HTTP {http_status}{f': {words}' if words else ''})"
     error: OutpaintError
     match kind, code:

@@ -29,7 +29,7 @@ class RetryPolicy(NamedTuple):
     rng: Random
     clock: Callable[[], float]
 
-    async def insist(self, call: Callable[[float], Awaitable[_Answer]], within_seconds: float) -> _Answer:
+    async def run(self, call: Callable[[float], Awaitable[_Answer]], within_seconds: float) -> _Answer:
         """Make a call until it is carried out; it is told how many seconds are left.
 
         Raises:

@@ -7,12 +7,13 @@ vocabularies of states, errors inside of successful answers, and several names f
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from outpaint_mcp.errors import UnexpectedReply
+from outpaint_mcp.errors import RequestNotFound, UnexpectedReply
 from outpaint_mcp.models import CancelOutcome, Status
-from outpaint_mcp.providers.runcomfy.api.reading import STATUSES, Json, number, said, word_of
+from outpaint_mcp.providers.remote.model import Price, RemoteResult, RemoteStatus
+from outpaint_mcp.providers.runcomfy.api.reading import STATUSES, Json, number, word_of, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,108 +22,56 @@ if TYPE_CHECKING:
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _AUDIO_KEYS = ("audios", "audio")
-_NOT_AUDIO_KEYS = frozenset({"image", "images", "video", "videos"})
+# The published output schema names these for a model that makes audio; whatever lies there is looked at last.
+_LAST_KEYS = ("image", "images", "video", "videos")
 
 
 _DEEPEST, _ENDLESS_QUEUE = 8, 2**31
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteStatus:
-    """Where RunComfy says that a request stands.
+def status_of(body: Json) -> RemoteStatus:
+    """Read the answer of a status call.
 
-    Attributes:
-        word: its own word, in lower case; one that is not known counts as still running.
-        queue_position: as it says, only while in the queue.
+    Raises:
+        UnexpectedReply: it has no status.
     """
-
-    status: Status
-    word: str
-    queue_position: int | None = None
-
-    @classmethod
-    def of(cls, body: Json) -> Self:
-        """Read the answer of a status call.
-
-        Raises:
-            UnexpectedReply: it has no status.
-        """
-        status, word = _status(body)
-        position = number(body.get("queue_position"))
-        is_place = position is not None and position < _ENDLESS_QUEUE and status is Status.IN_QUEUE
-        return cls(status=status, word=word, queue_position=int(position or 0) if is_place else None)
+    status, word = _status(body)
+    position = number(body.get("queue_position"))
+    is_place = position is not None and position < _ENDLESS_QUEUE and status is Status.IN_QUEUE
+    return RemoteStatus(status=status, word=word, queue_position=int(position or 0) if is_place else None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteResult:
-    """What RunComfy made of a request.
+def result_of(body: Json, *, submitted_audio: str = "") -> RemoteResult:
+    """Read the answer of a result call.
 
-    Attributes:
-        urls: of audio, the likeliest first; secret, since they can be signed.
-        cost_usd: what was billed, where it says so.
-        error: its own reason, fit to be shown; None unless failed.
+    Args:
+        body: the answer.
+        submitted_audio: what was sent; an answer can echo it, and it is no result.
+
+    Raises:
+        UnexpectedReply: it has no status.
     """
-
-    status: Status
-    urls: tuple[str, ...] = ()
-    cost_usd: float | None = None
-    error: str | None = None
-
-    @classmethod
-    def of(cls, body: Json, *, submitted_audio: str = "") -> Self:
-        """Read the answer of a result call.
-
-        Args:
-            body: the answer.
-            submitted_audio: what was sent; an answer can echo it, and it is no result.
-
-        Raises:
-            UnexpectedReply: it has no status.
-        """
-        status, _ = _status(body)
-        urls = dict.fromkeys(url for url in _urls(body.get("output")) if url != submitted_audio)
-        failed = status is Status.FAILED
-        return cls(
-            status=status,
-            urls=tuple(urls),
-            cost_usd=number(body.get("cost")),
-            error=(said(body) or "RunComfy gives no reason") if failed else None,
-        )
+    status, _ = _status(body)
+    urls = dict.fromkeys(url for url in _urls(body.get("output")) if url != submitted_audio)
+    failed = status is Status.FAILED
+    return RemoteResult(
+        status=status,
+        urls=tuple(urls),
+        cost_usd=number(body.get("cost")),
+        error=(words_of(body) or "RunComfy gives no reason") if failed else None,
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """What the model costs.
+def price_of(body: Json) -> Price:
+    """Read the model's catalogue record.
 
-    Attributes:
-        usd: US dollars per unit.
-        unit: a second of audio, or an output.
-        origin: where that stands.
+    Raises:
+        UnexpectedReply: it names no price.
     """
-
-    usd: float
-    unit: Literal["second", "output"]
-    origin: str
-
-    @classmethod
-    def of(cls, body: Json) -> Self:
-        """Read the model's catalogue entry.
-
-        Raises:
-            UnexpectedReply: it names no price.
-        """
-        usd, unit = number(body.get("base_price_usd")), body.get("price_unit")
-        if usd is None or unit not in ("second", "output"):  # a tuple: what is compared may be unhashable
-            raise UnexpectedReply("RunComfy's catalogue names no price for the model.")
-        return cls(usd=usd, unit=unit, origin="RunComfy's catalogue")
-
-    def at_most_usd(self, seconds: float, outputs: int) -> float:
-        """Return what so many seconds of audio, sources included, in so many outputs cost at most."""
-        return self.usd * (outputs if self.unit == "output" else seconds)
-
-
-LIST_PRICE = Price(usd=0.0002, unit="second", origin="the list price, as the catalogue could not be read")
-"""As reported by third parties."""
+    usd, unit = number(body.get("base_price_usd")), body.get("price_unit")
+    if usd is None or unit not in ("second", "output"):  # a tuple: what is compared may be unhashable
+        raise UnexpectedReply("RunComfy's catalogue names no price for the model.")
+    return Price(usd=usd, unit=unit, origin="RunComfy's catalogue")
 
 
 def payload(request: OutpaintRequest) -> Json:
@@ -140,6 +89,17 @@ def request_id_of(body: Json) -> str:
     if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
         raise UnexpectedReply("its answer names no request id")
     return request_id
+
+
+def quoted_id(request_id: str) -> str:
+    """Return a request id as a part of a path.
+
+    Raises:
+        RequestNotFound: it can be none of RunComfy's.
+    """
+    if not request_id.strip("."):  # no quoting keeps dots from being resolved
+        raise RequestNotFound("RunComfy does not know the request: its id is none of RunComfy's.")
+    return quote(request_id, safe="", errors="replace")
 
 
 def cancel_outcome_of(body: Json) -> CancelOutcome:
@@ -160,7 +120,7 @@ def _status(body: Json) -> tuple[Status, str]:
 
 
 def _urls(output: object, depth: int = _DEEPEST) -> Iterator[str]:
-    """All links in an output, those under a name for audio first."""
+    """Find all links in an output: those under a name for audio first, those under one for pictures last."""
     match output:
         case str():
             if output.startswith(("https://", "http://")):
@@ -169,8 +129,6 @@ def _urls(output: object, depth: int = _DEEPEST) -> Iterator[str]:
             for each in output:
                 yield from _urls(each, depth - 1)
         case dict() if depth:
-            for key in (
-                *_AUDIO_KEYS,
-                *(key for key in output if key not in {*_AUDIO_KEYS, *_NOT_AUDIO_KEYS}),
-            ):
+            others = (key for key in output if key not in {*_AUDIO_KEYS, *_LAST_KEYS})
+            for key in (*_AUDIO_KEYS, *others, *_LAST_KEYS):
                 yield from _urls(output.get(key), depth - 1)

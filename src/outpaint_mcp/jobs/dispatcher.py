@@ -1,0 +1,244 @@
+"""The dispatcher: every job is carried out by one server at a time, and by the next one when that one dies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from outpaint_mcp.errors import InternalError, OutpaintError, ServerStopping, StorageFailed, SubmissionUnknown
+from outpaint_mcp.jobs.persistence import Trouble, until_written
+from outpaint_mcp.jobs.run import PermanentFailure, Run, RunCancelled
+from outpaint_mcp.models import Status
+from outpaint_mcp.storage.leased_jobs import LeaseLost
+from outpaint_mcp.storage.records import CancelWish
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from outpaint_mcp.jobs.liveness import Presence
+    from outpaint_mcp.jobs.signal import UpdateSignal
+    from outpaint_mcp.results import Outcome
+    from outpaint_mcp.storage.records import Job, Lease
+    from outpaint_mcp.storage.store import Store
+
+_log = logging.getLogger(__name__)
+
+# How soon a job that another process added is seen, and, while jobs run here, a wish to cancel one.
+_LOOK_SECONDS = 1.0
+_BUSY_LOOK_SECONDS = 0.25
+
+# Whoever closes a server waits for it; jobs that could not be handed back are found by the next one all the same.
+_LEAVE_SECONDS = 1.0
+
+
+class Executor(Protocol):
+    """Carries out the jobs of one provider.
+
+    Attributes:
+        most_running: how many of them may run on this machine at a time; None for any number.
+    """
+
+    most_running: int | None
+
+    async def carry_out(self, run: Run) -> Outcome:
+        """Carry a job out from wherever it is.
+
+        Raises:
+            RunCancelled: somebody wanted it cancelled.
+            PermanentFailure: it failed for good.
+            LeaseLost: another server has it.
+            SubmissionUnknown: nobody knows what became of it.
+            OutpaintError: it failed.
+        """
+
+
+class _End(NamedTuple):
+    status: Status
+    error: OutpaintError | None = None
+    outcome: Outcome | None = None
+
+
+class _Active(NamedTuple):
+    run: Run
+    task: asyncio.Task[None]
+
+
+class Dispatcher:
+    """Claims jobs for this server and has each provider's executor carry them out.
+
+    A server that is stopped (SIGSTOP, a suspended terminal) is not dead: it keeps its jobs until it wakes up, unless
+    somebody cancels them.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works on
+        self,
+        store: Store,
+        presence: Presence,
+        signal: UpdateSignal,
+        executors: Mapping[str, Executor],
+        folder: Path,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Prepare; `run` does the work.
+
+        Args:
+            store: where the jobs are.
+            presence: this server's sign of life.
+            signal: wakes those who wait for a request.
+            executors: by the names of the providers whose jobs are carried out here.
+            folder: holds one folder per job.
+            sleep: pauses, in seconds.
+        """
+        self._store = store
+        self._presence = presence
+        self._signal = signal
+        self._executors = executors
+        self._folder = folder
+        self._sleep = sleep
+        self._active: dict[
+            Lease, _Active
+        ] = {}  # a job that was lost may be claimed again before its run has ended
+        self._is_stopping = False
+        self._bell = asyncio.Event()
+
+    def ring(self) -> None:
+        """Have new jobs and wishes to cancel looked for now."""
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Run until cancelled; then leave what is open to others."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._look_again_and_again(group)
+        finally:
+            with suppress(OutpaintError, TimeoutError):  # then the next server finds this one dead
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await asyncio.to_thread(self._store.queue.hand_back, self._presence.server_id)
+
+    async def _look_again_and_again(self, group: asyncio.TaskGroup) -> None:
+        trouble = Trouble("No job can be started")
+        while True:
+            self._bell.clear()
+            try:
+                for provider, executor in self._executors.items():
+                    # One by one: whatever happens to the next claim, this job has begun.
+                    while not self._is_stopping and (
+                        job := await asyncio.to_thread(self._claim, provider, executor)
+                    ):
+                        self._start(group, job, executor)
+                await self._stop_unwanted()
+                trouble.is_over()
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the queue goes on when it is over
+                trouble.begins(exc)
+            with suppress(TimeoutError):
+                # Not `wait_for`: Python 3.11's can swallow a cancellation that comes with the bell.
+                async with asyncio.timeout(_BUSY_LOOK_SECONDS if self._active else _LOOK_SECONDS):
+                    await self._bell.wait()
+
+    def _claim(self, provider: str, executor: Executor) -> Job | None:
+        queue = self._store.queue
+        dead = self._presence.dead_among(queue.servers_at_work())
+        if dead:
+            queue.take_back(dead)
+        if not queue.has_claimable(provider, most_running=executor.most_running):
+            return None
+        return queue.claim(self._presence.server_id, provider, most_running=executor.most_running)
+
+    def _start(self, group: asyncio.TaskGroup, job: Job, executor: Executor) -> None:
+        run = Run(job, self._store, self._signal, self._folder / job.request_id, sleep=self._sleep)
+        task = group.create_task(self._see_through(run, executor))
+        self._active[job.lease] = _Active(run, task)
+
+    async def _stop_unwanted(self) -> None:
+        """Tell runs that somebody wants them cancelled, and end those that have lost their lease."""
+        if not self._active:
+            return
+        leases = await asyncio.to_thread(self._store.queue.leases, self._presence.server_id)
+        for active in [*self._active.values()]:
+            wish = leases.get(active.run.job.lease)
+            if wish is None:
+                active.task.cancel()
+            elif wish is CancelWish.WANTED:
+                active.run.cancel_wanted.set()
+
+    async def _see_through(self, run: Run, executor: Executor) -> None:
+        request_id, lease = run.job.request_id, run.job.lease
+        try:
+            end = await self._carry_out(run, executor)
+            await self._write_end(run, end)
+        except (LeaseLost, ServerStopping) as exc:
+            self._is_stopping = self._is_stopping or isinstance(exc, ServerStopping)
+            with suppress(OutpaintError):
+                await asyncio.to_thread(self._store.queue.release, lease)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it must not stop the others
+            _log_crash(request_id, exc)
+        finally:
+            del self._active[lease]
+            self._signal.notify(request_id)
+            self.ring()
+
+    async def _carry_out(self, run: Run, executor: Executor) -> _End:
+        try:
+            return _End(Status.COMPLETED, outcome=await executor.carry_out(run))
+        except RunCancelled as exc:
+            return _End(Status.CANCELLED, OutpaintError(str(exc)) if str(exc) else None)
+        except PermanentFailure as exc:
+            return _End(Status.FAILED, exc.error)
+        except SubmissionUnknown as exc:
+            return _End(Status.UNKNOWN, exc)
+        except (LeaseLost, ServerStopping):
+            raise
+        except OutpaintError as exc:
+            return _End(Status.FAILED, exc)
+        except Exception as exc:  # noqa: BLE001 - a bug must not stop the queue
+            _log_crash(run.job.request_id, exc)
+            return _End(Status.FAILED, internal_error(exc))
+
+    async def _write_end(self, run: Run, end: _End) -> None:
+        """Write down how a job ended; then delete the files that nobody needs any more."""
+        files = {each.path.name for each in (end.outcome, end.outcome and end.outcome.as_made) if each}
+
+        def write() -> None:
+            try:
+                self._store.queue.end(run.job.lease, end.status, error=end.error, outcome=end.outcome)
+            except StorageFailed:
+                if not run.job.steps:  # paid steps are fetched into files that another try needs
+                    _clear(run.folder, files)  # a full disk may be what is wrong
+                raise
+            _clear(
+                run.folder, files
+            )  # in the same thread: a server that leaves now has deleted them all the same
+
+        await until_written(write, sleep=self._sleep)
+
+
+def internal_error(exc: Exception) -> InternalError:
+    """Return what is told of a bug."""
+    return InternalError(
+        f"An internal error stopped this ({type(exc).__name__}); it is not the recording's fault. The server's log has"
+        " the details."
+    )
+
+
+def _log_crash(request_id: str, exc: Exception) -> None:
+    # Not its text: that may quote a signed link.
+    where = "".join(traceback.format_tb(exc.__traceback__))
+    _log.error("Request %s met an internal error: %s\n%s", request_id, type(exc).__name__, where)
+
+
+def _clear(folder: Path, needed: set[str]) -> None:
+    """Delete a job's files but for those needed; what cannot be deleted goes when a server tidies up."""
+    if not needed:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with suppress(OSError):  # another server may have delivered it by now, and deleted the folder
+        for path in folder.iterdir():
+            if path.name not in needed:
+                with suppress(OSError):
+                    path.unlink()

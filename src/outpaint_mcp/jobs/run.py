@@ -1,0 +1,163 @@
+"""One job on its way: what whoever carries it out needs to report and to know."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from outpaint_mcp.errors import OutpaintError, StorageFailed
+from outpaint_mcp.jobs.persistence import until_written
+from outpaint_mcp.storage.leased_jobs import LeaseLost
+from outpaint_mcp.storage.records import CancelWish
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from pathlib import Path
+
+    from outpaint_mcp.jobs.signal import UpdateSignal
+    from outpaint_mcp.storage.records import Job, RequestProgress, Step
+    from outpaint_mcp.storage.store import Store
+
+_Done = TypeVar("_Done")
+
+
+class RunCancelled(Exception):
+    """The job ends because somebody wants it cancelled; the text says what that leaves behind, if anything."""
+
+
+class PermanentFailure(Exception):
+    """The job ends for good, whatever was paid for it.
+
+    Attributes:
+        error: why.
+    """
+
+    def __init__(self, error: OutpaintError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Run:
+    """One claim of a job by this server; everything it writes is fenced by the job's lease.
+
+    Attributes:
+        job: as it is by now.
+        folder: the job's own, which may not exist yet.
+        cancel_wanted: set when somebody wants the job cancelled.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        store: Store,
+        signal: UpdateSignal,
+        folder: Path,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.job = job
+        self.folder = folder
+        self.cancel_wanted = asyncio.Event()
+        self._store = store
+        self._signal = signal
+        self._sleep = sleep
+        self._reported: RequestProgress | None = None
+
+    async def report(self, progress: RequestProgress) -> None:
+        """Let those who ask know where the job is.
+
+        Raises:
+            LeaseLost: it is somebody else's.
+        """
+        if progress == self._reported:
+            return
+        self._reported = progress
+        # A full disk, or a lack of threads, is no reason to give a job up that may be paid for.
+        with suppress(StorageFailed, RuntimeError):
+            await asyncio.to_thread(self._store.queue.report, self.job.lease, progress)
+        self._signal.notify(self.job.request_id)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but no longer than until somebody wants the job cancelled."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.cancel_wanted.wait()
+
+    async def is_cancel_wanted(self) -> bool:
+        """Whether somebody wants the job cancelled, and was not told that it is too late."""
+        wish = await asyncio.to_thread(self._store.queue.cancel_wish, self.job.request_id)
+        return wish is CancelWish.WANTED
+
+    async def stop_if_cancelled(self) -> None:
+        """Stop where that is wanted.
+
+        Raises:
+            RunCancelled: it is.
+        """
+        if self.cancel_wanted.is_set() and await self.is_cancel_wanted():
+            raise RunCancelled
+
+    async def unless_cancelled(
+        self, work: Coroutine[object, object, _Done], *, stop: Callable[[], Awaitable[None]] | None = None
+    ) -> _Done:
+        """Do something that may take a while, for as long as nobody wants the job cancelled.
+
+        Args:
+            work: what to do; it is cancelled when the job is.
+            stop: raises `RunCancelled` where the wish is granted.
+
+        Raises:
+            RunCancelled: the job is cancelled.
+        """
+        working = asyncio.create_task(work)
+        wish = asyncio.create_task(self.cancel_wanted.wait())
+        try:
+            await asyncio.wait({working, wish}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await (stop or self.stop_if_cancelled)()
+            return await working
+        finally:
+            wish.cancel()
+            working.cancel()
+            await asyncio.wait({working})
+
+    async def refuse_to_cancel(self) -> None:
+        """Let it be known that it is too late to cancel.
+
+        Raises:
+            LeaseLost: the job is somebody else's.
+        """
+        self.cancel_wanted.clear()
+        await self._write(lambda: self._store.queue.refuse_to_cancel(self.job.lease))
+        self._signal.notify(self.job.request_id)
+
+    async def record_step(self, step: Step) -> Step:
+        """Have a paid step on disk before anything else happens.
+
+        Raises:
+            LeaseLost: the job is somebody else's.
+        """
+        await self._write(lambda: self._store.queue.update_step(self.job.lease, step))
+        return self._with_step(step)
+
+    async def begin_sending(self, step: Step) -> Step:
+        """Have it on disk that a planned step is about to be sent; from then on it is never sent again.
+
+        Raises:
+            LeaseLost: the job is somebody else's, or the step is no longer planned.
+        """
+        await self._write(lambda: self._store.queue.begin_sending(self.job.lease, step))
+        return self._with_step(step)
+
+    def _with_step(self, step: Step) -> Step:
+        steps = tuple(step if each.number == step.number else each for each in self.job.steps)
+        self.job = dataclasses.replace(self.job, steps=steps)
+        return step
+
+    async def _write(self, write: Callable[[], object]) -> None:
+        await until_written(write, sleep=self._sleep)
+
+
+__all__ = ["LeaseLost", "PermanentFailure", "Run", "RunCancelled"]

@@ -1,0 +1,37 @@
+"""Every provider there is. A new one is one line here, and a package of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from outpaint_mcp.providers.local.provider import DESCRIPTION as LOCAL
+from outpaint_mcp.providers.local.provider import LocalProvider
+from outpaint_mcp.providers.remote.provider import RemoteProvider
+from outpaint_mcp.providers.runcomfy.model import DESCRIPTION as RUNCOMFY
+from outpaint_mcp.providers.runcomfy.model import runcomfy_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from outpaint_mcp.providers.base import Provider, ProviderContext, ProviderDescription
+
+
+class _Registered(NamedTuple):
+    description: ProviderDescription
+    open: Callable[[ProviderContext], Provider]
+
+
+PROVIDERS: Mapping[str, _Registered] = {
+    "local": _Registered(LOCAL, LocalProvider),
+    "runcomfy": _Registered(RUNCOMFY, lambda context: RemoteProvider(context, runcomfy_model(context))),
+}
+
+
+def descriptions() -> tuple[ProviderDescription, ...]:
+    """Return what every provider says of itself, those that cost money first."""
+    return tuple(sorted((each.description for each in PROVIDERS.values()), key=lambda each: not each.is_paid))
+
+
+def describe(name: str) -> ProviderDescription:
+    """Return what a provider says of itself; nothing is opened for that."""
+    return PROVIDERS[name].description

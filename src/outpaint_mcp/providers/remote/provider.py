@@ -1,0 +1,235 @@
+"""A provider that has a remote model carry requests out, step by step: each sent once, and followed to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import threading
+import traceback
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.errors import NothingNew, OutpaintError, ServerStopping, SubmissionUnknown, Unauthorized
+from outpaint_mcp.jobs.dispatcher import internal_error
+from outpaint_mcp.jobs.run import PermanentFailure, RunCancelled
+from outpaint_mcp.providers.base import Terms
+from outpaint_mcp.providers.remote.download import download
+from outpaint_mcp.providers.remote.finish import finish, part_of
+from outpaint_mcp.providers.remote.plan import check_durations
+from outpaint_mcp.providers.remote.poll import poll
+from outpaint_mcp.providers.remote.prepare import prepare_source, settle_plan
+from outpaint_mcp.providers.remote.prices import PriceCache
+from outpaint_mcp.providers.remote.run import RemoteRun, RunContext
+from outpaint_mcp.providers.remote.schedule import PollSchedule
+from outpaint_mcp.providers.remote.submit import lost, lost_answer, submit
+from outpaint_mcp.providers.remote.transfer import AudioTransfer
+from outpaint_mcp.storage.leased_jobs import LeaseLost
+from outpaint_mcp.storage.records import StepState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.jobs.run import Run
+    from outpaint_mcp.models import SubmitRequest
+    from outpaint_mcp.providers.base import ProviderContext
+    from outpaint_mcp.providers.remote.model import ModelClient, RemoteModel
+    from outpaint_mcp.providers.remote.prepare import PreparedSource
+    from outpaint_mcp.results import Outcome
+    from outpaint_mcp.storage.records import Step
+    from outpaint_mcp.workers.orders import GeneratedPart
+
+_log = logging.getLogger(__name__)
+
+# A bucket that is slow is no reason to let the person wait.
+_REMOVE_SECONDS = 5.0
+
+
+class RemoteProvider:
+    """Carries jobs out by one remote model."""
+
+    most_running: int | None = None
+
+    def __init__(self, context: ProviderContext, model: RemoteModel) -> None:
+        """Prepare; the service is not connected to yet.
+
+        Args:
+            context: what every provider works with.
+            model: the model, and where it is.
+        """
+        self.description = model.description
+        self.is_ready = bool(model.account)
+        self.client = LazyClient(model)
+        self._context = RunContext(
+            shared=context,
+            model=model,
+            client=self.client,
+            prices=PriceCache(self.client, context.timing.clock),
+            transfer=_transfer(context.settings, model),
+            schedule=context.timing.schedule or PollSchedule(),
+        )
+
+    def admit(self, request: SubmitRequest) -> Terms:
+        """See `Provider.admit`."""
+        model = self._context.model
+        if not model.account:
+            raise Unauthorized(model.how_to_log_in)
+        check_durations(
+            model.limits,
+            before_seconds=request.extend_before_duration,
+            after_seconds=request.extend_after_duration,
+        )
+        return Terms(account=model.account, limit_usd=self._context.shared.settings.max_cost_usd)
+
+    async def carry_out(self, run: Run) -> Outcome:
+        """See `Provider.carry_out`.
+
+        Once money is spent, only the service, what it made, or whoever wants it cancelled can end a job: everything
+        else is tried again.
+        """
+        remote = RemoteRun(run, self._context)
+        try:
+            return await self._until_it_ends(remote)
+        except SubmissionUnknown:
+            raise  # the service may still be reading what was transferred
+        except (PermanentFailure, RunCancelled, OutpaintError):
+            await _remove_transferred(remote)
+            raise
+
+    async def _until_it_ends(self, remote: RemoteRun) -> Outcome:
+        for attempt in count():
+            try:
+                await asyncio.to_thread(self.client)
+                outcome = await _carry_out(remote)
+            except (RunCancelled, LeaseLost, ServerStopping):
+                raise
+            except PermanentFailure as exc:
+                raise PermanentFailure(_with_bill(exc.error, remote)) from exc
+            except (SubmissionUnknown, NothingNew) as exc:
+                raise _with_bill(exc, remote) from exc
+            except OutpaintError as exc:
+                failure = exc
+            except Exception as exc:  # noqa: BLE001 - money may hang on it
+                # Not its text: that may quote a signed link.
+                where = "".join(traceback.format_tb(exc.__traceback__))
+                _log.error(
+                    "%s met an internal error: %s\n%s", remote.job.request_id, type(exc).__name__, where
+                )
+                failure = internal_error(exc)
+            else:
+                await _remove_transferred(remote)
+                return outcome
+            if not remote.is_paid:
+                raise failure
+            await self._hold_up(remote, failure, attempt)
+        raise AssertionError("counting does not end")
+
+    async def _hold_up(self, remote: RemoteRun, failure: OutpaintError, attempt: int) -> None:
+        """Wait before the next try, unless the person gives it up.
+
+        Raises:
+            RunCancelled: they do.
+        """
+        remote.is_held_up = True
+        with suppress(OutpaintError):
+            if await remote.run.is_cancel_wanted():
+                raise RunCancelled(f"{_given_up(remote)} It was held up: {failure}")
+        await remote.report(f"{remote.bill or 'Sent.'} Held up, and tried again: {failure}")
+        await remote.pause(self._context.schedule.retry_pause_seconds(attempt))
+
+    def stop(self, folder: Path) -> None:
+        """See `Provider.stop`; nothing goes on without a server."""
+
+    async def close(self) -> None:
+        """See `Provider.close`."""
+        await self.client.close()
+
+
+class LazyClient:
+    """The one client of a process, made at the first call, as its library takes a while to load."""
+
+    def __init__(self, model: RemoteModel) -> None:
+        self._model = model
+        self._client: ModelClient | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> ModelClient:
+        """Return the client; the first time in a thread, since it takes a quarter of a second."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._model.open_client()
+            return self._client
+
+    async def close(self) -> None:
+        """Close it if it was opened."""
+        if self._client is not None:
+            await self._client.aclose()
+
+
+async def _carry_out(remote: RemoteRun) -> Outcome:
+    """Carry a job out from wherever it is."""
+    for step in remote.job.steps:
+        if step.state is StepState.SENDING:
+            lost(remote, step, lost_answer(remote, "the server stopped before it arrived"))
+    await asyncio.to_thread(remote.folder.mkdir, parents=True, exist_ok=True)
+    source = None if remote.job.source_seconds is not None else await _prepare(remote)
+    parts: dict[Side, list[GeneratedPart]] = {side: [] for side in Side}
+    url = None
+    for step in remote.job.steps:
+        if step.state is StepState.PLANNED:
+            # What was accepted is polled first: whoever wants it cancelled must not wait for the source.
+            source = source or await prepare_source(remote)
+            step = await submit(remote, step, source, parts[step.side])  # noqa: PLW2901 - as it is by now
+        if step.state is not StepState.FETCHED:
+            step, url = await _fetch(remote, step)  # noqa: PLW2901 - as above
+        parts[step.side].append(part_of(remote, step))
+    return await finish(remote, source or await prepare_source(remote), url)
+
+
+async def _prepare(remote: RemoteRun) -> PreparedSource:
+    await remote.report("preparing")
+    source = await prepare_source(remote)
+    await settle_plan(remote, source)
+    return source
+
+
+async def _fetch(remote: RemoteRun, step: Step) -> tuple[Step, str | None]:
+    """Poll a step that was accepted and fetch its file; also returns where the service stores that."""
+    result = await poll(remote, step)
+    step = await remote.run.record_step(
+        dataclasses.replace(step, state=StepState.FINISHED, cost_usd=result.cost_usd)
+    )
+    url = await download(remote, step, result)
+    if step.object_name is not None:
+        await remote.context.transfer.remove(step.object_name)
+    step = dataclasses.replace(step, state=StepState.FETCHED, object_name=None)
+    return await remote.run.record_step(step), url
+
+
+async def _remove_transferred(remote: RemoteRun) -> None:
+    """Remove what was put into the bucket for steps that have ended."""
+    with suppress(Exception):  # a bucket's trouble is no reason not to end
+        async with asyncio.timeout(_REMOVE_SECONDS):
+            for step in remote.job.steps:
+                if step.object_name is not None:
+                    await remote.context.transfer.remove(step.object_name)
+
+
+def _transfer(settings: Settings, model: RemoteModel) -> AudioTransfer:
+    if settings.upload is None:
+        return AudioTransfer(None, model.limits.inline_bytes)
+    from outpaint_mcp.providers.remote.bucket import Bucket  # noqa: PLC0415 - only where there is one
+
+    return AudioTransfer(Bucket(settings.upload), model.limits.inline_bytes)
+
+
+def _given_up(remote: RemoteRun) -> str:
+    ids = ", ".join(step.remote_id for step in remote.job.steps if step.remote_id)
+    return f"Given up. What was sent may be carried out and billed ({remote.context.model.title}'s request {ids})."
+
+
+def _with_bill(error: OutpaintError, remote: RemoteRun) -> OutpaintError:
+    return type(error)(f"{error} {remote.bill}", hint=error.hint) if remote.bill else error

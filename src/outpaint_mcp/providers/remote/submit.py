@@ -1,0 +1,183 @@
+"""A step's context is made readable for the service, and the step is sent: once, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NoReturn
+
+from outpaint_mcp.errors import (
+    OutpaintError,
+    ProviderRejected,
+    ProviderUnavailable,
+    SourceNotHosted,
+    SourceTooLarge,
+    SubmissionUnknown,
+)
+from outpaint_mcp.jobs.run import PermanentFailure
+from outpaint_mcp.models import OutpaintRequest
+from outpaint_mcp.providers.remote.transfer import HOW_TO_HOST, TransferredAudio
+from outpaint_mcp.storage.leased_jobs import LeaseLost
+from outpaint_mcp.storage.records import StepState
+from outpaint_mcp.workers.orders import WriteContext
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from outpaint_mcp.providers.remote.prepare import PreparedSource
+    from outpaint_mcp.providers.remote.run import RemoteRun
+    from outpaint_mcp.storage.records import Step
+    from outpaint_mcp.workers.orders import GeneratedPart
+
+# A submission under way when the server leaves is worth a moment: an answer that is missed is never known. Hosts
+# wait for two seconds until they kill.
+_LEAVE_SECONDS = 1.2
+
+_SHOWN_TAGS_CHARACTERS = 80
+
+
+async def submit(
+    remote: RemoteRun, step: Step, source: PreparedSource, parts: Sequence[GeneratedPart]
+) -> Step:
+    """Send a step that was never sent.
+
+    Args:
+        remote: the job.
+        step: planned.
+        source: what is extended.
+        parts: what was generated on this side so far.
+
+    Returns:
+        The step, accepted.
+
+    Raises:
+        SubmissionUnknown: its answer was lost.
+        OutpaintError: it was refused, or never arrived.
+        RunCancelled: somebody wants the job cancelled.
+        LeaseLost: another server has the job.
+    """
+    await remote.report(f"{remote.label(step)}: transferring the audio")
+    step, transferred = await _transfer(remote, step, source, parts)
+    await remote.stop_if_cancelled()
+    sent_at = remote.context.shared.now()
+    step = await remote.run.begin_sending(dataclasses.replace(step, state=StepState.SENDING, sent_at=sent_at))
+    posting = asyncio.create_task(_post(remote, step, transferred))
+    try:
+        return await asyncio.shield(posting)
+    except asyncio.CancelledError:
+        await asyncio.wait({posting}, timeout=_LEAVE_SECONDS)
+        posting.cancel()
+        await asyncio.wait({posting})
+        if not posting.cancelled():
+            posting.exception()  # it is on disk; the next server reports it
+        raise
+
+
+async def _post(remote: RemoteRun, step: Step, transferred: TransferredAudio) -> Step:
+    """Send a step, once; whatever becomes of it is on disk."""
+    request = _request(remote, step, transferred.audio)
+    try:
+        remote_id = await remote.context.client().submit(request, inline=transferred.inline)
+    except SubmissionUnknown as exc:
+        lost(remote, step, str(exc), exc)
+    except OutpaintError as exc:
+        await remote.run.record_step(dataclasses.replace(step, state=StepState.PLANNED, sent_at=None))
+        if isinstance(exc, ProviderRejected):
+            hint = f" If it takes no audio inside requests: {HOW_TO_HOST}" if transferred.inline else ""
+            raise PermanentFailure(ProviderRejected(f"{exc}{hint}")) from exc
+        if isinstance(exc, ProviderUnavailable):
+            raise type(exc)(f"{exc} This was not accepted, and is not billed.") from exc
+        raise
+    except LeaseLost:
+        raise
+    except Exception as exc:  # noqa: BLE001 - it was on its way: nobody knows
+        lost(remote, step, lost_answer(remote, f"this server failed meanwhile ({type(exc).__name__})"), exc)
+    step = await remote.run.record_step(
+        dataclasses.replace(step, state=StepState.ACCEPTED, remote_id=remote_id)
+    )
+    await remote.report(f"{remote.label(step)}: accepted")
+    return step
+
+
+def _request(remote: RemoteRun, step: Step, audio: str) -> OutpaintRequest:
+    """Return what is sent for a step."""
+    asked = remote.job.request
+    return OutpaintRequest(
+        audio=audio,
+        tags=asked.tags,
+        lyrics=asked.lyrics,
+        seed=asked.seed,
+        extend_before_duration=step.seconds if step.side == "before" else 0,
+        extend_after_duration=step.seconds if step.side == "after" else 0,
+    )
+
+
+def lost_answer(remote: RemoteRun, how: str) -> str:
+    """Say that nobody knows what became of a submission."""
+    title = remote.context.model.title
+    return f"{title}'s answer to the submission was lost: {how}. It may have been carried out and billed, or not."
+
+
+def lost(remote: RemoteRun, step: Step, words: str, exc: Exception | None = None) -> NoReturn:
+    """Report what is known of a submission whose answer is not; `words` say how it was lost.
+
+    Raises:
+        SubmissionUnknown: always.
+    """
+    request, title = remote.job.request, remote.context.model.title
+    sent = datetime.fromtimestamp(step.sent_at or 0, UTC).isoformat(timespec="seconds")
+    raise SubmissionUnknown(
+        f'{words} Sent at {sent}: {remote.label(step)}, tags "{request.tags[:_SHOWN_TAGS_CHARACTERS]}", seed'
+        f" {request.seed}. It is never resubmitted automatically. Look for it among your requests at {title}; if it is"
+        " not there, or to pay for another, submit again with another seed."
+    ) from exc
+
+
+async def _transfer(
+    remote: RemoteRun, step: Step, source: PreparedSource, parts: Sequence[GeneratedPart]
+) -> tuple[Step, TransferredAudio]:
+    """Make the music so far readable for the service: as it is where that will do, otherwise as a file of ours.
+
+    Returns:
+        The step with the exact length of its context, and what to send.
+    """
+    transfer = remote.context.transfer
+    is_whole = not parts and step.context_seconds >= source.seconds
+    link = source.link if is_whole else None
+    if is_whole and source.format and (link is not None or transfer.fits(source.path)):
+        path, seconds, media_type = source.path, source.seconds, source.format.media_type
+    else:
+        path = remote.folder / f"context-{step.number}"
+        seconds, media_type = await _write_context(remote, step, source.path, parts, path)
+    # Never more than it is built on, which may be short.
+    step = dataclasses.replace(step, seconds=min(step.seconds, seconds), context_seconds=seconds)
+    if link is not None:
+        return step, TransferredAudio(audio=link)
+    formats = remote.context.model.limits.formats.values()
+    suffix = next(each.suffix for each in formats if each.media_type == media_type)
+    name = f"{remote.job.request_id}-{step.number}.{suffix}"
+    if not transfer.is_inline:
+        # Written first: whatever comes in between, it is removed again.
+        step = await remote.run.record_step(dataclasses.replace(step, object_name=name))
+    return step, await transfer.give(path, name, media_type)
+
+
+async def _write_context(
+    remote: RemoteRun, step: Step, source: Path, parts: Sequence[GeneratedPart], destination: Path
+) -> tuple[float, str]:
+    """Write the context of a step; returns its exact length in seconds and its media type."""
+    order = WriteContext(
+        source=source,
+        side=step.side,
+        parts=tuple(parts),
+        destination=destination,
+        seconds=step.context_seconds,
+        max_bytes=remote.context.transfer.max_bytes,
+    )
+    try:
+        written = await remote.work(order)
+    except SourceTooLarge as exc:
+        raise SourceNotHosted(f"{exc} {HOW_TO_HOST}") from exc
+    return written.seconds, written.media_type

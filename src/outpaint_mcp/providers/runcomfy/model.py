@@ -1,0 +1,101 @@
+"""RunComfy's audio-outpaint model as the remote provider takes it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.config import RUNCOMFY_BASE
+from outpaint_mcp.providers.base import ProviderDescription
+from outpaint_mcp.providers.remote.model import FileFormat, Limits, ModelClient, Price, RemoteModel
+from outpaint_mcp.providers.runcomfy.api.refusals import HOW_TO_LOG_IN
+from outpaint_mcp.sources import DownloadPolicy
+from outpaint_mcp.sources.links import origin_of, parse_link
+
+if TYPE_CHECKING:
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.providers.base import ProviderContext
+
+DESCRIPTION = ProviderDescription(
+    name="runcomfy",
+    title="RunComfy",
+    is_generative=True,
+    is_paid=True,
+    instructions="""\
+Provider: runcomfy, a paid generative model. Describe the existing track in tags (include those from analyze_audio), or
+the extension drifts to another style; use lyrics="[inst]" for no vocals. Tell the user the estimated cost, and later
+the actual cost.""",
+    tool_text="Provider runcomfy (if a token is set): a generative model that tags and lyrics steer; costs money, as"
+    " the answer estimates.",
+    # Agents' frameworks give up on a call after five seconds at the earliest.
+    accepts_within_seconds=3.5,
+)
+
+# ACE-Step's canvas, and what the vendor's own nodes put into a request at most.
+LIMITS = Limits(
+    canvas_seconds=240.0,
+    # As long as the longest extension from it; what lies further back would be paid for, too, it seems.
+    context_seconds=120.0,
+    # It works in tenths of a second; below this nothing may come back.
+    shortest_seconds=0.5,
+    # Each step doubles what there is: more of them would be built on next to nothing.
+    most_steps=8,
+    imprecision=0.02,
+    formats={
+        "WAV": FileFormat("audio/wav", "wav", ("PCM_16", "PCM_24")),
+        "FLAC": FileFormat("audio/flac", "flac", ("PCM_16", "PCM_24")),
+        "MP3": FileFormat("audio/mpeg", "mp3", ("MPEG_LAYER_III",)),
+    },
+    most_channels=2,
+    inline_bytes=16 * 1024**2,
+)
+
+LIST_PRICE = Price(
+    usd=0.0002,
+    unit="second",
+    origin="the list price as reported by third parties, since the catalogue could not be read",
+    is_certain=False,
+)
+
+_RESULT_DOMAINS = ("runcomfy.net", "runcomfy.com")
+
+
+def runcomfy_model(context: ProviderContext) -> RemoteModel:
+    """Describe the model at the place and for the account that the settings name."""
+    settings, timing = context.settings, context.timing
+
+    def open_client() -> ModelClient:
+        from outpaint_mcp.providers.runcomfy.api.client import RunComfyClient  # noqa: PLC0415 - loads httpx
+
+        return RunComfyClient(
+            settings.token,
+            base_url=settings.runcomfy_base,
+            timeout=timing.timeout_seconds,
+            sleep=timing.sleep,
+            clock=timing.clock,
+        )
+
+    return RemoteModel(
+        description=DESCRIPTION,
+        limits=LIMITS,
+        open_client=open_client,
+        account=account_of(settings),
+        how_to_log_in=HOW_TO_LOG_IN,
+        policy=_policy(settings.runcomfy_base),
+        list_price=LIST_PRICE,
+    )
+
+
+def account_of(settings: Settings) -> str:
+    """Return a digest that tells tokens apart and reveals nothing of them; empty where there is none."""
+    if settings.token is None:
+        return ""
+    return hashlib.sha256(f"{settings.runcomfy_base} {settings.token}".encode()).hexdigest()[:16]
+
+
+def _policy(base: str) -> DownloadPolicy:
+    """Where results may be: on the vendor's hosts, and on the one that the operator named."""
+    if base == RUNCOMFY_BASE:
+        return DownloadPolicy(_RESULT_DOMAINS)
+    link = parse_link(base, DownloadPolicy(trusted=(origin_of(base),)))
+    return DownloadPolicy((*_RESULT_DOMAINS, link.host), (link.origin,))

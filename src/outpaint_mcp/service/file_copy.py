@@ -1,0 +1,112 @@
+"""Copying a file to its final name in one step: never half written, never over another file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from io import BufferedWriter, FileIO
+    from pathlib import Path
+
+_CHUNK_BYTES = 1 << 20
+_KERNEL_CHUNK_BYTES = 1 << 26
+
+
+class ContentChanged(Exception):
+    """A file no longer has the content that was recorded for it."""
+
+
+def place_copy(
+    source: Path, target: Path, part: Path, *, sha256: str, check_stopping: Callable[[], None]
+) -> None:
+    """Copy a file to a place where there is none, and flush it to disk.
+
+    The copy shares no inode with `source`: whoever edits the one leaves the other as it is.
+
+    Args:
+        source: the file.
+        target: where the copy goes.
+        part: holds the copy until it is complete; in the same folder as `target`.
+        sha256: what the copy must contain.
+        check_stopping: called between chunks; raises to give up.
+
+    Raises:
+        ContentChanged: `source` has other content.
+        FileExistsError: something is at `target` already.
+        OSError: a file cannot be read or written.
+    """
+    try:
+        part.unlink(missing_ok=True)
+        with source.open("rb", buffering=0) as reader, part.open("wb") as writer:
+            _copy_content(reader, writer, check_stopping)
+            os.fsync(writer.fileno())
+        if digest(part, check_stopping) != sha256:
+            raise ContentChanged(str(source))
+        if not _link(part, target):  # a disk without hard links
+            target.open("xb").close()  # fails where the name is somebody else's
+            part.replace(target)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    _sync_folder(target.parent)  # the next step may delete `source`
+
+
+def digest(path: Path, check_stopping: Callable[[], None] = lambda: None) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    sha256 = hashlib.sha256()
+    with path.open("rb", buffering=0) as reader:
+        while chunk := reader.read(_CHUNK_BYTES):
+            check_stopping()
+            sha256.update(chunk)
+    return sha256.hexdigest()
+
+
+def has_content(
+    path: Path, *, size_bytes: int, sha256: str, check_stopping: Callable[[], None] = lambda: None
+) -> bool:
+    """Whether there is a file at `path` with exactly this content."""
+    try:
+        return path.stat().st_size == size_bytes and digest(path, check_stopping) == sha256
+    except OSError:
+        return False
+
+
+def _copy_content(reader: FileIO, writer: BufferedWriter, check_stopping: Callable[[], None]) -> None:
+    """Copy to the end; a disk that can share blocks between files does not write them again."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # not between these two disks; a real fault comes up again below
+            while os.copy_file_range(reader.fileno(), writer.fileno(), _KERNEL_CHUNK_BYTES):
+                check_stopping()
+    while chunk := reader.read(_CHUNK_BYTES):
+        check_stopping()
+        writer.write(chunk)
+    writer.flush()
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Give a file a second name; False where the disk cannot."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # Windows cannot open a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,19 @@
+"""Request ids: `op_` and twenty hexadecimal digits."""
+
+from __future__ import annotations
+
+import secrets
+
+_PREFIX = "op_"
+_BYTES = 10
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    return _PREFIX + secrets.token_hex(_BYTES)
+
+
+def is_request_id(text: str) -> bool:
+    """Whether the text has the form of a request id, known or not."""
+    digits = text.removeprefix(_PREFIX)
+    return digits != text and len(digits) == 2 * _BYTES and set(digits) <= set("0123456789abcdef")

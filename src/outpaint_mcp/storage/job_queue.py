@@ -1,0 +1,198 @@
+"""The queue of jobs, shared by every server of this user, whatever the provider; all SQL about jobs and steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.errors import Hint, RequestNotFound
+from outpaint_mcp.storage.leased_jobs import IS_MINE, IS_OPEN, IS_UNSENT, LeasedJobs
+from outpaint_mcp.storage.records import CancelWish, Lease
+from outpaint_mcp.storage.rows import pack_outcome, read_job, unpack_outcome
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from outpaint_mcp.storage.records import Job
+
+# A job that went down with its server this often may be what takes servers down: it needs more memory than
+# the machine has, say. Servers that leave in good order do not count, and few others leave any other way.
+MAX_CRASHES = 5
+_CRASHED = (
+    f"The server stopped {MAX_CRASHES} times while this was in progress. If it stops again after another submission,"
+    " try a shorter source or extension."
+)
+
+_FREE = "cost_usd = CASE WHEN account <> '' THEN 0 END"
+_CANCELLED = (
+    "status = 'cancelled', server_id = NULL, source = '', inputs = '', step = '', queue_position = NULL,"
+    f" {_FREE}"
+)
+
+
+class JobQueue(LeasedJobs):
+    """Claims jobs, cancels them, and leaves those of dead servers to others; may be called from any thread."""
+
+    def claim(self, server_id: str, provider: str, *, most_running: int | None = None) -> Job | None:
+        """Take the first job that no server carries out.
+
+        Args:
+            server_id: who takes it.
+            provider: whose jobs to look at.
+            most_running: how many of these may run on this machine at a time; None for any number.
+        """
+        with self._database.write("queue") as connection:
+            if most_running is not None and _running(connection, provider) >= most_running:
+                return None
+            row = connection.execute(
+                "UPDATE jobs SET server_id = ?, attempt = attempt + 1, progress = NULL WHERE position ="
+                f" (SELECT position FROM jobs WHERE provider = ? AND server_id IS NULL AND {IS_OPEN}"
+                " ORDER BY position LIMIT 1) RETURNING *",
+                (server_id, provider),
+            ).fetchone()
+            return None if row is None else read_job(row, _steps(connection, row["request_id"]))
+
+    def has_claimable(self, provider: str, *, most_running: int | None = None) -> bool:
+        """Whether a claim is likely to succeed; cheaper than one in vain."""
+        with self._database.read() as connection:
+            if most_running is not None and _running(connection, provider) >= most_running:
+                return False
+            row = connection.execute(
+                f"SELECT 1 FROM jobs WHERE provider = ? AND server_id IS NULL AND {IS_OPEN} LIMIT 1",
+                (provider,),
+            ).fetchone()
+        return row is not None
+
+    def servers_at_work(self) -> set[str]:
+        """Return the ids of the servers that have claimed a job."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT DISTINCT server_id FROM jobs WHERE server_id IS NOT NULL")
+            return {row["server_id"] for row in rows}
+
+    def take_back(self, server_ids: Iterable[str]) -> None:
+        """Leave the jobs of servers that died to others, at their old places in the queue.
+
+        One that met this fate too often fails, and one that is to be cancelled is; unless something of it was sent.
+        """
+        with self._database.write("queue", erases=True) as connection:
+            for server_id in server_ids:
+                connection.execute(
+                    f"UPDATE jobs SET crashes = crashes + 1 WHERE server_id = ? AND {IS_OPEN} AND {IS_UNSENT}",
+                    (server_id,),
+                )
+                connection.execute(
+                    "UPDATE jobs SET status = 'failed', error = ?, error_kind = 'GenerationFailed', error_hint = ?,"
+                    f" ended_at = ?, source = '', inputs = '', step = '', server_id = NULL, {_FREE}"
+                    f" WHERE server_id = ? AND {IS_OPEN} AND crashes >= ? AND cancel_wish <> 'wanted' AND {IS_UNSENT}",
+                    (_CRASHED, Hint.SUBMIT_AGAIN, self._now(), server_id, MAX_CRASHES),
+                )
+                self._leave(connection, "server_id = ?", server_id)
+
+    def hand_back(self, server_id: str) -> None:
+        """Leave the jobs of a server that is closing to others."""
+        with self._database.write("queue", erases=True) as connection:
+            self._leave(connection, "server_id = ?", server_id)
+
+    def release(self, lease: Lease) -> None:
+        """Leave one job to others, if it is still this lease's."""
+        with self._database.write("queue", erases=True) as connection:
+            self._leave(connection, IS_MINE, lease.request_id, lease.server_id, lease.attempt)
+
+    def _leave(self, connection: sqlite3.Connection, condition: str, *values: object) -> None:
+        connection.execute(
+            f"UPDATE jobs SET {_CANCELLED}, ended_at = ? WHERE {condition} AND {IS_OPEN} AND cancel_wish = 'wanted'"
+            f" AND {IS_UNSENT}",
+            (self._now(), *values),
+        )
+        connection.execute(
+            f"UPDATE jobs SET server_id = NULL, status = CASE WHEN {IS_UNSENT} THEN 'in_queue' ELSE status END"
+            f" WHERE {condition}",
+            values,
+        )
+
+    def cancel(self, request_id: str) -> bool:
+        """Write down the wish to cancel; a job that no server has and of which nothing was sent ends at once.
+
+        Returns:
+            Whether it had not ended already.
+
+        Raises:
+            RequestNotFound: there is no such job.
+        """
+        with self._database.write(f"job {request_id}", erases=True) as connection:
+            wanted = connection.execute(
+                f"UPDATE jobs SET cancel_wish = 'wanted' WHERE request_id = ? AND {IS_OPEN}", (request_id,)
+            ).rowcount
+            if not wanted:
+                _row(connection, request_id)
+                return False
+            connection.execute(
+                f"UPDATE jobs SET {_CANCELLED}, ended_at = ? WHERE request_id = ? AND {IS_OPEN} AND server_id IS NULL"
+                f" AND {IS_UNSENT}",
+                (self._now(), request_id),
+            )
+        return True
+
+    def cancel_without_its_server(self, request_id: str) -> None:
+        """End a job that should have been stopped by now, unless something of it was sent.
+
+        Its server, if it wakes up, finds that it has lost the lease.
+        """
+        with self._database.write(f"job {request_id}", erases=True) as connection:
+            connection.execute(
+                f"UPDATE jobs SET {_CANCELLED}, ended_at = ? WHERE request_id = ? AND {IS_OPEN}"
+                f" AND cancel_wish = 'wanted' AND {IS_UNSENT}",
+                (self._now(), request_id),
+            )
+
+    def cancel_wish(self, request_id: str) -> CancelWish:
+        """Return what became of the wish to cancel.
+
+        Raises:
+            RequestNotFound: there is no such job.
+        """
+        with self._database.read() as connection:
+            return CancelWish(_row(connection, request_id)["cancel_wish"])
+
+    def leases(self, server_id: str) -> dict[Lease, CancelWish]:
+        """Return the leases that a server holds, and whether somebody wants the jobs cancelled."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT request_id, attempt, cancel_wish FROM jobs WHERE server_id = ?", (server_id,)
+            )
+            return {
+                Lease(row["request_id"], server_id, row["attempt"]): CancelWish(row["cancel_wish"])
+                for row in rows
+            }
+
+    def forget_links(self, request_id: str) -> None:
+        """Delete the links, which can be signed, from what a request produced."""
+        with self._database.write(f"job {request_id}", erases=True) as connection:
+            packed = _row(connection, request_id)["outcome"]
+            if packed is not None:
+                stripped = pack_outcome(unpack_outcome(packed).without_links())
+                connection.execute("UPDATE jobs SET outcome = ? WHERE request_id = ?", (stripped, request_id))
+
+
+def _running(connection: sqlite3.Connection, provider: str) -> int:
+    (count,) = connection.execute(
+        f"SELECT count(*) FROM jobs WHERE provider = ? AND server_id IS NOT NULL AND {IS_OPEN}", (provider,)
+    ).fetchone()
+    return int(count)
+
+
+def _steps(connection: sqlite3.Connection, request_id: str) -> list[sqlite3.Row]:
+    return connection.execute(
+        "SELECT * FROM steps WHERE request_id = ? ORDER BY number", (request_id,)
+    ).fetchall()
+
+
+def _row(connection: sqlite3.Connection, request_id: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM jobs WHERE request_id = ?", (request_id,)
+    ).fetchone()
+    if row is None:
+        raise RequestNotFound(
+            f"No request has the id {request_id}.", hint=Hint.FIND_REQUEST, request_id=request_id
+        )
+    return row

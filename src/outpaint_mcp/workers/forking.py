@@ -1,0 +1,253 @@
+"""The server's side of the nursery: a warm process that forks one worker a task, on POSIX systems.
+
+The server sends it the far ends of a worker's pipes over a Unix socket, and is sent back what became of the worker.
+Only the nursery kills its workers, since only it knows which of them it has not reaped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+from outpaint_mcp.workers.messages import ENDED, FORK, KILL, REPLY, REQUEST, STARTED
+from outpaint_mcp.workers.pipes import Pipes
+from outpaint_mcp.workers.process import worker_environment
+
+_log = logging.getLogger(__name__)
+
+CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
+
+_CLOSE_SECONDS = 1.0
+# In a row; after these, every worker gets an interpreter of its own.
+_MAX_FAILURES = 3
+
+
+class NurseryGone(Exception):
+    """The nursery ended before it forked a worker; the order was not sent to anyone."""
+
+
+class ForkedProcess:
+    """A worker that the nursery forked."""
+
+    def __init__(self, link: _Link, number: int, pipes: Pipes) -> None:
+        loop = asyncio.get_running_loop()
+        self._link = link
+        self._number = number
+        self.pipes = pipes
+        self.started: asyncio.Future[int] = loop.create_future()
+        self.exited: asyncio.Future[int | None] = loop.create_future()
+
+    def fail(self, error: Exception) -> None:
+        """Take note that it was not started, or that nobody knows its end any more."""
+        self.exited.set_result(None)
+        if not self.started.done():
+            self.started.set_exception(error)
+            self.started.exception()  # nobody may wait for it any more
+
+    def send(self, order: bytes) -> None:
+        """See `Process.send`."""
+        self.pipes.start(order)
+
+    def kill(self) -> None:
+        """See `Process.kill`; where the nursery is gone, the worker ends by its lifeline."""
+        if not self.exited.done():
+            self._link.send(KILL, self._number)
+        elif self.exited.result() is None:
+            self.pipes.hang_up(last=b"\0")
+
+    async def exit_code(self) -> int | None:
+        """See `Process.exit_code`."""
+        return await asyncio.shield(self.exited)
+
+
+class Nursery:
+    """Starts the nursery at first need, and again when it has ended."""
+
+    def __init__(self) -> None:
+        self._link: _Link | None = None
+        self._starting: asyncio.Task[_Link] | None = None
+        self._failures = 0
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is worth another try."""
+        return self._failures < _MAX_FAILURES
+
+    async def fork(self, task: str) -> ForkedProcess:
+        """Fork a worker for a task.
+
+        Raises:
+            NurseryGone: there is no nursery; start the worker in another way.
+            OSError: the system starts no more processes.
+        """
+        self._failures += 1
+        try:
+            link = await self._started()
+            process = link.fork(task)
+        except OSError as exc:
+            raise NurseryGone from exc
+        try:
+            await asyncio.shield(process.started)
+        except BaseException:
+            process.kill()
+            process.pipes.close()
+            raise
+        self._failures = 0
+        return process
+
+    async def close(self) -> None:
+        """End the nursery; its workers are not killed by that."""
+        with suppress(OSError):
+            if self._starting is not None:
+                await self._starting
+        if self._link is not None:
+            await self._link.close()
+
+    async def _started(self) -> _Link:
+        if self._link is None or self._link.is_lost:
+            if self._starting is None:
+                self._starting = asyncio.create_task(self._start())
+            await asyncio.shield(self._starting)
+        assert self._link is not None  # noqa: S101 - just started
+        return self._link
+
+    async def _start(self) -> _Link:
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    # In a thread: until the new program runs, this waits.
+                    process = await asyncio.to_thread(_start_nursery, theirs)
+                except BaseException:
+                    ours.close()
+                    raise
+            self._link = _Link(ours, process)
+            return self._link
+        finally:
+            self._starting = None
+
+
+class _Link:
+    """A nursery that runs, and the socket to it."""
+
+    def __init__(self, control: socket.socket, process: subprocess.Popen[bytes]) -> None:
+        control.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._control = control
+        self._process = process
+        self._numbers = itertools.count()
+        self._workers: dict[int, ForkedProcess] = {}
+        self._received = b""
+        self._reaper = threading.Thread(target=process.wait, daemon=True, name="nursery-reaper")
+        self.is_lost = False
+        self._loop.add_reader(control, self._read)
+
+    def fork(self, task: str) -> ForkedProcess:
+        """Ask for a worker; `started` says when it is there.
+
+        Raises:
+            OSError: the nursery is gone, or there are too many open files.
+        """
+        stdin_far, stdin, stdout, stdout_far, stderr, stderr_far = _open_pipes(3)
+        far = [stdin_far, stdout_far, stderr_far]
+        number = next(self._numbers)
+        pipes = Pipes(stdin, stdout, stderr)
+        try:
+            socket.send_fds(self._control, [REQUEST.pack(FORK, number, task.encode())], far)
+        except OSError:
+            pipes.close()
+            raise
+        finally:
+            for end in far:
+                os.close(end)
+        worker = self._workers[number] = ForkedProcess(self, number, pipes)
+        return worker
+
+    def send(self, what: bytes, number: int) -> None:
+        """Send a message about a worker."""
+        try:
+            self._control.send(REQUEST.pack(what, number, b""))
+        except OSError:
+            self._lose()
+
+    async def close(self) -> None:
+        """Hang up, and wait for the nursery's end."""
+        self._lose()
+        if not await self._has_ended():
+            self._process.kill()
+            await self._has_ended()
+
+    async def _has_ended(self) -> bool:
+        await asyncio.to_thread(self._reaper.join, _CLOSE_SECONDS)
+        return not self._reaper.is_alive()
+
+    def _read(self) -> None:
+        try:
+            received = self._control.recv(1 << 12)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:
+            self._lose()
+            return
+        self._received += received
+        whole = len(self._received) // REPLY.size * REPLY.size
+        for what, number, value in REPLY.iter_unpack(self._received[:whole]):
+            self._take(what, number, value)
+        self._received = self._received[whole:]
+
+    def _take(self, what: bytes, number: int, value: int) -> None:
+        worker = self._workers[number]
+        if what == ENDED:
+            del self._workers[number]
+            worker.exited.set_result(value)
+        elif what == STARTED and value > 0:
+            worker.started.set_result(value)
+        else:
+            del self._workers[number]
+            worker.fail(OSError(-value, os.strerror(-value)))
+
+    def _lose(self) -> None:
+        """Take note that the nursery is gone; workers that it forked go on."""
+        if self.is_lost:
+            return
+        self.is_lost = True
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        self._reaper.start()
+        for worker in self._workers.values():
+            worker.fail(NurseryGone())
+        self._workers.clear()
+
+
+def _open_pipes(count: int) -> list[int]:
+    """Return the ends of pipes, first the one to read from; all or none."""
+    ends: list[int] = []
+    try:
+        for _ in range(count):
+            ends += os.pipe()
+    except OSError:
+        for end in ends:
+            os.close(end)
+        raise
+    return ends
+
+
+def _start_nursery(control: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-P", "-m", "outpaint_mcp.workers.nursery", str(control.fileno())],
+        pass_fds=(control.fileno(),),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=worker_environment(),
+        start_new_session=True,
+    )

@@ -1,0 +1,175 @@
+"""The one pool: whatever this process has a worker do, it has done here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from outpaint_mcp import errors
+from outpaint_mcp.workers import outliving, wire
+from outpaint_mcp.workers.forking import CAN_FORK, Nursery, NurseryGone
+from outpaint_mcp.workers.orders import Extend, Order, Probe
+from outpaint_mcp.workers.process import PlainProcess, Process, Worker, not_started
+from outpaint_mcp.workers.slots import Slots, stopping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_AnswerT = TypeVar("_AnswerT")
+
+# Workers end within moments of being killed. Whoever closes a server waits for that.
+_CLOSE_SECONDS = 1.0
+# A client may start a server for each call and hang up before a worker has its job in hand. If that worker ended with
+# its server, as would the next one, the job would never begin. Hosts kill two seconds after they hang up.
+_START_SECONDS = 1.2
+_START_LOOK_SECONDS = 0.05
+
+
+def _ignore(_share: float, _step: str) -> None:
+    pass
+
+
+class WorkerPool:
+    """Runs worker processes: at most one a core, and one process a task.
+
+    One slot is left for looks at a source, since a submission is answered after a look, and must not wait for a job
+    that takes minutes. On a machine with one core there are therefore two slots.
+
+    Attributes:
+        long_slots: how many tasks that take long run at once.
+    """
+
+    def __init__(self, *, slots: int | None = None, forks: bool = CAN_FORK) -> None:
+        """Start nothing yet.
+
+        Args:
+            slots: the most workers at once; None for one a core, and two at least.
+            forks: whether workers are forked from a warm process; otherwise each gets an interpreter of its own.
+        """
+        self._slots = Slots(max(2, os.cpu_count() or 1) if slots is None else slots)
+        self.long_slots = self._slots.long
+        self._nursery = Nursery() if forks else None
+        self._workers: dict[Worker, type[Order[Any]]] = {}
+        self._job_folders: set[Path] = set()
+        self._is_closed = False
+
+    @property
+    def busy(self) -> int:
+        """How many slots are taken."""
+        return self._slots.busy
+
+    async def run(
+        self,
+        order: Order[_AnswerT],
+        *,
+        on_progress: Callable[[float, str], None] = _ignore,
+        timeout_seconds: float | None = None,
+    ) -> _AnswerT:
+        """Have a worker carry an order out; cancelling the call kills the worker.
+
+        Args:
+            order: what to do.
+            on_progress: called with the share done and the step, first when it is this order's turn.
+            timeout_seconds: how long the worker may take; waiting for a slot does not count.
+
+        Raises:
+            ProviderUnavailable: no worker process can be started.
+            WorkerDied: the worker did, and how; WorkerTimedOut if it took too long, WorkerInterrupted if it was ended
+                by a signal that was not meant for it.
+            ServerStopping: the pool was closed.
+            InternalError: a bug of ours; the log has the traceback.
+            OutpaintError: what the worker says went wrong.
+        """
+        is_short = isinstance(order, Probe)
+        async with self._slots.take(is_short=is_short):
+            on_progress(0.0, "starting")
+            try:
+                return await self._carry_out(order, on_progress, timeout_seconds)
+            except errors.WorkerInterrupted:
+                if not is_short:
+                    raise
+            return await self._carry_out(order, on_progress, timeout_seconds)
+
+    async def close(self, *, outlive: bool = False) -> None:
+        """End all workers; nothing runs here any more.
+
+        Args:
+            outlive: whether those go on that may outlive their server; those that are being started are waited for.
+        """
+        self._slots.close()
+        if outlive:
+            await self._let_start()
+        self._is_closed = True
+        workers = dict(self._workers)
+        for worker, order_type in workers.items():
+            if outlive and outliving.may_outlive(order_type):
+                worker.release()
+            else:
+                worker.kill()
+        if workers:
+            ends = {asyncio.ensure_future(worker.end()) for worker in workers}
+            _, late = await asyncio.wait(ends, timeout=_CLOSE_SECONDS)
+            for each in late:
+                each.cancel()
+        if self._nursery is not None:
+            await self._nursery.close()
+
+    async def _let_start(self) -> None:
+        """Wait until every worker that may outlive its server can do so."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_SECONDS):
+                while not await asyncio.to_thread(_all_at_work, [*self._job_folders]):  # noqa: ASYNC110 - other processes
+                    await asyncio.sleep(_START_LOOK_SECONDS)
+
+    async def _carry_out(
+        self, order: Order[_AnswerT], on_progress: Callable[[float, str], None], timeout_seconds: float | None
+    ) -> _AnswerT:
+        line = wire.encode_order(order)
+        limit = asyncio.timeout(timeout_seconds)
+        folders = {order.folder} if isinstance(order, Extend) else set()
+        self._job_folders |= folders
+        try:
+            async with limit:
+                return await self._ask(Worker(await self._start(order), line), order, on_progress)
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            raise errors.WorkerTimedOut(
+                f"The worker process did not finish within {timeout_seconds:.0f} seconds, and was stopped."
+            ) from exc
+        finally:
+            self._job_folders -= folders
+
+    async def _ask(
+        self, worker: Worker, order: Order[_AnswerT], on_progress: Callable[[float, str], None]
+    ) -> _AnswerT:
+        self._workers[worker] = type(order)
+        try:
+            if self._is_closed:
+                worker.kill()
+            return await worker.answer(wire.reply_type(type(order)), on_progress)
+        except errors.WorkerDied as exc:
+            if self._is_closed:
+                raise stopping() from exc
+            raise
+        finally:
+            await worker.end()
+            del self._workers[worker]
+
+    async def _start(self, order: Order[Any]) -> Process:
+        try:
+            if self._nursery is not None and self._nursery.is_usable:
+                with suppress(NurseryGone):  # it was killed, or had just decided to end
+                    return await self._nursery.fork(type(order).__name__)
+            if self._is_closed:
+                raise stopping()
+            return PlainProcess()
+        except OSError as exc:
+            raise not_started(exc) from exc
+
+
+def _all_at_work(folders: list[Path]) -> bool:
+    return all(outliving.is_at_work(folder) for folder in folders)

@@ -1,0 +1,63 @@
+"""What tests of those who carry jobs out share: a dispatcher at work, and what has become of its jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.jobs.dispatcher import Dispatcher
+from outpaint_mcp.jobs.liveness import Presence
+from outpaint_mcp.jobs.signal import UpdateSignal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from outpaint_mcp.jobs.dispatcher import Executor
+    from outpaint_mcp.models import Status
+    from outpaint_mcp.storage.store import Store
+
+
+async def _moment(_seconds: float) -> None:
+    await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def dispatching(
+    store: Store,
+    data_dir: Path,
+    executor: Executor,
+    *,
+    signal: UpdateSignal | None = None,
+    presence: Presence | None = None,
+) -> AsyncIterator[Dispatcher]:
+    """Have the jobs of the local provider carried out; those that go on are handed back at the end."""
+    presence = presence or Presence(data_dir / "servers")
+    executors = {"local": executor}
+    dispatcher = Dispatcher(
+        store, presence, signal or UpdateSignal(), executors, data_dir / "jobs", sleep=_moment
+    )
+    running = asyncio.create_task(dispatcher.run())
+    try:
+        yield dispatcher
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        presence.close()
+    assert running.cancelled()
+
+
+def has(store: Store, request_id: str, status: Status) -> Callable[[], bool]:
+    """Whether a request has a status."""
+    return lambda: store.journal.get(request_id).status is status
+
+
+def has_ended(store: Store, request_id: str) -> Callable[[], bool]:
+    """Whether a request has ended."""
+    return lambda: store.journal.get(request_id).status.is_final
+
+
+def is_free(store: Store) -> Callable[[], bool]:
+    """Whether no server has a job."""
+    return lambda: not store.queue.servers_at_work()

@@ -1,0 +1,437 @@
+"""The way into the output folder: a name a person understands, never half written, nothing overwritten."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from filelock import FileLock
+from tests.deliveries import add_completed, add_request, outcome_at
+
+from outpaint_mcp.errors import DeliveryFailed, Hint, ServerStopping, StorageFailed
+from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.service.output_folder import OutputFolder
+
+if TYPE_CHECKING:
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.results import Outcome
+    from outpaint_mcp.storage.journal import Journal
+    from outpaint_mcp.storage.store import Store
+
+CONTENT = b"an extended file"
+WHOLE = ExportOptions()
+
+
+@pytest.fixture
+def journal(store: Store) -> Journal:
+    return store.journal
+
+
+@pytest.fixture
+def folder(journal: Journal, settings: Settings) -> OutputFolder:
+    return OutputFolder(journal, settings.output_dir, settings.data_dir / "locks")
+
+
+@pytest.fixture
+def outcome(tmp_path: Path) -> Outcome:
+    return outcome_at(tmp_path / "output.flac", CONTENT)
+
+
+def placed(folder: OutputFolder, request_id: str, outcome: Outcome) -> str:
+    return Path(folder.deliver(request_id, WHOLE, outcome).path).name
+
+
+def test_the_extended_file_is_put_into_the_output_folder_and_recorded(
+    folder: OutputFolder, store: Store, outcome: Outcome, settings: Settings
+) -> None:
+    request_id = add_completed(store, outcome)
+    delivery = folder.deliver(request_id, WHOLE, outcome)
+    path = settings.output_dir / "song, extended 10s before and 20s after.flac"
+    assert Path(delivery.path) == path
+    assert path.read_bytes() == CONTENT
+    assert store.journal.get(request_id).delivery == delivery
+    assert (delivery.sha256, delivery.size_bytes, delivery.seed) == (outcome.sha256, len(CONTENT), 7)
+    assert (delivery.duration_seconds, delivery.before_seconds, delivery.after_seconds) == (40, 10, 20)
+    assert list(settings.output_dir.iterdir()) == [path]
+    assert list((settings.data_dir / "locks").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [
+        (10, 0, "song, extended 10s before.flac"),
+        (0, 30, "song, extended 30s after.flac"),
+        (0.5, 7.25, "song, extended 0.5s before and 7.25s after.flac"),
+        (1 / 3, 0, "song, extended 0.3333s before.flac"),
+    ],
+)
+def test_the_name_says_what_was_added(  # noqa: PLR0913
+    folder: OutputFolder, journal: Journal, outcome: Outcome, before: float, after: float, name: str
+) -> None:
+    assert placed(folder, add_request(journal, "song", before, after), outcome) == name
+
+
+def test_a_chain_of_extensions_adds_up_under_the_first_title(
+    folder: OutputFolder, journal: Journal, outcome: Outcome
+) -> None:
+    first = add_request(journal, "song", 0, 30)
+    second = add_request(journal, "song", 5, 30, first)
+    third = add_request(journal, "song", 0.5, 0, second)
+    assert placed(folder, first, outcome) == "song, extended 30s after.flac"
+    assert placed(folder, second, outcome) == "song, extended 5s before and 60s after.flac"
+    assert placed(folder, third, outcome) == "song, extended 5.5s before and 60s after.flac"
+
+
+def test_delivering_again_finds_the_first_delivery(
+    folder: OutputFolder, store: Store, outcome: Outcome, settings: Settings
+) -> None:
+    request_id = add_completed(store, outcome)
+    first = folder.deliver(request_id, WHOLE, outcome)
+    outcome.path.unlink()
+    assert folder.deliver(request_id, WHOLE, outcome) == first
+    assert len(list(settings.output_dir.iterdir())) == 1
+
+
+def test_another_take_gets_a_number(folder: OutputFolder, journal: Journal, outcome: Outcome) -> None:
+    names = [placed(folder, add_request(journal, after=0), outcome) for _ in range(3)]
+    assert names == [
+        "song, extended 10s before.flac",
+        "song, extended 10s before (2).flac",
+        "song, extended 10s before (3).flac",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
+def test_whatever_lies_there_already_stays_as_it_is(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings, kind: str
+) -> None:
+    settings.output_dir.mkdir()
+    there = settings.output_dir / "song, extended 10s before.flac"
+    if kind == "file":
+        there.write_text("the person's own")
+    elif kind == "folder":
+        there.mkdir()
+    else:
+        there.symlink_to(settings.output_dir / "gone")
+    assert placed(folder, add_request(journal, after=0), outcome) == "song, extended 10s before (2).flac"
+    if kind == "file":
+        assert there.read_text() == "the person's own"
+    assert not (settings.output_dir / "gone").exists()
+
+
+def test_a_file_that_was_in_place_when_the_server_was_killed_is_found_there(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings
+) -> None:
+    request_id = add_request(journal)
+    settings.output_dir.mkdir()
+    there = settings.output_dir / "somewhere.flac"
+    there.write_bytes(CONTENT)
+    journal.plan_delivery(request_id, WHOLE, there)
+    assert folder.deliver(request_id, WHOLE, outcome).path == str(there)
+    assert list(settings.output_dir.iterdir()) == [there]
+
+
+def test_somebody_elses_file_at_the_planned_place_is_not_taken_for_ours(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings
+) -> None:
+    request_id = add_request(journal, after=0)
+    settings.output_dir.mkdir()
+    there = settings.output_dir / "song, extended 10s before.flac"
+    there.write_bytes(b"x" * len(CONTENT))
+    journal.plan_delivery(request_id, WHOLE, there)
+    assert placed(folder, request_id, outcome) == "song, extended 10s before (2).flac"
+    assert there.read_bytes() == b"x" * len(CONTENT)
+
+
+def test_a_plan_that_came_to_nothing_is_replaced(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings
+) -> None:
+    request_id = add_request(journal, after=0)
+    journal.plan_delivery(request_id, WHOLE, settings.output_dir / "never written.flac")
+    assert placed(folder, request_id, outcome) == "song, extended 10s before.flac"
+
+
+def test_editing_the_delivered_file_in_place_leaves_the_stored_one_as_it_is(
+    folder: OutputFolder, journal: Journal, outcome: Outcome
+) -> None:
+    delivered = Path(folder.deliver(add_request(journal), WHOLE, outcome).path)
+    with delivered.open("r+b") as file:
+        file.write(b"X")
+    assert outcome.path.read_bytes() == CONTENT
+    assert delivered.stat().st_nlink == outcome.path.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("content", [b"x" * len(CONTENT), CONTENT[:-1], b""])
+def test_a_stored_file_that_was_changed_is_not_delivered(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings, content: bytes
+) -> None:
+    request_id = add_request(journal)
+    outcome.path.write_bytes(content)
+    with pytest.raises(DeliveryFailed, match=r"changed or damaged.*Submit again") as caught:
+        folder.deliver(request_id, WHOLE, outcome)
+    assert (caught.value.hint, caught.value.request_id) == (Hint.SUBMIT_AGAIN, request_id)
+    assert list(settings.output_dir.iterdir()) == []
+    assert journal.get(request_id).delivery is None
+
+
+def test_without_hard_links_a_whole_copy_is_put_there(
+    folder: OutputFolder,
+    journal: Journal,
+    outcome: Outcome,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    delivery = folder.deliver(add_request(journal), WHOLE, outcome)
+    assert Path(delivery.path).read_bytes() == CONTENT
+    assert list(settings.output_dir.iterdir()) == [Path(delivery.path)]
+    assert outcome.path.read_bytes() == CONTENT
+
+
+def test_without_hard_links_nothing_is_overwritten_either(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def be_second(_source: Path, target: Path) -> NoReturn:
+        if "(2)" not in target.name:
+            target.write_text("the person's own")
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", be_second)
+    delivered = Path(folder.deliver(add_request(journal, after=0), WHOLE, outcome).path)
+    assert delivered.name == "song, extended 10s before (2).flac"
+    assert (delivered.parent / "song, extended 10s before.flac").read_text() == "the person's own"
+
+
+@pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="Linux copies inside the kernel")
+@pytest.mark.parametrize("copied_bytes", [0, 5])
+def test_what_the_kernel_does_not_copy_is_copied_by_hand(
+    folder: OutputFolder,
+    journal: Journal,
+    outcome: Outcome,
+    monkeypatch: pytest.MonkeyPatch,
+    copied_bytes: int,
+) -> None:
+    copy, calls = os.copy_file_range, 0
+
+    def give_up(source: int, target: int, count: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > copied_bytes:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return copy(source, target, min(count, 1))
+
+    monkeypatch.setattr(os, "copy_file_range", give_up)
+    assert Path(folder.deliver(add_request(journal), WHOLE, outcome).path).read_bytes() == CONTENT
+
+
+def test_a_file_that_appears_in_the_last_moment_is_not_overwritten(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def be_second(source: Path, target: Path) -> None:
+        if "(2)" not in target.name:
+            target.write_text("the person's own")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", be_second)
+    delivered = Path(folder.deliver(add_request(journal, after=0), WHOLE, outcome).path)
+    assert delivered.name == "song, extended 10s before (2).flac"
+    assert (delivered.parent / "song, extended 10s before.flac").read_text() == "the person's own"
+
+
+def test_a_full_disk_leaves_nothing_half_written_and_the_result_waits(
+    folder: OutputFolder,
+    journal: Journal,
+    outcome: Outcome,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def be_full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    request_id = add_request(journal)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", be_full)
+        with pytest.raises(DeliveryFailed, match=r"No space left.*Free up space") as caught:
+            folder.deliver(request_id, WHOLE, outcome)
+    assert caught.value.hint is Hint.GET_RESULT
+    assert list(settings.output_dir.iterdir()) == []
+    assert journal.get(request_id).delivery is None
+    assert Path(folder.deliver(request_id, WHOLE, outcome).path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("place", ["file", "below a file"])
+def test_an_output_folder_that_is_none_is_refused_with_what_to_do(
+    journal: Journal, outcome: Outcome, settings: Settings, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    output_dir = tmp_path / "file" if place == "file" else tmp_path / "file" / "folder"
+    folder = OutputFolder(journal, output_dir, settings.data_dir / "locks")
+    with pytest.raises(DeliveryFailed, match="OUTPAINT_OUTPUT_DIR"):
+        folder.deliver(add_request(journal), WHOLE, outcome)
+    assert outcome.path.exists()
+
+
+def test_a_data_folder_that_cannot_be_written_to_is_reported(
+    journal: Journal, outcome: Outcome, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    folder = OutputFolder(journal, settings.output_dir, tmp_path / "file" / "locks")
+    with pytest.raises(StorageFailed, match="nothing is lost"):
+        folder.deliver(add_request(journal), WHOLE, outcome)
+
+
+def test_a_target_is_used_with_the_formats_own_suffix(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
+) -> None:
+    delivery = folder.deliver(add_request(journal), WHOLE, outcome, tmp_path / "new folder" / "my name.mp3")
+    assert Path(delivery.path) == tmp_path / "new folder" / "my name.flac"
+
+
+def test_a_target_that_is_taken_is_refused_and_another_may_be_given(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
+) -> None:
+    request_id = add_request(journal)
+    (tmp_path / "taken.flac").write_text("the person's own")
+    with pytest.raises(DeliveryFailed, match=r"taken.*nothing is overwritten"):
+        folder.deliver(request_id, WHOLE, outcome, tmp_path / "taken.wav")
+    assert (tmp_path / "taken.flac").read_text() == "the person's own"
+    assert (
+        Path(folder.deliver(request_id, WHOLE, outcome, tmp_path / "free.wav").path).read_bytes() == CONTENT
+    )
+
+
+def test_a_target_folder_that_cannot_be_used_may_be_replaced_by_another(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DeliveryFailed, match="choose another folder") as caught:
+        folder.deliver(add_request(journal), WHOLE, outcome, tmp_path / "file" / "my name.flac")
+    assert caught.value.hint is Hint.CHOOSE_ANOTHER_PLACE
+    assert "OUTPAINT_OUTPUT_DIR" not in str(caught.value)
+
+
+def test_a_delivered_file_that_is_gone_is_reported(
+    folder: OutputFolder, journal: Journal, outcome: Outcome
+) -> None:
+    request_id = add_request(journal)
+    delivery = folder.deliver(request_id, WHOLE, outcome)
+    folder.check_exists(request_id, delivery, is_paid=False)
+    Path(delivery.path).unlink()
+    with pytest.raises(DeliveryFailed, match=r"moved or deleted since\. Restore it, or .* with seed 7"):
+        folder.check_exists(request_id, delivery, is_paid=False)
+    with pytest.raises(
+        DeliveryFailed, match=r"generating it again \(seed 7\) would be charged again"
+    ) as caught:
+        folder.check_exists(request_id, delivery, is_paid=True)
+    assert (caught.value.hint, caught.value.path) == (None, delivery.path)
+
+
+def test_a_delivered_file_is_put_at_another_place_too_but_over_nothing(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
+) -> None:
+    request_id = add_request(journal)
+    delivery = folder.deliver(request_id, WHOLE, outcome)
+    copied = folder.copy(request_id, WHOLE, delivery, tmp_path / "again.mp3")
+    assert Path(copied.path) == tmp_path / f"again{outcome.path.suffix}"
+    assert Path(copied.path).read_bytes() == Path(delivery.path).read_bytes() == CONTENT
+    assert not Path(copied.path).samefile(delivery.path)
+    (tmp_path / "taken.flac").write_text("the person's own")
+    with pytest.raises(DeliveryFailed, match="nothing is overwritten") as caught:
+        folder.copy(request_id, WHOLE, delivery, tmp_path / "taken.wav")
+    assert caught.value.hint is Hint.CHOOSE_ANOTHER_PLACE
+    assert (tmp_path / "taken.flac").read_text() == "the person's own"
+    assert folder.copy(request_id, WHOLE, delivery, Path(delivery.path)) == delivery
+
+
+def test_a_copy_that_is_there_already_is_found_there(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
+) -> None:
+    request_id = add_request(journal)
+    delivery = folder.deliver(request_id, WHOLE, outcome)
+    first, again = [folder.copy(request_id, WHOLE, delivery, tmp_path / "again.wav") for _ in range(2)]
+    assert first == again
+    assert sorted(path.name for path in tmp_path.glob("*again*")) == ["again.flac"]
+
+
+def test_a_delivered_file_that_was_changed_is_not_copied_as_the_result(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
+) -> None:
+    request_id = add_request(journal)
+    delivery = folder.deliver(request_id, WHOLE, outcome)
+    assert folder.is_unchanged(delivery)
+    Path(delivery.path).write_bytes(CONTENT + b"X")
+    assert not folder.is_unchanged(delivery)
+    with pytest.raises(DeliveryFailed, match="changed after it was delivered") as caught:
+        folder.copy(request_id, WHOLE, delivery, tmp_path / "again.wav")
+    assert (caught.value.request_id, caught.value.path) == (request_id, delivery.path)
+    assert not list(tmp_path.glob("*again*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="it is stopped inside the kernel's copy")
+def test_a_delivery_is_stopped_midway_and_leaves_nothing(
+    folder: OutputFolder,
+    journal: Journal,
+    outcome: Outcome,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy = os.copy_file_range
+
+    def stop(source: int, target: int, _count: int) -> int:
+        folder.stop()
+        return copy(source, target, 3)
+
+    monkeypatch.setattr(os, "copy_file_range", stop)
+    request_id = add_request(journal)
+    with pytest.raises(ServerStopping, match="Nothing is lost") as caught:
+        folder.deliver(request_id, WHOLE, outcome)
+    assert caught.value.hint is Hint.GET_RESULT
+    assert list(settings.output_dir.iterdir()) == []
+    assert list((settings.data_dir / "locks").iterdir()) == []
+    another = OutputFolder(journal, settings.output_dir, settings.data_dir / "locks")
+    monkeypatch.undo()
+    assert Path(another.deliver(request_id, WHOLE, outcome).path).read_bytes() == CONTENT
+
+
+def test_locks_and_parts_of_servers_that_were_killed_are_removed(
+    folder: OutputFolder, settings: Settings
+) -> None:
+    locks, output = settings.data_dir / "locks", settings.output_dir
+    output.mkdir()
+    locks.mkdir(parents=True)
+    left, held = locks / "op_1.lock", locks / "op_2.lock"
+    for path in (left, output / ".op_1.whole-source.part", output / ".op_2.whole-source.part"):
+        path.touch()
+    os.utime(output / ".op_1.whole-source.part", (0, 0))
+    (output / "my.part").touch()
+    os.utime(output / "my.part", (0, 0))
+    with FileLock(held):
+        folder.tidy()
+        assert list(locks.iterdir()) == [held]
+    assert sorted(path.name for path in output.iterdir()) == [".op_2.whole-source.part", "my.part"]
+
+
+def test_what_another_process_is_delivering_is_waited_for_but_not_for_ever(
+    journal: Journal, outcome: Outcome, settings: Settings
+) -> None:
+    locks = settings.data_dir / "locks"
+    folder = OutputFolder(journal, settings.output_dir, locks, lock_seconds=0.1)
+    request_id = add_request(journal)
+    with FileLock(locks / f"{request_id}.whole-source.lock"):
+        began = time.monotonic()
+        with pytest.raises(DeliveryFailed, match="Another process") as caught:
+            folder.deliver(request_id, WHOLE, outcome)
+        assert time.monotonic() - began >= 0.1
+        assert caught.value.hint is Hint.GET_RESULT
+        mp3 = ExportOptions(format="mp3")
+        assert folder.deliver(request_id, mp3, outcome).path  # another form of it waits for nobody
+    assert folder.deliver(request_id, WHOLE, outcome).path

@@ -1,0 +1,153 @@
+"""Taking requests on: what is written where, for whom, and what is left where that fails."""
+
+# ruff: noqa: ASYNC240 - small files in a folder of the test's own
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.dispatching import has
+from tests.stores import claim, end, outcome
+from tests.waiting import until
+
+from outpaint_mcp.errors import StorageFailed
+from outpaint_mcp.jobs.liveness import Presence
+from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.lifespan import Surroundings, open_service
+from outpaint_mcp.storage.leased_jobs import LeaseLost
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.service.service import OutpaintService
+    from outpaint_mcp.storage.store import Store
+
+pytestmark = pytest.mark.anyio
+
+
+def request_for(audio: Path | str, *, seed: int = 7, takes: int = 1) -> SubmitRequest:
+    return SubmitRequest.of(audio=str(audio), tags="", extend_after_duration=1, seed=seed, takes=takes)
+
+
+def inline(song: Path) -> str:
+    return f"data:audio/wav;base64,{base64.b64encode(song.read_bytes()).decode()}"
+
+
+async def test_a_service_that_runs_nothing_takes_requests_on_and_leaves_them_to_others(
+    store: Store, settings: Settings, song: Path
+) -> None:
+    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+        first = await service.submit(request_for(song, seed=1))
+        second = await service.submit(request_for(song, seed=2))
+        assert (await service.status(first.request_id)).queue_position == 1
+        assert (await service.status(second.request_id)).queue_position == 2
+        assert (await service.cancel(second.request_id)).outcome is CancelOutcome.CANCELLED
+    assert not (settings.data_dir / "servers").exists()
+    async with open_service(settings, vocabulary=TOOLS):
+        await until(has(store, first.request_id, Status.COMPLETED))
+
+
+async def test_a_job_whose_server_sleeps_is_cancelled_without_it(
+    store: Store, settings: Settings, song: Path
+) -> None:
+    soon = Surroundings(cancel_seconds=0.1)
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=soon) as service:
+        request_id = (await service.submit(request_for(song))).request_id
+        asleep = Presence(settings.data_dir / "servers")
+        job = claim(store, asleep.server_id)
+        assert (await service.cancel(request_id)).outcome is CancelOutcome.CANCELLED
+        with pytest.raises(LeaseLost):  # it wakes up
+            store.queue.end(job.lease, Status.COMPLETED, outcome=outcome())
+        assert (await service.status(request_id)).status is Status.CANCELLED
+        asleep.close()
+
+
+@pytest.mark.parametrize("name", ["servers", "jobs"])
+async def test_a_folder_that_cannot_be_used_is_reported(settings: Settings, name: str) -> None:
+    settings.data_dir.mkdir()
+    (settings.data_dir / name).write_text("in the way")
+    with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
+        async with open_service(settings, vocabulary=TOOLS):
+            raise AssertionError
+
+
+async def test_the_folders_of_the_service_are_their_owners_alone(settings: Settings) -> None:
+    settings.data_dir.mkdir(mode=0o755)
+    async with open_service(settings, vocabulary=TOOLS):
+        for name in ("servers", "jobs"):
+            assert (settings.data_dir / name).stat().st_mode & 0o077 == 0, name
+
+
+@pytest.mark.parametrize("takes", [1, 2])
+async def test_audio_that_came_with_a_request_is_there_for_each_take(
+    settings: Settings, store: Store, song: Path, takes: int
+) -> None:
+    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+        submission = await service.submit(request_for(inline(song), takes=takes))
+    for take in store.journal.takes(submission.request_id):
+        source = settings.data_dir / "jobs" / take.request_id / "source"
+        assert source.read_bytes() == song.read_bytes()
+
+
+async def test_audio_that_finds_no_room_is_reported_and_leaves_no_request(
+    settings: Settings, song: Path
+) -> None:
+    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+        (settings.data_dir / "jobs").write_text("in the way")
+        with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
+            await service.submit(request_for(inline(song)))
+        assert (await service.list()).requests == []
+
+
+async def test_audio_of_a_request_that_is_there_already_is_thrown_away(
+    settings: Settings, song: Path
+) -> None:
+    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+        first = await service.submit(request_for(inline(song)))
+        again = await service.submit(request_for(inline(song)))
+        assert (again.request_id, again.is_repeat) == (first.request_id, True)
+    assert [path.name for path in (settings.data_dir / "jobs").iterdir()] == [first.request_id]
+
+
+async def test_audio_of_a_request_that_cannot_be_written_is_thrown_away(
+    settings: Settings, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+
+        def fail(_new: object) -> None:
+            raise StorageFailed("The disk is broken.")
+
+        monkeypatch.setattr(service._store.journal, "add", fail)
+        with pytest.raises(StorageFailed):
+            await service.submit(request_for(inline(song)))
+    assert [*(settings.data_dir / "jobs").iterdir()] == []
+
+
+async def test_audio_whose_server_died_before_its_request_was_written_goes_after_an_hour(
+    settings: Settings, service: OutpaintService
+) -> None:
+    new, old = (settings.data_dir / "jobs" / f"op_{digit * 20}" for digit in "12")
+    for folder in (new, old):
+        folder.mkdir()
+        (folder / "source").write_bytes(b"RIFF")
+    os.utime(old, (time.time() - 3_700,) * 2)
+    await service.tidy()
+    assert (new.exists(), old.exists()) == (True, False)
+
+
+async def test_files_of_a_request_that_came_to_nothing_go(
+    settings: Settings, store: Store, song: Path
+) -> None:
+    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+        request_id = (await service.submit(request_for(inline(song)))).request_id
+        await service.tidy()
+        assert (settings.data_dir / "jobs" / request_id).exists()
+        end(store, request_id, Status.FAILED)
+        await service.tidy()
+        assert not (settings.data_dir / "jobs" / request_id).exists()
