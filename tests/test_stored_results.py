@@ -10,13 +10,7 @@ import pytest
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.audio.verdict.records import Addition, Extent, Fault, FaultKind, Seam, Survival, Verdict
 from outpaint_mcp.errors import StorageFailed
-from outpaint_mcp.results import (
-    Outcome,
-    outcome_from_json,
-    outcome_to_json,
-    verdict_from_json,
-    verdict_to_json,
-)
+from outpaint_mcp.results import Outcome, outcome_from_json, outcome_to_json
 
 VERDICT = Verdict(
     209.133,
@@ -54,15 +48,17 @@ OUTCOME = Outcome(
 
 
 def test_a_verdict_comes_back_as_it_was_and_is_small() -> None:
-    text = verdict_to_json(VERDICT)
-    assert verdict_from_json(text) == VERDICT
-    assert len(text.encode()) < 700
+    text = outcome_to_json(OUTCOME)
+    assert outcome_from_json(text).verdict == VERDICT
+    bare = outcome_to_json(dataclasses.replace(OUTCOME, verdict=None))
+    assert len(text.encode()) - len(bare.encode()) < 720
     assert not any(nothing in text for nothing in ("null", "[]", "{}", ": ", "bit_exact"))
 
 
 def test_measures_are_rounded_to_six_digits_and_to_what_means_anything() -> None:
     rough = dataclasses.replace(VERDICT, seconds=3600.123456, survival=Survival(True, gain_db=0.000012345))
-    read = verdict_from_json(verdict_to_json(rough))
+    read = outcome_from_json(outcome_to_json(dataclasses.replace(OUTCOME, verdict=rough))).verdict
+    assert read is not None
     assert (read.seconds, read.survival) == (3600.12, Survival(True))
 
 
@@ -84,14 +80,13 @@ def test_an_outcome_without_a_verdict_says_nothing_of_it() -> None:
     "text", ["", "no JSON", "[]", "{}", '{"seconds": "long"}', '{"faults": [{"kind": "ugly"}]}']
 )
 def test_what_cannot_be_read_is_an_error_of_the_storage_and_is_not_quoted(text: str) -> None:
-    for read in (outcome_from_json, verdict_from_json):
-        with pytest.raises(StorageFailed) as failure:
-            read(text)
-        assert failure.value.__cause__ is None
-        assert "ugly" not in str(failure.value)
+    with pytest.raises(StorageFailed) as failure:
+        outcome_from_json(text)
+    assert failure.value.__cause__ is None
+    assert "ugly" not in str(failure.value)
 
 
 def test_a_kind_of_fault_of_another_version_is_an_error_of_the_storage() -> None:
-    text = verdict_to_json(VERDICT).replace("source_recoded", "out_of_tune")
+    text = outcome_to_json(OUTCOME).replace("source_recoded", "out_of_tune")
     with pytest.raises(StorageFailed, match="another version"):
-        verdict_from_json(text)
+        outcome_from_json(text)

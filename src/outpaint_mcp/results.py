@@ -75,11 +75,11 @@ class Outcome:
 def outcome_to_json(outcome: Outcome) -> str:
     """Put an outcome into a few hundred bytes for storage.
 
-    The measures of its verdict are rounded; see `verdict_to_json`. The file's own durations are not: parts are cut out
-    of it by them.
+    The measures of its verdict are rounded to six significant digits and at most four decimals, as none is more exact
+    than that. The file's own durations are not: parts are cut out of it by them.
     """
-    content = _with_rounded_verdicts(outcome)
-    return _dumped(_outcomes().dump_python(content, mode="json", exclude_defaults=True))
+    content = _outcomes().dump_python(_with_rounded_verdicts(outcome), mode="json", exclude_defaults=True)
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def outcome_from_json(text: str) -> Outcome:
@@ -91,27 +91,9 @@ def outcome_from_json(text: str) -> Outcome:
     try:
         return _outcomes().validate_json(text)
     except ValueError:  # pydantic's, which is not chained: it quotes the text, which may hold a signed link
-        raise _unreadable("outcome") from None
-
-
-def verdict_to_json(verdict: Verdict) -> str:
-    """Put a verdict into a few hundred bytes for storage.
-
-    Its measures are rounded to six significant digits and at most four decimals: none is more exact than that.
-    """
-    return _dumped(_verdicts().dump_python(_rounded(verdict), mode="json", exclude_defaults=True))
-
-
-def verdict_from_json(text: str) -> Verdict:
-    """Read a verdict that was stored.
-
-    Raises:
-        StorageFailed: it cannot be read.
-    """
-    try:
-        return _verdicts().validate_json(text)
-    except ValueError:  # pydantic's, which is not chained: it quotes the text, which may hold a signed link
-        raise _unreadable("verdict") from None
+        raise StorageFailed(
+            "A stored result cannot be read: it is damaged, or another version wrote it."
+        ) from None
 
 
 @cache
@@ -119,17 +101,6 @@ def _outcomes() -> TypeAdapter[Outcome]:
     from pydantic import TypeAdapter  # noqa: PLC0415 - takes a tenth of a second
 
     return TypeAdapter(Outcome)
-
-
-@cache
-def _verdicts() -> TypeAdapter[Verdict]:
-    from pydantic import TypeAdapter  # noqa: PLC0415 - as above
-
-    return TypeAdapter(Verdict)
-
-
-def _dumped(content: object) -> str:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def _with_rounded_verdicts(outcome: Outcome) -> Outcome:
@@ -150,7 +121,3 @@ def _rounded(value: Any) -> Any:  # noqa: ANN401 - a record, or a value of a fie
         parts = {each.name: _rounded(getattr(value, each.name)) for each in fields(value)}
         return replace(value, **parts)  # type: ignore[type-var]
     return value
-
-
-def _unreadable(what: str) -> StorageFailed:
-    return StorageFailed(f"The stored {what} cannot be read: it is damaged, or another version wrote it.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -175,8 +174,3 @@ class RemoteRun:
     def is_of_another_account(self) -> bool:
         """Whether the job was taken on with other credentials than those here."""
         return self.job.account != self.context.model.account
-
-
-async def client_in_thread(context: RunContext) -> ModelClient:
-    """Return the client; the first time it is made in a thread, since its library takes a moment to load."""
-    return await asyncio.to_thread(context.client)
