@@ -29,7 +29,7 @@ from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.models import Status
 from outpaint_mcp.storage.job_queue import JobQueue
 from outpaint_mcp.storage.leased_jobs import LeaseLost
-from outpaint_mcp.storage.records import CancelWish
+from outpaint_mcp.storage.records import CancelWish, Lease
 from outpaint_mcp.storage.store import FILE_NAME
 
 if TYPE_CHECKING:
@@ -438,17 +438,21 @@ async def test_a_disk_that_is_full_at_the_end_gets_its_room_from_the_jobs_files_
 ) -> None:
     async def work(run: Run) -> Outcome:
         run.folder.mkdir(parents=True, exist_ok=True)
-        (run.folder / "source").write_bytes(b"RIFF")
+        for name in ("source", "cut", "answer.json"):
+            (run.folder / name).write_bytes(b"RIFF")
         raise GenerationFailed("It broke.")
 
     request_id = add(store)
     if is_paid:
         settle_plan(store, claim(store, "gone").lease)
-    source = settings.data_dir / "jobs" / request_id / "source"
+    folder = settings.data_dir / "jobs" / request_id
     with refusing(settings, "status", "new.status = 'failed'"):
         async with dispatching(store, settings.data_dir, FakeExecutor(work)):
             await until(lambda: queue.ends >= 3)
-            assert source.exists() is is_paid
+            assert (folder / "cut").exists() is is_paid
+            # What another server would begin with, or take up, is there in any case.
+            assert (folder / "source").exists()
+            assert (folder / "answer.json").exists()
 
 
 async def test_progress_that_cannot_be_written_is_no_reason_to_give_a_job_up(
@@ -640,3 +644,40 @@ async def test_whoever_meets_a_lost_lease_stops_there(  # noqa: PLR0913 - two se
     assert not store.journal.get(request_id).status.is_final
     assert warnings(caplog) == []
     thief.close()
+
+
+async def test_a_job_that_cannot_be_given_back_at_once_takes_no_other_along(
+    store: Store, queue: CountingQueue, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, tries = queue.release, 0
+
+    def no_thread(lease: Lease) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise RuntimeError("can't start new thread")
+        release(lease)
+
+    monkeypatch.setattr(queue, "release", no_thread)
+    lost, other = add(store), add(store)
+
+    async def work(run: Run) -> Outcome:
+        if run.job.request_id == lost and not tries:
+            raise LeaseLost
+        return outcome()
+
+    async with dispatching(store, settings.data_dir, FakeExecutor(work)):
+        await until(has(store, other, Status.COMPLETED))
+        await until(has(store, lost, Status.COMPLETED))
+    assert tries == 2
+
+
+async def test_a_job_that_cannot_be_read_fails_and_is_in_no_others_way(
+    store: Store, settings: Settings
+) -> None:
+    unreadable, other = add(store), add(store)
+    with sqlite3.connect(settings.data_dir / FILE_NAME) as connection:
+        connection.execute("UPDATE jobs SET inputs = 'no JSON' WHERE request_id = ?", (unreadable,))
+    async with dispatching(store, settings.data_dir, FakeExecutor()):
+        await until(has(store, other, Status.COMPLETED))
+    assert store.journal.get(unreadable).status is Status.FAILED

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mcp.client import Client
 from tests.fakes.runcomfy import Fault, Switches
-from tests.hosting import open_house, settings_on
+from tests.hosting import Parts, open_house, open_house_around, settings_on
 from tests.waiting import until
 
 from outpaint_mcp.errors import ProviderRejected
 from outpaint_mcp.models import Status
 from outpaint_mcp.server.app import build_server
+from outpaint_mcp.storage.job_queue import JobQueue
 
 if TYPE_CHECKING:
     from tests.fakes.runcomfy import FakeRunComfy
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tests.waiting import Clock
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.storage.records import Lease, Step
 
 pytestmark = pytest.mark.anyio
 
@@ -273,4 +275,30 @@ async def test_what_was_not_sent_yet_is_sent_by_the_next_server(
     assert (submission.status, fake.count("submit")) == (Status.IN_QUEUE, 0)
     async with open_house(fake, settings) as house:
         assert (await house.result(submission.request_id)).status is Status.COMPLETED
+    assert fake.count("submit") == 1
+
+
+async def test_a_server_that_leaves_before_it_has_posted_leaves_nothing_unknown(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    is_written, may_return = Event(), Event()
+
+    class SlowDisk(JobQueue):
+        """Takes its time to say that a step is on disk."""
+
+        def begin_sending(self, lease: Lease, step: Step) -> None:
+            super().begin_sending(lease, step)
+            is_written.set()
+            may_return.wait(10)
+
+    async with open_house_around(Parts(queue=SlowDisk), fake, settings) as house:
+        submitting = asyncio.create_task(house.submit(song))
+        await until(is_written.is_set)
+        asyncio.get_running_loop().call_later(0.3, may_return.set)  # while the server leaves
+    submitting.cancel()
+    await asyncio.wait({submitting})
+    assert fake.count("submit") == 0
+    async with open_house(fake, settings) as house:
+        (request,) = await house.listed()
+        assert (await house.result(request.request_id)).status is Status.COMPLETED
     assert fake.count("submit") == 1

@@ -7,14 +7,16 @@ import logging
 import shutil
 import traceback
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from outpaint_mcp.errors import InternalError, OutpaintError, ServerStopping, StorageFailed, SubmissionUnknown
 from outpaint_mcp.jobs.persistence import Trouble, until_written
-from outpaint_mcp.jobs.run import PermanentFailure, Run, RunCancelled
+from outpaint_mcp.jobs.run import SOURCE_NAME, PermanentFailure, Run, RunCancelled
 from outpaint_mcp.models import Status
 from outpaint_mcp.storage.leased_jobs import LeaseLost
 from outpaint_mcp.storage.records import CancelWish
+from outpaint_mcp.workers.outliving import ANSWER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -125,21 +127,29 @@ class Dispatcher:
         trouble = Trouble("No job can be started")
         while True:
             self._bell.clear()
-            try:
-                for provider, executor in self._executors.items():
-                    # One by one: whatever happens to the next claim, this job has begun.
-                    while not self._is_stopping and (
-                        job := await asyncio.to_thread(self._claim, provider, executor)
-                    ):
-                        self._start(group, job, executor)
-                await self._stop_unwanted()
+            looks: list[Callable[[], Awaitable[None]]] = [
+                partial(self._start_jobs, group, provider, executor)
+                for provider, executor in self._executors.items()
+            ]
+            failure = None
+            for look in (*looks, self._stop_unwanted):  # what is in the way of one is in no other's
+                try:
+                    await look()
+                except Exception as exc:  # noqa: BLE001 - whatever it is, the queue goes on when it is over
+                    failure = exc
+            if failure is None:
                 trouble.is_over()
-            except Exception as exc:  # noqa: BLE001 - whatever it is, the queue goes on when it is over
-                trouble.begins(exc)
+            else:
+                trouble.begins(failure)
             with suppress(TimeoutError):
                 # Not `wait_for`: Python 3.11's can swallow a cancellation that comes with the bell.
                 async with asyncio.timeout(_BUSY_LOOK_SECONDS if self._active else _LOOK_SECONDS):
                     await self._bell.wait()
+
+    async def _start_jobs(self, group: asyncio.TaskGroup, provider: str, executor: Executor) -> None:
+        # One by one: whatever happens to the next claim, this job has begun.
+        while not self._is_stopping and (job := await asyncio.to_thread(self._claim, provider, executor)):
+            self._start(group, job, executor)
 
     def _claim(self, provider: str, executor: Executor) -> Job | None:
         queue = self._store.queue
@@ -166,6 +176,8 @@ class Dispatcher:
                 active.task.cancel()
             elif wish is CancelWish.WANTED:
                 active.run.cancel_wanted.set()
+            else:  # it may have been refused while this was looked up
+                active.run.cancel_wanted.clear()
 
     async def _see_through(self, run: Run, executor: Executor) -> None:
         request_id, lease = run.job.request_id, run.job.lease
@@ -174,14 +186,19 @@ class Dispatcher:
             await self._write_end(run, end)
         except (LeaseLost, ServerStopping) as exc:
             self._is_stopping = self._is_stopping or isinstance(exc, ServerStopping)
-            with suppress(OutpaintError):
-                await asyncio.to_thread(self._store.queue.release, lease)
+            await self._give_back(lease)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it must not stop the others
             _log_crash(request_id, exc)
+            await self._give_back(lease)
         finally:
             del self._active[lease]
             self._signal.notify(request_id)
             self.ring()
+
+    async def _give_back(self, lease: Lease) -> None:
+        """Leave a job to others that nobody works on here any more."""
+        with suppress(LeaseLost, ServerStopping):
+            await until_written(lambda: self._store.queue.release(lease), sleep=self._sleep)
 
     async def _carry_out(self, run: Run, executor: Executor) -> _End:
         try:
@@ -209,11 +226,11 @@ class Dispatcher:
                 self._store.queue.end(run.job.lease, end.status, error=end.error, outcome=end.outcome)
             except StorageFailed:
                 if not run.job.steps:  # paid steps are fetched into files that another try needs
-                    _clear(run.folder, files)  # a full disk may be what is wrong
+                    # A full disk may be what is wrong. What another server would begin with stays.
+                    _clear(run.folder, {*files, SOURCE_NAME, ANSWER_NAME})
                 raise
-            _clear(
-                run.folder, files
-            )  # in the same thread: a server that leaves now has deleted them all the same
+            # In the same thread: a server that leaves now has deleted them all the same.
+            _clear(run.folder, files)
 
         await until_written(write, sleep=self._sleep)
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _Done = TypeVar("_Done")
 
+SOURCE_NAME = "source"
+"""What a source is called in its job's folder, where it does not lie in the person's own."""
+
 
 class RunCancelled(Exception):
     """The job ends because somebody wants it cancelled; the text says what that leaves behind, if anything."""
@@ -129,8 +132,8 @@ class Run:
         Raises:
             LeaseLost: the job is somebody else's.
         """
-        self.cancel_wanted.clear()
         await self._write(lambda: self._store.queue.refuse_to_cancel(self.job.lease))
+        self.cancel_wanted.clear()
         self._signal.notify(self.job.request_id)
 
     async def record_step(self, step: Step) -> Step:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from outpaint_mcp.storage.store import Store
     from outpaint_mcp.workers.pool import WorkerPool
 
-SOURCE_NAME = "source"
-"""What a source is called in its job's folder, where it does not lie in the person's own."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderDescription:

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import RequestNotFound
+from outpaint_mcp.errors import RequestNotFound, StorageFailed
 from outpaint_mcp.models import Status
 from outpaint_mcp.service.exporter import STORED_DAYS
 
@@ -40,6 +40,8 @@ def tidy_jobs(store: Store, folder: Path) -> None:
             with suppress(OSError):
                 if time.time() - each.stat().st_mtime > _ORPHAN_SECONDS:
                     shutil.rmtree(each, ignore_errors=True)
+            continue
+        except StorageFailed:  # damaged, or another version's: it stays as it is
             continue
         if _is_of_no_use(store, record):
             store.queue.forget_links(each.name)  # first: without the folder nobody would come here again

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import ServerStopping, StorageFailed
+from outpaint_mcp.errors import OutpaintError, ServerStopping
 from outpaint_mcp.jobs.dispatcher import Dispatcher
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.jobs.signal import UpdateSignal
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from outpaint_mcp.reports.wording import Vocabulary
 
 _TIDY_SECONDS = 6 * 3600.0
+
+_log = logging.getLogger(__name__)
+
+_FIRST_TIDY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +104,9 @@ async def open_service(
         )
         stack.push_async_callback(service.close)
         if runs:
-            await service.tidy()
+            with suppress(TimeoutError):  # a slow drive goes on by itself
+                async with asyncio.timeout(_FIRST_TIDY_SECONDS):
+                    await _tidy(service)
             stack.push_async_callback(_end, asyncio.create_task(_keep_tidy(service, surroundings)))
         yield service
 
@@ -134,7 +141,9 @@ async def _start_dispatcher(  # noqa: PLR0913 - what it works with
     stack.callback(presence.close)
     executors = {name: provider for name, provider in providers.items() if provider.is_ready}
     dispatcher = Dispatcher(store, presence, signal, executors, folder, sleep=surroundings.sleep)
-    stack.push_async_callback(_end, asyncio.create_task(dispatcher.run()))
+    running = asyncio.create_task(dispatcher.run())
+    running.add_done_callback(_log_death)
+    stack.push_async_callback(_end, running)
     return dispatcher
 
 
@@ -142,8 +151,21 @@ async def _keep_tidy(service: OutpaintService, surroundings: Surroundings) -> No
     """Delete what is not needed any more, in a server that runs for weeks."""
     while True:
         await surroundings.sleep(surroundings.tidy_seconds)
-        with suppress(StorageFailed, OSError):  # another time
-            await service.tidy()
+        await _tidy(service)
+
+
+async def _tidy(service: OutpaintService) -> None:
+    """Tidy up as far as that is possible now; what is in the way of it is in nobody else's."""
+    try:
+        await service.tidy()
+    except (OutpaintError, OSError) as exc:
+        _log.warning("Old files cannot be deleted for now: %s", exc)
+
+
+def _log_death(running: asyncio.Task[None]) -> None:
+    """Log it when the dispatcher ends by itself: nothing is carried out here any more."""
+    if not running.cancelled() and running.exception() is not None:
+        _log.error("The dispatcher has died; restart the server.", exc_info=running.exception())
 
 
 async def _end(task: asyncio.Task[None]) -> None:

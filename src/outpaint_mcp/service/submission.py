@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp import sources
 from outpaint_mcp.errors import OutpaintError, error_of_kind
+from outpaint_mcp.jobs.run import SOURCE_NAME
 from outpaint_mcp.models import Status
-from outpaint_mcp.providers.base import SOURCE_NAME
 from outpaint_mcp.reports import submissions as reports
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl

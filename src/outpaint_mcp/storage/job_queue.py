@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import Hint, RequestNotFound
+from outpaint_mcp.errors import Hint, RequestNotFound, StorageFailed
 from outpaint_mcp.storage.leased_jobs import IS_MINE, IS_OPEN, IS_UNSENT, LeasedJobs
 from outpaint_mcp.storage.records import CancelWish, Lease
 from outpaint_mcp.storage.rows import pack_outcome, read_job, unpack_outcome
@@ -50,7 +50,17 @@ class JobQueue(LeasedJobs):
                 " ORDER BY position LIMIT 1) RETURNING *",
                 (server_id, provider),
             ).fetchone()
-            return None if row is None else read_job(row, _steps(connection, row["request_id"]))
+            if row is None:
+                return None
+            try:
+                return read_job(row, _steps(connection, row["request_id"]))
+            except StorageFailed as exc:  # else it would be in the way of every job behind it
+                connection.execute(
+                    "UPDATE jobs SET status = 'failed', error = ?, error_kind = 'StorageFailed', ended_at = ?,"
+                    " server_id = NULL WHERE request_id = ?",
+                    (str(exc), self._now(), row["request_id"]),
+                )
+                return None
 
     def has_claimable(self, provider: str, *, most_running: int | None = None) -> bool:
         """Whether a claim is likely to succeed; cheaper than one in vain."""
@@ -172,6 +182,7 @@ class JobQueue(LeasedJobs):
             if packed is not None:
                 stripped = pack_outcome(unpack_outcome(packed).without_links())
                 connection.execute("UPDATE jobs SET outcome = ? WHERE request_id = ?", (stripped, request_id))
+            connection.execute("UPDATE deliveries SET url = NULL WHERE request_id = ?", (request_id,))
 
 
 def _running(connection: sqlite3.Connection, provider: str) -> int:

@@ -179,6 +179,8 @@ class Journal:
     def _read(self, where: str, *values: object, with_outcomes: bool = True) -> list[RequestRecord]:
         with self._database.read() as connection:
             rows = connection.execute(f"{_RECORDS} {where}", values).fetchall()
+            if not rows:
+                return []
             deliveries: dict[str, list[sqlite3.Row]] = {row["request_id"]: [] for row in rows}
             marks = ", ".join("?" * len(deliveries))
             for each in connection.execute(

@@ -214,6 +214,7 @@ class Job:
     """The record by which the dispatcher carries a request out.
 
     Attributes:
+        status: when it was claimed.
         source: a path, or an https URL that has not been fetched yet; empty where the audio lies in the job's folder.
         request: what is asked; its `audio` is not the source, which may be a secret.
         source_seconds: the length of what is extended, once that was measured.
@@ -224,6 +225,7 @@ class Job:
 
     lease: Lease
     provider: str
+    status: Status
     source: str
     request: SubmitRequest
     account: str

@@ -158,6 +158,7 @@ def read_job(row: sqlite3.Row, steps: Sequence[sqlite3.Row]) -> Job:
     return Job(
         lease=Lease(row["request_id"], row["server_id"], row["attempt"]),
         provider=row["provider"],
+        status=Status(row["status"]),
         source=row["source"],
         request=read_inputs(row["inputs"]),
         account=row["account"],

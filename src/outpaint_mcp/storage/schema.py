@@ -2,7 +2,8 @@
 
 VERSION = 1
 
-# Kept to what SQLite and PostgreSQL share; `position` is the order in which requests came, whatever the clock said.
+# Kept to what SQLite and PostgreSQL share, but for AUTOINCREMENT and BLOB (there IDENTITY and BYTEA). `position` is the
+# order in which requests came, whatever the clock said.
 TABLES = (
     """
     CREATE TABLE requests (
@@ -11,14 +12,14 @@ TABLES = (
         caller TEXT NOT NULL,
         audio TEXT NOT NULL,
         title TEXT NOT NULL,
-        extend_before_duration REAL NOT NULL,
-        extend_after_duration REAL NOT NULL,
+        extend_before_duration DOUBLE PRECISION NOT NULL,
+        extend_after_duration DOUBLE PRECISION NOT NULL,
         parent_request_id TEXT REFERENCES requests (request_id),
         take_of TEXT REFERENCES requests (request_id),
         takes INTEGER NOT NULL,
-        expected_duration_seconds REAL,
+        expected_duration_seconds DOUBLE PRECISION,
         dedup_key TEXT,
-        created_at REAL NOT NULL
+        created_at DOUBLE PRECISION NOT NULL
     )
     """,
     "CREATE INDEX requests_by_dedup_key ON requests (dedup_key) WHERE dedup_key IS NOT NULL",
@@ -33,24 +34,24 @@ TABLES = (
         source TEXT NOT NULL,
         inputs TEXT NOT NULL,
         account TEXT NOT NULL,
-        limit_usd REAL,
-        source_seconds REAL,
+        limit_usd DOUBLE PRECISION,
+        source_seconds DOUBLE PRECISION,
         server_id TEXT,
         attempt INTEGER NOT NULL DEFAULT 0,
         crashes INTEGER NOT NULL DEFAULT 0,
         cancel_wish TEXT NOT NULL DEFAULT 'none',
-        progress REAL,
+        progress DOUBLE PRECISION,
         step TEXT NOT NULL DEFAULT '',
         queue_position INTEGER,
-        estimated_cost_usd REAL,
-        cost_usd REAL,
+        estimated_cost_usd DOUBLE PRECISION,
+        cost_usd DOUBLE PRECISION,
         basis TEXT,
         error TEXT,
         error_kind TEXT,
         error_hint TEXT,
         error_field TEXT,
         outcome BLOB,
-        ended_at REAL
+        ended_at DOUBLE PRECISION
     )
     """,
     "CREATE INDEX jobs_by_status ON jobs (status, position)",
@@ -61,13 +62,13 @@ TABLES = (
         request_id TEXT NOT NULL REFERENCES jobs (request_id),
         number INTEGER NOT NULL,
         side TEXT NOT NULL,
-        seconds REAL NOT NULL,
-        context_seconds REAL NOT NULL,
+        seconds DOUBLE PRECISION NOT NULL,
+        context_seconds DOUBLE PRECISION NOT NULL,
         state TEXT NOT NULL,
-        sent_at REAL,
+        sent_at DOUBLE PRECISION,
         remote_id TEXT,
         object_name TEXT,
-        cost_usd REAL,
+        cost_usd DOUBLE PRECISION,
         PRIMARY KEY (request_id, number)
     )
     """,
@@ -78,11 +79,11 @@ TABLES = (
         path TEXT NOT NULL,
         sha256 TEXT,
         size_bytes INTEGER,
-        duration_seconds REAL,
-        before_seconds REAL,
-        after_seconds REAL,
+        duration_seconds DOUBLE PRECISION,
+        before_seconds DOUBLE PRECISION,
+        after_seconds DOUBLE PRECISION,
         url TEXT,
-        delivered_at REAL,
+        delivered_at DOUBLE PRECISION,
         PRIMARY KEY (request_id, options)
     )
     """,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OUTLIVE_SECONDS = 600.0
 """How long a worker goes on when its server is gone."""
+ANSWER_NAME = "answer.json"
+"""What such a worker ended with."""
 STOP_POLL_SECONDS = 0.25
 """How often such a worker looks whether it is to stop."""
 
@@ -73,7 +75,7 @@ def answer_of(folder: Path, order_type: type[Order[_AnswerT]]) -> _AnswerT | Non
         OutpaintError: the error that the worker ended with.
     """
     try:
-        reply = wire.decode(wire.reply_type(order_type), (folder / "answer.json").read_bytes())
+        reply = wire.decode(wire.reply_type(order_type), (folder / ANSWER_NAME).read_bytes())
     except (OSError, InternalError):
         return None
     if reply.error is not None:
@@ -117,7 +119,7 @@ class JobFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self._folder / "lock", timeout=self._lock_timeout_seconds):
-                for name in ("progress.json", "answer.json", "stop"):
+                for name in ("progress.json", ANSWER_NAME, "stop"):
                     (self._folder / name).unlink(missing_ok=True)
                 yield
         except Timeout as exc:
@@ -134,7 +136,7 @@ class JobFolder:
 
     def write_reply(self, reply: wire.Reply[Any]) -> None:
         """Write down what the work ended with."""
-        self._write("answer.json", reply)
+        self._write(ANSWER_NAME, reply)
 
     def is_asked_to_stop(self) -> bool:
         """Return whether somebody wants the work to end, or has deleted the folder."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import GenerationFailed, Hint, SourceNotAllowed, WorkerInterrupted
-from outpaint_mcp.jobs.run import RunCancelled
+from outpaint_mcp.jobs.run import SOURCE_NAME, RunCancelled
 from outpaint_mcp.models import Status
-from outpaint_mcp.providers.base import SOURCE_NAME, ProviderDescription, Terms
+from outpaint_mcp.providers.base import ProviderDescription, Terms
 from outpaint_mcp.storage.records import RequestProgress
 from outpaint_mcp.workers import outliving
 from outpaint_mcp.workers.orders import Extend

@@ -11,6 +11,7 @@ from outpaint_mcp.errors import (
     ProviderError,
     ProviderRejected,
     RequestNotFound,
+    Unauthorized,
 )
 from outpaint_mcp.jobs.run import PermanentFailure, RunCancelled
 from outpaint_mcp.models import CancelOutcome, Status
@@ -133,6 +134,8 @@ async def _cancel_if_wanted(remote: RemoteRun, step: Step) -> None:
         outcome = CancelOutcome.NOT_CANCELLABLE
     except ProviderRejected:
         outcome = CancelOutcome.NOT_CANCELLABLE
+    except Unauthorized as exc:  # nobody here can cancel it, now or later
+        raise RunCancelled(f"{remote.given_up} {exc}") from exc
     except ProviderError as exc:
         await _trouble(remote, step, exc)
         return

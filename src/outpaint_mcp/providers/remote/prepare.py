@@ -16,7 +16,7 @@ from outpaint_mcp.errors import (
     SourceUnreachable,
     Unauthorized,
 )
-from outpaint_mcp.providers.base import SOURCE_NAME
+from outpaint_mcp.jobs.run import SOURCE_NAME
 from outpaint_mcp.providers.remote.plan import plan
 from outpaint_mcp.workers.orders import Crop, Probe
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
@@ -63,7 +63,8 @@ async def prepare_source(remote: RemoteRun) -> PreparedSource:
             await remote.report("fetching the source")
             await remote.unless_cancelled(remote.context.shared.fetch(source, path))
         else:
-            await asyncio.to_thread(_copy, Path(source), path)
+            part = path.with_name(f"{path.name}.{remote.job.lease.attempt}.part")
+            await asyncio.to_thread(_copy, Path(source), part, path)
     used = await _cut(remote, path) if remote.job.request.is_cut else path
     probed = await remote.work(Probe(path=used, max_seconds=MAX_SOURCE_SECONDS))
     file_format = _readable_format(remote.context.model.limits, probed)
@@ -168,8 +169,8 @@ def _readable_format(limits: Limits, probed: Probed) -> FileFormat | None:
     return found
 
 
-def _copy(source: Path, target: Path) -> None:
-    part = target.with_name(f"{target.name}.part")
+def _copy(source: Path, part: Path, target: Path) -> None:
+    """Copy the person's file; `part` is this claim's own, as the thread of an earlier one may still be copying."""
     if source.resolve() != source:
         raise SourceNotAllowed(
             "The source was moved behind a link after it was submitted.", hint=Hint.SUBMIT_AGAIN

@@ -136,7 +136,7 @@ class RemoteProvider:
         remote.is_held_up = True
         with suppress(OutpaintError):
             if await remote.run.is_cancel_wanted():
-                raise RunCancelled(f"{_given_up(remote)} It was held up: {failure}")
+                raise RunCancelled(f"{remote.given_up} It was held up: {failure}")
         await remote.report(f"{remote.bill or 'Sent.'} Held up, and tried again: {failure}")
         await remote.pause(self._context.schedule.retry_pause_seconds(attempt))
 
@@ -198,15 +198,20 @@ async def _prepare(remote: RemoteRun) -> PreparedSource:
 
 async def _fetch(remote: RemoteRun, step: Step) -> tuple[Step, str | None]:
     """Poll a step that was accepted and fetch its file; also returns where the service stores that."""
-    result = await poll(remote, step)
-    step = await remote.run.record_step(
-        dataclasses.replace(step, state=StepState.FINISHED, cost_usd=result.cost_usd)
-    )
-    url = await download(remote, step, result)
+    url = None
+    # What is here already is not asked for again: the service may have forgotten it by now.
+    is_here = await asyncio.to_thread(remote.file_of(step).exists)
+    if not (is_here and step.state is StepState.FINISHED):
+        result = await poll(remote, step)
+        step = await remote.run.record_step(
+            dataclasses.replace(step, state=StepState.FINISHED, cost_usd=result.cost_usd)
+        )
+        url = await download(remote, step, result)
+    step = await remote.run.record_step(dataclasses.replace(step, state=StepState.FETCHED))
     if step.object_name is not None:
         await remote.context.transfer.remove(step.object_name)
-    step = dataclasses.replace(step, state=StepState.FETCHED, object_name=None)
-    return await remote.run.record_step(step), url
+        step = await remote.run.record_step(dataclasses.replace(step, object_name=None))
+    return step, url
 
 
 async def _remove_transferred(remote: RemoteRun) -> None:
@@ -224,11 +229,6 @@ def _transfer(settings: Settings, model: RemoteModel) -> AudioTransfer:
     from outpaint_mcp.providers.remote.bucket import Bucket  # noqa: PLC0415 - only where there is one
 
     return AudioTransfer(Bucket(settings.upload), model.limits.inline_bytes)
-
-
-def _given_up(remote: RemoteRun) -> str:
-    ids = ", ".join(step.remote_id for step in remote.job.steps if step.remote_id)
-    return f"Given up. What was sent may be carried out and billed ({remote.context.model.title}'s request {ids})."
 
 
 def _with_bill(error: OutpaintError, remote: RemoteRun) -> OutpaintError:

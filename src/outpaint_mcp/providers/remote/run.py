@@ -65,7 +65,7 @@ class RemoteRun:
         self.context = context
         self.is_held_up = False
         self.finishing_failures = 0
-        self._status = Status.IN_QUEUE
+        self._status = run.job.status
 
     @property
     def job(self) -> Job:
@@ -163,6 +163,12 @@ class RemoteRun:
         ids = ", ".join(step.remote_id or "?" for step in self.job.billed)
         count = f"{len(self.job.billed)} of {len(self.job.steps)} steps"
         return f"{self.context.model.title} has carried out {count}, which may be billed (its request {ids})."
+
+    @property
+    def given_up(self) -> str:
+        """What remains of a job that is given up although it was sent, in a sentence."""
+        ids = ", ".join(step.remote_id for step in self.job.steps if step.remote_id)
+        return f"Given up. What was sent may be carried out and billed ({self.context.model.title}'s request {ids})."
 
     @property
     def is_paid(self) -> bool:

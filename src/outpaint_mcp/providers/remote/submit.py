@@ -61,18 +61,29 @@ async def submit(
     await remote.report(f"{remote.label(step)}: transferring the audio")
     step, transferred = await _transfer(remote, step, source, parts)
     await remote.stop_if_cancelled()
-    sent_at = remote.context.shared.now()
-    step = await remote.run.begin_sending(dataclasses.replace(step, state=StepState.SENDING, sent_at=sent_at))
-    posting = asyncio.create_task(_post(remote, step, transferred))
+    is_leaving = asyncio.Event()
+    posting = asyncio.create_task(_send(remote, step, transferred, is_leaving))
     try:
         return await asyncio.shield(posting)
     except asyncio.CancelledError:
+        is_leaving.set()
         await asyncio.wait({posting}, timeout=_LEAVE_SECONDS)
         posting.cancel()
         await asyncio.wait({posting})
         if not posting.cancelled():
             posting.exception()  # it is on disk; the next server reports it
         raise
+
+
+async def _send(
+    remote: RemoteRun, step: Step, transferred: TransferredAudio, is_leaving: asyncio.Event
+) -> Step:
+    """Write that a step is about to be sent, and send it, unless the server has begun to leave in between."""
+    sent_at = remote.context.shared.now()
+    step = await remote.run.begin_sending(dataclasses.replace(step, state=StepState.SENDING, sent_at=sent_at))
+    if is_leaving.is_set():
+        return await remote.run.record_step(dataclasses.replace(step, state=StepState.PLANNED, sent_at=None))
+    return await _post(remote, step, transferred)
 
 
 async def _post(remote: RemoteRun, step: Step, transferred: TransferredAudio) -> Step:
@@ -161,7 +172,7 @@ async def _transfer(
     if not transfer.is_inline:
         # Written first: whatever comes in between, it is removed again.
         step = await remote.run.record_step(dataclasses.replace(step, object_name=name))
-    return step, await transfer.give(path, name, media_type)
+    return step, await remote.unless_cancelled(transfer.give(path, name, media_type))
 
 
 async def _write_context(
