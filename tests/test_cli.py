@@ -249,6 +249,22 @@ def test_what_goes_wrong_is_told_on_stderr_with_a_code_of_its_kind(
     assert captured.out == ""
 
 
+@pytest.mark.parametrize("name", ["~nosuchuser/x", "x" * 300 + ".wav", "caf\udce9.wav"])
+@pytest.mark.parametrize("where", ["source", "output", "picture"])
+def test_a_name_that_no_file_can_have_is_refused_in_words(
+    song: Path, capsys: pytest.CaptureFixture[str], name: str, where: str
+) -> None:
+    arguments: dict[str, list[str | Path]] = {
+        "source": ["analyze", name],
+        "output": ["extend", song, "--output", name],
+        "picture": ["analyze", song, "--picture", name],
+    }
+    assert run(*arguments[where]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("outpaint-mcp: The name ")
+    assert "Traceback" not in captured.err
+
+
 def test_a_setting_that_cannot_be_used_is_told_before_anything_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

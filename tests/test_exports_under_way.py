@@ -88,7 +88,10 @@ async def test_a_failure_after_its_caller_has_left_is_reported_once_to_the_next(
     exports.pool.finish(failure=WorkerDied("It died."))
     await exports.pool.until_ended(1)
     (failure,) = await exports.deliver(MP3)
-    assert isinstance(failure, WorkerDied)
+    assert isinstance(failure, DeliveryFailed)
+    assert failure.hint is Hint.GET_RESULT
+    assert failure.request_id is not None
+    assert "It died." in str(failure)
     assert len(exports.pool.orders) == 1
     again = asyncio.create_task(exports.deliver(MP3))
     await exports.pool.until_asked(2)

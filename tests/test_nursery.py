@@ -216,3 +216,18 @@ def test_a_nursery_ends_when_it_is_idle_and_when_its_server_is_gone(idle_seconds
         if idle_seconds > 1:
             ours.close()
         assert process.wait(20) == 0
+
+
+async def test_forks_that_were_cancelled_do_not_count_against_the_nursery(
+    pool: WorkerPool, song: Path, settings: Settings
+) -> None:
+    nursery = pool._nursery
+    assert nursery is not None
+    for _ in range(4):
+        fork = asyncio.create_task(nursery.fork("Probe"))
+        await asyncio.sleep(0)
+        fork.cancel()
+        await asyncio.wait({fork})
+    assert nursery.is_usable
+    await pool.run(_probe(song))
+    assert len(nurseries_of(settings.data_dir)) == 1

@@ -171,7 +171,7 @@ def test_a_stored_file_that_was_changed_is_not_delivered(
 ) -> None:
     request_id = add_request(journal)
     outcome.path.write_bytes(content)
-    with pytest.raises(DeliveryFailed, match=r"changed or damaged.*Submit again") as caught:
+    with pytest.raises(DeliveryFailed, match="changed or damaged") as caught:
         folder.deliver(request_id, WHOLE, outcome)
     assert (caught.value.hint, caught.value.request_id) == (Hint.SUBMIT_AGAIN, request_id)
     assert list(settings.output_dir.iterdir()) == []
@@ -193,6 +193,35 @@ def test_without_hard_links_a_whole_copy_is_put_there(
     assert Path(delivery.path).read_bytes() == CONTENT
     assert list(settings.output_dir.iterdir()) == [Path(delivery.path)]
     assert outcome.path.read_bytes() == CONTENT
+
+
+def test_without_hard_links_a_move_that_fails_leaves_nothing_behind(
+    folder: OutputFolder,
+    journal: Journal,
+    outcome: Outcome,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.EPERM, "not here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(DeliveryFailed, match="not here"):
+        folder.deliver(add_request(journal), WHOLE, outcome)
+    assert list(settings.output_dir.iterdir()) == []
+
+
+def test_an_empty_file_of_somebody_else_at_a_planned_place_is_left_alone(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings
+) -> None:
+    request_id = add_request(journal)
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    planned = settings.output_dir / "planned.wav"
+    planned.touch()
+    journal.plan_delivery(request_id, WHOLE, planned)
+    assert folder.deliver(request_id, WHOLE, outcome).path != str(planned)
+    assert planned.read_bytes() == b""
 
 
 def test_without_hard_links_nothing_is_overwritten_either(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.service.submission import _dedup_key
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import RemoteUrl
-from outpaint_mcp.storage.records import RequestProgress, RequestRecord
+from outpaint_mcp.storage.records import CancelWish, RequestProgress, RequestRecord
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSong
@@ -284,6 +285,22 @@ async def test_what_is_left_of_a_request_is_cancelled_where_a_take_has_ended(
         assert "take 2" in cancellation.message.lower()
     takes = store.journal.takes(new.ids[0])
     assert [each.status for each in takes] == [Status.FAILED, Status.CANCELLED]
+
+
+async def test_a_request_of_which_a_take_refuses_to_be_cancelled_is_not_called_cancelled(
+    settings: Settings, store: Store
+) -> None:
+    new = new_request(takes=2)
+    store.journal.add(new)
+    job = store.queue.claim("here", "local")
+    assert job is not None
+    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+        cancelling = asyncio.create_task(service.cancel(new.ids[0]))
+        while store.queue.cancel_wish(job.request_id) is not CancelWish.WANTED:  # noqa: ASYNC110 - another task
+            await asyncio.sleep(0.01)
+        store.queue.refuse_to_cancel(job.lease)
+        assert (await cancelling).outcome is CancelOutcome.NOT_CANCELLABLE
+    assert sorted(each.status for each in store.journal.takes(new.ids[0])).count(Status.CANCELLED) == 1
 
 
 async def test_the_status_says_where_each_take_is_by_its_own_id(service: OutpaintService, song: Path) -> None:

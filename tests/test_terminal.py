@@ -154,6 +154,16 @@ def test_a_folder_that_cannot_be_created_is_refused_in_words(run: Run, tmp_path:
         assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder in which nothing can be created")
+def test_a_demo_that_fails_says_why(run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
+    environment["OUTPAINT_DATA_DIR"] = "/proc/nope"
+    done = run("utf-8", "demo", "--output", str(tmp_path / "demo"))
+    assert done.returncode == 4
+    assert b"Traceback" not in done.stderr
+    assert b"/proc/nope" in done.stderr
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["Outpaint demo.wav"]
+
+
 def test_a_link_that_leads_out_of_its_folder_may_be_named_at_a_terminal(
     run: Run, song: Path, tmp_path: Path
 ) -> None:

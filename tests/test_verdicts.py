@@ -111,7 +111,7 @@ def test_a_terminal_reads_of_its_own_options_and_commands_only() -> None:
         (faded(fault(FaultKind.CLICK)), "--to 50"),
         (timbre, "outpaint-mcp analyze"),
         (timbre, '--lyrics "[inst]"'),
-        (shifted, "--restore True"),
+        (shifted, "without --no-restore"),
     )
     for found, name in cases:
         said = describe(found, TERMINAL, is_generative=True, can_restore=True)

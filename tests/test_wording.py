@@ -86,7 +86,7 @@ def test_every_action_and_every_input_has_a_name(vocabulary: Vocabulary) -> None
         ("extend_after_duration", None, "extend_after_duration", "--after"),
         ("restore_source", None, "restore_source", "--no-restore"),
         ("restore_source", False, "restore_source=false", "--no-restore"),
-        ("restore_source", True, "restore_source=true", "no --no-restore"),
+        ("restore_source", True, "restore_source=true", "without --no-restore"),
         ("lyrics", "[inst]", 'lyrics="[inst]"', '--lyrics "[inst]"'),
         ("part", "whole", 'part="whole"', "--part whole"),
         ("audio", None, "audio", "SOURCE"),

@@ -16,12 +16,14 @@ from tests.e2e.processes import HAS_PROC, kill, nurseries_of, until, workers_of
 
 from outpaint_mcp.errors import (
     GenerationFailed,
+    Hint,
     InternalError,
     InvalidRequest,
     ProviderUnavailable,
     ServerStopping,
     SourceError,
     SourceTooLarge,
+    UnsupportedAudio,
     WorkerDied,
     WorkerInterrupted,
     WorkerTimedOut,
@@ -30,7 +32,7 @@ from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.workers import outliving, wire
 from outpaint_mcp.workers.forking import CAN_FORK
 from outpaint_mcp.workers.listening import SourceAnalyzer
-from outpaint_mcp.workers.orders import Analyze, Extend, LengthSeconds, Measure, Probe
+from outpaint_mcp.workers.orders import Analyze, Extend, LengthSeconds, Measure, Order, Probe, Probed
 from outpaint_mcp.workers.pool import WorkerPool
 from outpaint_mcp.workers.probing import Prober
 from outpaint_mcp.workers.process import redacted
@@ -232,6 +234,44 @@ async def test_a_worker_that_takes_too_long_is_stopped_and_waiting_for_a_slot_is
 
 
 @needs_proc
+async def test_waiting_for_a_slot_is_not_held_against_a_source(
+    pool: WorkerPool, song: Path, endless: Path, settings: Settings
+) -> None:
+    first = asyncio.create_task(pool.run(_measure(endless)))
+    await _worker_of(settings)
+    analyzer = SourceAnalyzer(pool, timeout_seconds=0)
+    waiting = asyncio.create_task(
+        analyzer.analyze(LocalFile(song), picture=False, seams_seconds=(), on_progress=lambda *_: None)
+    )
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    first.cancel()
+    with pytest.raises(SourceError, match="could not be analyzed"):
+        await waiting
+
+
+async def test_more_files_than_are_remembered_can_be_looked_at_at_once(tmp_path: Path) -> None:
+    begun, failures = asyncio.Event(), []
+
+    class Pool:
+        async def run(self, order: Probe, **_: object) -> Probed:
+            await begun.wait()
+            if int(order.path.stem) % 2:
+                raise UnsupportedAudio("It is not audio.")
+            return Probed(seconds=1, container="WAV", subtype="PCM_16", channels=1)
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    prober = Prober(Pool())  # type: ignore[arg-type]
+    looks = [asyncio.create_task(prober.file_seconds(tmp_path / f"{each}.wav")) for each in range(300)]
+    await _until(lambda: len(prober._looks) == 300)
+    begun.set()
+    lengths = await asyncio.gather(*looks, return_exceptions=True)
+    assert [each == 1 for each in lengths] == [not each % 2 for each in range(300)]
+    assert failures == []
+    assert len(prober._looks) <= 256
+
+
+@needs_proc
 @pytest.mark.parametrize("forks", [True, False][not CAN_FORK :])
 async def test_a_look_that_hangs_is_told_as_what_it_is(
     pool: WorkerPool, endless: Path, settings: Settings
@@ -261,30 +301,50 @@ async def test_a_look_that_hangs_is_told_as_what_it_is(
 async def test_a_worker_that_dies_of_a_signal_says_so_and_whether_it_was_meant(  # noqa: PLR0913 - fixtures
     pool: WorkerPool,
     endless: Path,
+    tmp_path: Path,
     settings: Settings,
     how: signal.Signals,
     kind: type[WorkerDied],
     words: str,
 ) -> None:
-    running = asyncio.create_task(pool.run(_measure(endless)))
+    running = asyncio.create_task(pool.run(_extend(endless, tmp_path)))
     worker = await _worker_of(settings)
     async with _being_read(endless):
         kill(worker, how)
         with pytest.raises(kind, match=words) as caught:
             await running
     assert type(caught.value) is kind
+    assert "shorter source" in str(caught.value)
+    assert caught.value.hint is Hint.SUBMIT_AGAIN
 
 
 @needs_proc
-async def test_a_look_that_is_interrupted_is_begun_once_more(
-    pool: WorkerPool, song: Path, endless: Path, settings: Settings
+async def test_the_death_of_a_worker_that_extends_nothing_is_no_reason_to_submit_again(
+    pool: WorkerPool, endless: Path, settings: Settings
 ) -> None:
-    running = asyncio.create_task(pool.run(_probe(endless)))
+    running = asyncio.create_task(pool.run(_measure(endless)))
+    worker = await _worker_of(settings)
+    async with _being_read(endless):
+        kill(worker, signal.SIGKILL)
+        with pytest.raises(WorkerDied) as caught:
+            await running
+    assert caught.value.hint is None
+    assert str(caught.value).endswith("Nothing else is affected.")
+
+
+@needs_proc
+@pytest.mark.parametrize("order", [_probe, _measure])
+async def test_what_is_interrupted_is_begun_once_more(
+    pool: WorkerPool, song: Path, endless: Path, settings: Settings, order: Callable[[Path], Order[Any]]
+) -> None:
+    running = asyncio.create_task(pool.run(order(endless)))
     worker = await _worker_of(settings)
     async with _being_read(endless):
         await asyncio.to_thread(song.replace, endless)
         kill(worker, signal.SIGTERM)
-        assert (await running).seconds == 3.0
+        found = await running
+    assert isinstance(found, Probed | LengthSeconds)
+    assert found.seconds == 3.0
 
 
 @pytest.mark.parametrize("name", ["no such\0file.wav"])

@@ -1,4 +1,4 @@
-"""Streamable HTTP over a real socket: who may call, and that many callers share one desk."""
+"""Streamable HTTP over a real socket: who may call, and that many callers share one service."""
 
 from __future__ import annotations
 

@@ -84,6 +84,35 @@ def test_a_server_whose_client_was_killed_leaves_although_its_stdin_is_held_open
     check_longer_file(start_server().finished(request_id), song)
 
 
+def test_a_server_whose_log_nobody_reads_any_more_leaves_although_its_stdin_is_open(
+    environment: dict[str, str],
+) -> None:
+    reader, writer = os.pipe()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "outpaint_mcp"],
+        env=os.environ | environment | {"OUTPAINT_LOG_LEVEL": "DEBUG"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=writer,
+    )
+    os.close(writer)
+    assert server.stdin is not None
+    assert server.stdout is not None
+    with server:
+        try:
+            client = {"name": "client", "version": "1"}
+            params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
+            message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+            server.stdin.write(json.dumps(message).encode() + b"\n")
+            server.stdin.flush()
+            server.stdout.readline()
+            os.close(reader)
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(timeout=20) == 128 + signal.SIGTERM
+        finally:
+            server.kill()
+
+
 def _runs(pid: int) -> bool:
     """Whether a process is there and no zombie."""
     status = subprocess.run(

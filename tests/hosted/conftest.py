@@ -23,7 +23,7 @@ def fake() -> Iterator[FakeRunComfy]:
 
 @pytest.fixture
 async def house(fake: FakeRunComfy, settings: Settings) -> AsyncIterator[House]:
-    """An open desk on the service."""
+    """An open service."""
     async with open_house(fake, settings) as opened:
         yield opened
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outpaint_mcp import errors
+from outpaint_mcp.cli.places import named_path
 from outpaint_mcp.cli.progress import Bar, wait
 from outpaint_mcp.cli.wording import TERMINAL
 from outpaint_mcp.models import SubmitRequest
@@ -74,7 +75,7 @@ def _opened(source: str, settings: Settings) -> tuple[str, Settings]:
     audio = path_of_file_url(source) if source.startswith("file:") else source
     if "://" in audio or audio.startswith("data:") or is_request_id(audio):
         return audio, settings
-    path = Path(audio).expanduser().absolute()
+    path = named_path(audio)
     if not path.exists():
         raise errors.SourceUnreachable(f"There is no file {path}.")
     folders = (path.parent, path.resolve().parent)  # a link may lead out of its folder
@@ -113,7 +114,7 @@ def _options(parsed: argparse.Namespace) -> ExportOptions:
 
 def _is_folder(output: str) -> bool:
     """Whether a place is a folder: it exists as one, ends like one, or has no suffix that audio files have."""
-    path = Path(output).expanduser()
+    path = named_path(output)
     return path.is_dir() or output.endswith(_SEPARATORS) or path.suffix.lower() not in _AUDIO_SUFFIXES
 
 
@@ -128,7 +129,7 @@ def place(
     """
     if output is None:
         return settings, None
-    path = Path(output).expanduser().absolute()
+    path = named_path(output)
     if _is_folder(output):
         return dataclasses.replace(settings, output_dir=_writable(path)), path
     if path.suffix.lower() not in _WRITTEN_SUFFIXES:
@@ -159,7 +160,7 @@ def _writable(folder: Path) -> Path:
 
 
 def _analyze(parsed: argparse.Namespace, settings: Settings) -> bool:
-    picture = parsed.picture
+    picture = None if parsed.picture is None else named_path(parsed.picture)
     if picture is not None and picture.exists():
         raise errors.DeliveryFailed(f"{picture} exists already, and nothing is overwritten.")
     audio, settings = _opened(parsed.source, settings)
@@ -179,7 +180,7 @@ def _analyze(parsed: argparse.Namespace, settings: Settings) -> bool:
         print(report.model_dump_json(exclude_none=True, indent=2))
     else:
         _print_analysis(report)
-    if drawn is not None:
+    if picture is not None and drawn is not None:
         try:
             with picture.open("xb") as file:
                 file.write(drawn)
@@ -224,7 +225,7 @@ def _list(parsed: argparse.Namespace, settings: Settings) -> bool:
 def _demo(parsed: argparse.Namespace, settings: Settings) -> bool:
     from outpaint_mcp.cli.demo import run_demo  # noqa: PLC0415 - loads the SDK
 
-    folder = Path(parsed.output or settings.output_dir).expanduser().absolute()
+    folder = named_path(parsed.output or str(settings.output_dir))
     asyncio.run(run_demo(_writable(folder)))
     return True
 

@@ -28,7 +28,12 @@ async def run_demo(folder: Path) -> None:
     """
     piece = folder / "Outpaint demo.wav"
     if not piece.exists():
-        compose_piece(piece)
+        part = piece.with_name(f".{piece.name}.{os.getpid()}.part")
+        try:
+            compose_piece(part)
+            part.replace(piece)
+        finally:
+            part.unlink(missing_ok=True)
     print(f"A short piece, composed by this package: {piece}\n")
     server = StdioServerParameters(
         command=sys.executable,
@@ -36,23 +41,36 @@ async def run_demo(folder: Path) -> None:
         # A demonstration costs nothing, even with a token.
         env=os.environ | {"OUTPAINT_OUTPUT_DIR": str(folder), "OUTPAINT_PROVIDER": "local"},
     )
+    failure: GenerationFailed | None = None
+    result: dict[str, Any] = {}
     async with Client(server, mode="auto") as client:
-        submission = await _call(
-            client,
-            "submit_outpaint",
-            audio=str(piece),
-            tags="drums, bass, chords, 104 bpm",
-            extend_before_duration=8,
-            extend_after_duration=20,
-        )
-        result: dict[str, Any] = {"status": "in_queue"}
-        while result["status"] in {"in_queue", "in_progress"}:
-            result = await _call(
-                client, "get_outpaint_result", request_id=submission["request_id"], wait_seconds=_WAIT_SECONDS
-            )
+        try:
+            result = await _extend(client, piece)
+        except GenerationFailed as exc:  # raised in here, it would leave in an exception group
+            failure = exc
+    if failure is not None:
+        raise failure
     if "path" not in result:
         raise GenerationFailed(result.get("error", result["message"]))
     print(f"The extended file ({result['duration_seconds']:g} s): {result['path']}")
+
+
+async def _extend(client: Client, piece: Path) -> dict[str, Any]:
+    """Submit the piece and wait for the result; returns the last answer."""
+    submission = await _call(
+        client,
+        "submit_outpaint",
+        audio=str(piece),
+        tags="drums, bass, chords, 104 bpm",
+        extend_before_duration=8,
+        extend_after_duration=20,
+    )
+    result: dict[str, Any] = {"status": "in_queue"}
+    while result["status"] in {"in_queue", "in_progress"}:
+        result = await _call(
+            client, "get_outpaint_result", request_id=submission["request_id"], wait_seconds=_WAIT_SECONDS
+        )
+    return result
 
 
 async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

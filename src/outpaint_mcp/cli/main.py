@@ -8,7 +8,6 @@ import json
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, get_args
 
 from outpaint_mcp import errors
@@ -146,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         "source", metavar="SOURCE", help="a file, an https link, or the id of an earlier request"
     )
     analyze.add_argument(
-        "--picture", type=Path, metavar="PNG", help="write an image of waveform, spectrogram and sections"
+        "--picture", metavar="PNG", help="write an image of waveform, spectrogram and sections"
     )
     analyze.add_argument("--json", action="store_true", help="print all measurements as JSON")
     analyze.set_defaults(run=_command, command="analyze")

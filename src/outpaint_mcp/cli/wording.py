@@ -34,7 +34,7 @@ _ADVICE = {
     Hint.FIND_REQUEST: 'Find its id with "outpaint-mcp list".',
     Hint.AWAIT_RESULT: 'Waiting for it. If the terminal is closed, "outpaint-mcp get {id}" gets it later.',
     Hint.FETCH_RESULT: 'Get the file with "outpaint-mcp get {id}".',
-    Hint.GET_RESULT: 'Then run "outpaint-mcp get {id}"; nothing is lost.',
+    Hint.GET_RESULT: 'Run "outpaint-mcp get {id}" again.',
     Hint.CHECK_STATUS: 'See its status with "outpaint-mcp list".',
     Hint.SUBMIT_AGAIN: 'Run "outpaint-mcp extend" again with the same options.',
     Hint.CHOOSE_ANOTHER_PLACE: 'Give it another name with "outpaint-mcp get {id} --output NAME".',
@@ -48,11 +48,11 @@ class TerminalWords:
     """The commands, their options and next steps."""
 
     def input(self, name: str, value: object | None = None) -> str:
-        """See `Vocabulary.input`; what is switched off is named with a no in front of it."""
+        """See `Vocabulary.input`; what is switched off is named with a "without" in front of it."""
         option = _INPUTS.get(name, f"--{name.replace('_', '-')}")
         if name == "restore_source" or isinstance(value, bool):
             is_given = value is not (name == "restore_source")
-            return option if is_given else f"no {option}"
+            return option if is_given else f"without {option}"
         if value is None:
             return option
         text = f"{value:.10g}" if isinstance(value, float) else str(value)

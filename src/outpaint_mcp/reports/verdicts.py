@@ -228,7 +228,7 @@ def _advice(
     if verdict.survival.found is None:
         return "The source is silent, or too short to be continued."
     if kinds <= _SOURCE_FAULTS and can_restore:
-        return f"The file with {vocabulary.input('restore_source', True)} has the source's own samples."
+        return f"The source's own samples are in the other file ({vocabulary.input('restore_source', True)})."
     if where := _where_it_fades(faults, verdict, vocabulary):
         return f"{where}, or try another seed."
     if not is_generative:

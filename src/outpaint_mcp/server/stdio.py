@@ -34,8 +34,12 @@ def run_stdio(settings: Settings, *, parent_id: int) -> NoReturn:
 
     def leave(code: int = 0) -> None:
         # A thread may still wait for stdin, a host's address or a slow disk; nothing it could bring is of use.
-        sys.stderr.flush()
-        os._exit(128 + stopped_by if stopped_by else code)
+        try:
+            sys.stderr.flush()
+        except (OSError, ValueError, AttributeError):  # nobody reads it any more, or there is none
+            pass
+        finally:
+            os._exit(128 + stopped_by if stopped_by else code)
 
     async def serve() -> None:
         serving = asyncio.create_task(server.run_stdio_async())

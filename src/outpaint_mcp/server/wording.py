@@ -23,7 +23,7 @@ _ADVICE = {
     Hint.FIND_REQUEST: "Copy the request_id from submit_outpaint's answer, or find it with list_outpaints.",
     Hint.AWAIT_RESULT: "Call get_outpaint_result with wait_seconds=45 (or 3 if your host ends calls early).",
     Hint.FETCH_RESULT: "Call get_outpaint_result for the file.",
-    Hint.GET_RESULT: "Then call get_outpaint_result again; nothing is lost.",
+    Hint.GET_RESULT: "Call get_outpaint_result again.",
     Hint.CHECK_STATUS: "Call get_outpaint_status in a moment.",
     Hint.SUBMIT_AGAIN: "Call submit_outpaint again with the same arguments.",
     Hint.CHOOSE_ANOTHER_PLACE: "Ask the user to move that file, then call get_outpaint_result again.",

@@ -9,6 +9,7 @@ from outpaint_mcp.errors import DeliveryFailed, Hint, ServerStopping, StorageFai
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from outpaint_mcp.errors import GenerationFailed
     from outpaint_mcp.storage.records import Delivery, RequestRecord
 
 
@@ -48,6 +49,15 @@ def folder_unusable(folder: Path, request_id: str, exc: OSError, *, is_default: 
         hint=Hint.GET_RESULT if is_default else Hint.CHOOSE_ANOTHER_PLACE,
         request_id=request_id,
         path=str(folder),
+    )
+
+
+def not_converted(request_id: str, exc: GenerationFailed) -> DeliveryFailed:
+    """Another format, or a part, could not be written."""
+    return DeliveryFailed(
+        f"The extended file is ready, but could not be written in this form. {exc}",
+        hint=Hint.GET_RESULT,
+        request_id=request_id,
     )
 
 
@@ -105,9 +115,11 @@ def no_longer_stored(record: RequestRecord, stored_days: int) -> DeliveryFailed:
 
 def _not_available(record: RequestRecord, why: str) -> DeliveryFailed:
     delivered = next(iter(record.deliveries.values()), None)
-    way_out = f"Convert {delivered.path} yourself, or submit again." if delivered else "Submit again."
+    is_paid = record.estimated_cost_usd is not None
+    way_out = f" Convert {delivered.path} yourself, or generate it again." if delivered else ""
+    price = " Generating it again is charged again." if is_paid else ""
     return DeliveryFailed(
-        f"{why} {way_out}",
+        f"{why}{way_out}{price}",
         hint=Hint.SUBMIT_AGAIN,
         request_id=record.request_id,
         path=delivered.path if delivered else None,

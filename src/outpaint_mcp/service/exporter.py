@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from outpaint_mcp.errors import InvalidRequest, OutpaintError
+from outpaint_mcp.errors import GenerationFailed, InvalidRequest, OutpaintError
 from outpaint_mcp.models import Status
 from outpaint_mcp.service.delivery_failures import (
     changed_since_delivery,
     changed_since_generation,
     no_longer_stored,
+    not_converted,
     server_stopping,
 )
 from outpaint_mcp.service.file_threads import FileThreads
@@ -232,7 +233,7 @@ class Exporter:
             raise changed_since_generation(record)
         folder = await self._threads.run(self._new_folder)
         try:
-            outcome = await self._convert(export, options, outcome, folder)
+            outcome = await self._convert(export, record.request_id, options, outcome, folder)
             return await self._put(record, options, outcome, target)
         finally:
             await self._threads.run(shutil.rmtree, folder, ignore_errors=True)
@@ -256,25 +257,25 @@ class Exporter:
         )
 
     async def _convert(
-        self, export: _Export, options: ExportOptions, outcome: Outcome, folder: Path
+        self, export: _Export, request_id: str, options: ExportOptions, outcome: Outcome, folder: Path
     ) -> Outcome:
         """Have a worker write the form that was asked for."""
 
         def note(progress: float, _step: str) -> None:
             export.progress = progress
 
-        converted = await self._pool.run(
-            Convert(
-                longer=outcome.path,
-                folder=folder,
-                part=options.part,
-                format=options.format,
-                before_seconds=outcome.before_seconds,
-                after_seconds=outcome.after_seconds,
-            ),
-            on_progress=note,
-            timeout_seconds=_MAX_SECONDS,
+        order = Convert(
+            longer=outcome.path,
+            folder=folder,
+            part=options.part,
+            format=options.format,
+            before_seconds=outcome.before_seconds,
+            after_seconds=outcome.after_seconds,
         )
+        try:
+            converted = await self._pool.run(order, on_progress=note, timeout_seconds=_MAX_SECONDS)
+        except GenerationFailed as exc:
+            raise not_converted(request_id, exc) from exc
         return dataclasses.replace(
             outcome,
             path=converted.path,

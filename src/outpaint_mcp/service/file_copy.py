@@ -49,7 +49,12 @@ def place_copy(
             raise ContentChanged(str(source))
         if not _link(part, target):  # a disk without hard links
             target.open("xb").close()  # fails where the name is somebody else's
-            part.replace(target)
+            try:
+                part.replace(target)
+            except OSError:
+                with suppress(OSError):
+                    target.unlink()
+                raise
     finally:
         with suppress(OSError):
             part.unlink()

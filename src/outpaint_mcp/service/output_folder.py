@@ -172,11 +172,13 @@ class OutputFolder:
         """Copy a file into the folder, or find it there if a server was killed right after it did."""
         if (planned := record.planned_paths.get(str(options))) is not None:
             path = Path(planned)
+            part = part_of(path, record.request_id, options)
             with suppress(OSError):
-                part_of(path, record.request_id, options).unlink()
-            with suppress(OSError):
-                if not path.stat().st_size:  # its name was claimed, but the file not yet moved there
+                # Where our part is, too, the name was claimed, but the file not yet moved there.
+                if part.exists() and not path.stat().st_size:
                     path.unlink()
+            with suppress(OSError):
+                part.unlink()
             if self.is_stored(dataclasses.replace(outcome, path=path)):
                 return path
         for path in self._places(record, options, outcome.path.suffix, target):

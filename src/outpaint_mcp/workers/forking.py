@@ -87,15 +87,17 @@ class Nursery:
             NurseryGone: there is no nursery; start the worker in another way.
             OSError: the system starts no more processes.
         """
-        self._failures += 1
         try:
             link = await self._started()
             process = link.fork(task)
         except OSError as exc:
+            self._failures += 1
             raise NurseryGone from exc
         try:
             await asyncio.shield(process.started)
-        except BaseException:
+        except BaseException as exc:
+            if isinstance(exc, OSError | NurseryGone):  # not a call that was cancelled
+                self._failures += 1
             process.kill()
             process.pipes.close()
             raise

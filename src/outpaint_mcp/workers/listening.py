@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import SourceError, StorageFailed
+from outpaint_mcp.errors import SourceError, StorageFailed, WorkerTimedOut
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source, fetch
 from outpaint_mcp.workers.orders import Analyze
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
@@ -28,7 +28,7 @@ class SourceAnalyzer:
 
     Args:
         pool: runs the workers.
-        timeout_seconds: how long one analysis may take, fetching and waiting for a slot included.
+        timeout_seconds: how long fetching may take, and then the analysis; waiting for a slot does not count.
     """
 
     def __init__(self, pool: WorkerPool, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
@@ -60,7 +60,7 @@ class SourceAnalyzer:
             OutpaintError: as `WorkerPool.run` raises it.
         """
         try:
-            async with asyncio.timeout(self._timeout_seconds), _local_path(source, on_progress) as path:
+            async with _local_path(source, on_progress, self._timeout_seconds) as path:
                 with TemporaryDirectory() as folder:
                     drawing = Path(folder, "picture.png") if picture else None
                     order = Analyze(
@@ -69,9 +69,11 @@ class SourceAnalyzer:
                         picture=drawing,
                         seams_seconds=tuple(seams_seconds),
                     )
-                    analysis = await self._pool.run(order, on_progress=on_progress)
+                    analysis = await self._pool.run(
+                        order, on_progress=on_progress, timeout_seconds=self._timeout_seconds
+                    )
                     return analysis, None if drawing is None else await asyncio.to_thread(drawing.read_bytes)
-        except TimeoutError as exc:
+        except (TimeoutError, WorkerTimedOut) as exc:
             raise SourceError(
                 f"The source could not be analyzed within {self._timeout_seconds:.0f} seconds. Copy it to a disk of"
                 " this machine, or give a shorter one."
@@ -84,7 +86,9 @@ class SourceAnalyzer:
 
 
 @asynccontextmanager
-async def _local_path(source: Source, on_progress: Callable[[float, str], None]) -> AsyncIterator[Path]:
+async def _local_path(
+    source: Source, on_progress: Callable[[float, str], None], timeout_seconds: float
+) -> AsyncIterator[Path]:
     """Give a source a path, for as long as the block lasts."""
     if isinstance(source, LocalFile):
         yield source.path
@@ -96,5 +100,6 @@ async def _local_path(source: Source, on_progress: Callable[[float, str], None])
                 await asyncio.to_thread(path.write_bytes, content)
             case RemoteUrl(url=url):
                 on_progress(0.0, "fetching")
-                await fetch(url, path)
+                async with asyncio.timeout(timeout_seconds):
+                    await fetch(url, path)
         yield path

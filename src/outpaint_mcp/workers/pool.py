@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from outpaint_mcp import errors
 from outpaint_mcp.workers import outliving, wire
 from outpaint_mcp.workers.forking import CAN_FORK, Nursery, NurseryGone
-from outpaint_mcp.workers.orders import Extend, Order, Probe
+from outpaint_mcp.workers.orders import Extend, Finish, Order, Probe
 from outpaint_mcp.workers.process import PlainProcess, Process, Worker, not_started
 from outpaint_mcp.workers.slots import Slots, stopping
 
@@ -89,7 +89,7 @@ class WorkerPool:
             try:
                 return await self._carry_out(order, on_progress, timeout_seconds)
             except errors.WorkerInterrupted:
-                if not is_short:
+                if isinstance(order, Extend | Finish):  # repeated by their providers, who know of the job
                     raise
             return await self._carry_out(order, on_progress, timeout_seconds)
 
@@ -154,7 +154,7 @@ class WorkerPool:
         except errors.WorkerDied as exc:
             if self._is_closed:
                 raise stopping() from exc
-            raise
+            raise _with_advice(exc, order) from exc
         finally:
             await worker.end()
             del self._workers[worker]
@@ -169,6 +169,16 @@ class WorkerPool:
             return PlainProcess()
         except OSError as exc:
             raise not_started(exc) from exc
+
+
+def _with_advice(death: errors.WorkerDied, order: Order[Any]) -> errors.WorkerDied:
+    """Say what to do about a worker's death, where that depends on what the person asked for."""
+    if not isinstance(order, Extend | Finish):
+        return death
+    return type(death)(
+        f"{death} If that happens again, try a shorter source or extension.",
+        hint=errors.Hint.SUBMIT_AGAIN if isinstance(order, Extend) else None,
+    )
 
 
 def _all_at_work(folders: list[Path]) -> bool:

@@ -76,11 +76,12 @@ class Prober:
         return await asyncio.shield(look)
 
     def _forget(self, identity: _Identity, look: asyncio.Task[float]) -> None:
-        """Forget a look that failed, and the oldest ones where there are many."""
-        if look.cancelled() or look.exception() is not None:
+        """Forget a look that failed, and the oldest finished ones where there are many."""
+        if (look.cancelled() or look.exception() is not None) and self._looks.get(identity) is look:
             del self._looks[identity]
-        while len(self._looks) > _MOST_LOOKS:
-            del self._looks[next(iter(self._looks))]
+        surplus = max(0, len(self._looks) - _MOST_LOOKS)
+        for oldest in [each for each, known in self._looks.items() if known.done()][:surplus]:
+            del self._looks[oldest]
 
     async def _look(self, path: Path) -> float:
         try:

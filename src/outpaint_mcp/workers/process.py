@@ -232,7 +232,4 @@ def _death(code: int | None) -> errors.OutpaintError:
             f"Internal error: a worker process ended without an answer (exit code {code}). The server's log has the"
             " end of what it wrote."
         )
-    return kind(
-        f"The worker process {cause}. Nothing else is affected. Submit the request again, with a shorter source or"
-        " extension if it fails again."
-    )
+    return kind(f"The worker process {cause}. Nothing else is affected.")

@@ -103,16 +103,17 @@ def _answer(order: orders.Order[Any], report: Callable[[float, str], None]) -> w
         task = getattr(load(type(order)), TASKS[type(order)][1])
         return wire.Reply(answer=task(order, report))
     except Exception as exc:  # noqa: BLE001 - as above
-        return _failure(exc)
+        return _failure(exc, is_extending=isinstance(order, orders.Extend | orders.Finish))
 
 
-def _failure(exc: Exception) -> wire.Reply[Any]:
+def _failure(exc: Exception, *, is_extending: bool = False) -> wire.Reply[Any]:
     """Return the reply for what went wrong; the traceback of a bug goes to the server's log, by stderr."""
     if isinstance(exc, OutpaintError):
         error = exc
     elif isinstance(exc, MemoryError):
         error = GenerationFailed(
-            "The worker ran out of memory. Try a shorter source or extension, or fewer jobs at once."
+            "The worker ran out of memory. Nothing else is affected."
+            + (" Try a shorter source or extension." if is_extending else "")
         )
     elif isinstance(exc, OSError):
         error = GenerationFailed(f"The worker could not use a file: {exc.strerror or exc}.")
