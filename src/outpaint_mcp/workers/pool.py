@@ -42,11 +42,14 @@ class WorkerPool:
         long_slots: how many tasks that take long run at once.
     """
 
-    def __init__(self, *, slots: int | None = None, forks: bool = CAN_FORK) -> None:
+    def __init__(
+        self, *, slots: int | None = None, forks: bool = CAN_FORK, start_seconds: float = _START_SECONDS
+    ) -> None:
         """Start nothing yet.
 
         Args:
             slots: the most workers at once; None for one a core, and two at least.
+            start_seconds: how long a server that leaves waits for workers that are being started.
             forks: whether workers are forked from a warm process; otherwise each gets an interpreter of its own.
         """
         self._slots = Slots(max(2, os.cpu_count() or 1) if slots is None else slots)
@@ -54,6 +57,7 @@ class WorkerPool:
         self._nursery = Nursery() if forks else None
         self._workers: dict[Worker, type[Order[Any]]] = {}
         self._job_folders: set[Path] = set()
+        self._start_seconds = start_seconds
         self._is_closed = False
 
     @property
@@ -120,7 +124,7 @@ class WorkerPool:
     async def _let_start(self) -> None:
         """Wait until every worker that may outlive its server can do so."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(_START_SECONDS):
+            async with asyncio.timeout(self._start_seconds):
                 while not await asyncio.to_thread(_all_at_work, [*self._job_folders]):  # noqa: ASYNC110 - other processes
                     await asyncio.sleep(_START_LOOK_SECONDS)
 

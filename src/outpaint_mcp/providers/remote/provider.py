@@ -93,7 +93,7 @@ class RemoteProvider:
         remote = RemoteRun(run, self._context)
         try:
             return await self._until_it_ends(remote)
-        except SubmissionUnknown:
+        except (SubmissionUnknown, ServerStopping):
             raise  # the service may still be reading what was transferred
         except (PermanentFailure, RunCancelled, OutpaintError):
             await _remove_transferred(remote)

@@ -11,6 +11,7 @@ from outpaint_mcp.errors import (
     OutpaintError,
     ProviderRejected,
     ProviderUnavailable,
+    ServerStopping,
     SourceNotHosted,
     SourceTooLarge,
     SubmissionUnknown,
@@ -37,6 +38,8 @@ _LEAVE_SECONDS = 1.2
 
 _SHOWN_TAGS_CHARACTERS = 80
 
+_LEAVING = "This server is stopping; the next one sends it."
+
 
 async def submit(
     remote: RemoteRun, step: Step, source: PreparedSource, parts: Sequence[GeneratedPart]
@@ -61,12 +64,11 @@ async def submit(
     await remote.report(f"{remote.label(step)}: transferring the audio")
     step, transferred = await _transfer(remote, step, source, parts)
     await remote.stop_if_cancelled()
-    is_leaving = asyncio.Event()
-    posting = asyncio.create_task(_send(remote, step, transferred, is_leaving))
+    posting = asyncio.create_task(_send(remote, step, transferred))
     try:
         return await asyncio.shield(posting)
     except asyncio.CancelledError:
-        is_leaving.set()
+        remote.run.is_leaving.set()
         await asyncio.wait({posting}, timeout=_LEAVE_SECONDS)
         posting.cancel()
         await asyncio.wait({posting})
@@ -75,14 +77,15 @@ async def submit(
         raise
 
 
-async def _send(
-    remote: RemoteRun, step: Step, transferred: TransferredAudio, is_leaving: asyncio.Event
-) -> Step:
-    """Write that a step is about to be sent, and send it, unless the server has begun to leave in between."""
+async def _send(remote: RemoteRun, step: Step, transferred: TransferredAudio) -> Step:
+    """Write that a step is about to be sent, and send it, unless the server is about to leave."""
+    if remote.run.is_leaving.is_set():
+        raise ServerStopping(_LEAVING)
     sent_at = remote.context.shared.now()
     step = await remote.run.begin_sending(dataclasses.replace(step, state=StepState.SENDING, sent_at=sent_at))
-    if is_leaving.is_set():
-        return await remote.run.record_step(dataclasses.replace(step, state=StepState.PLANNED, sent_at=None))
+    if remote.run.is_leaving.is_set():
+        await remote.run.record_step(dataclasses.replace(step, state=StepState.PLANNED, sent_at=None))
+        raise ServerStopping(_LEAVING)
     return await _post(remote, step, transferred)
 
 
