@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -32,13 +33,14 @@ class Environment:
     folder: Path
     python: str
 
-    def run(self, *command: str | Path, cwd: Path = ROOT) -> None:
-        """Run a program of this environment.
+    def run(self, *command: str | Path, cwd: Path = ROOT, **variables: str) -> None:
+        """Run a program of this environment, with these environment variables besides ours.
 
         Raises:
             subprocess.CalledProcessError: it failed.
         """
-        subprocess.run([self.folder / "bin" / command[0], *command[1:]], cwd=cwd, check=True)
+        program = self.folder / "bin" / command[0]
+        subprocess.run([program, *command[1:]], cwd=cwd, check=True, env=os.environ | variables)
 
     def create(self) -> None:
         """Make the environment, with the newest pip."""
@@ -97,7 +99,8 @@ def wheel(environment: Environment, scratch: Path) -> None:
     (built,) = scratch.glob("*.whl")
     environment.pip("--group", f"{root}/pyproject.toml:smoke", f"{built}[upload]")
     environment.run("outpaint-mcp", "--version", cwd=scratch)
-    environment.run("outpaint-mcp", "demo", "--output", scratch / "demo", cwd=scratch)
+    data = str(scratch / "data")
+    environment.run("outpaint-mcp", "demo", "--output", scratch / "demo", cwd=scratch, OUTPAINT_DATA_DIR=data)
     environment.smoke(root)
 
 

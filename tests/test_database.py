@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from outpaint_mcp.errors import OutpaintError, ServerStopping, StorageFailed
 from outpaint_mcp.storage.database import Database
+from outpaint_mcp.storage.schema import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,7 +174,7 @@ def test_closing_twice_is_no_mistake(database: Database) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("version", [2, 999, -1])
+@pytest.mark.parametrize("version", [VERSION + 1, 999, -1])
 def test_a_file_of_another_version_is_left_alone(path: Path, version: int) -> None:
     Database(path).close()
     with closing(sqlite3.connect(path)) as connection:
@@ -184,6 +185,29 @@ def test_a_file_of_another_version_is_left_alone(path: Path, version: int) -> No
         Database(path)
     assert failure.value.path == str(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_a_file_of_an_unreleased_version_is_set_aside_once(path: Path, version: int) -> None:
+    def write_old_file() -> None:
+        path.unlink(missing_ok=True)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE notes (text TEXT NOT NULL)")
+            connection.execute(f"PRAGMA user_version = {version}")
+
+    path.parent.mkdir()
+    write_old_file()
+    old = path.read_bytes()
+    Database(path).close()
+    kept = path.with_name(f"outpaint-unreleased-{version}.sqlite3")
+    assert kept.read_bytes() == old
+    Database(path).close()
+
+    write_old_file()
+    with pytest.raises(StorageFailed, match="move one of them away"):
+        Database(path)
+    assert kept.read_bytes() == old
+    assert path.read_bytes() == old
 
 
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -16,10 +17,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_log = logging.getLogger(__name__)
+
 # A writer holds the file for milliseconds; whoever waits longer than this meets a broken disk.
 _BUSY_TIMEOUT_SECONDS = 10
 # Readers need the write-ahead log for milliseconds; whoever erases it does not wait for one that hangs.
 _ERASE_TIMEOUT_MILLISECONDS = 200
+
+
+def _set_aside_unreleased(path: Path) -> None:
+    """Rename a file of a version before 0.1.0, which this one cannot read; nothing in it is lost."""
+    with closing(
+        sqlite3.connect(path)
+    ) as connection:  # the last to close puts the write-ahead log into the file
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not 0 < version < VERSION:
+        return
+    kept = path.with_stem(f"{path.stem}-unreleased-{version}")
+    if kept.exists():
+        raise FileExistsError(f"{path} and {kept} are both of a version before 0.1.0: move one of them away")
+    for end in ("-wal", "-shm", ""):
+        written = path.with_name(path.name + end)
+        if written.exists():
+            written.rename(kept.with_name(kept.name + end))
+    path.touch(mode=0o600)
+    _log.warning("a database of an unreleased version was set aside as %s", kept)
 
 
 @contextmanager
@@ -67,6 +89,7 @@ class Database:
             path.touch(mode=0o600)  # the folder may have been there, open to others
             # SQLite's own lock does not cover the change to write-ahead mode.
             with FileLock(path.with_suffix(".lock"), timeout=_BUSY_TIMEOUT_SECONDS):
+                _set_aside_unreleased(path)
                 self._connection().execute("PRAGMA journal_mode = WAL")
                 self._create()
 

@@ -1,6 +1,7 @@
 """The tables. A database file of another version is refused, never changed."""
 
-VERSION = 1
+# 1 to 3 were those of versions before 0.1.0.
+VERSION = 4
 
 # Kept to what SQLite and PostgreSQL share, but for AUTOINCREMENT and BLOB (there IDENTITY and BYTEA). `position` is the
 # order in which requests came, whatever the clock said.
