@@ -183,6 +183,20 @@ async def test_a_wish_that_the_service_did_not_understand_is_told_and_uttered_ag
     assert house.fake.count("cancel") == 3
 
 
+async def test_a_wish_that_no_token_of_ours_can_carry_out_gives_the_request_up(
+    house: House, song: Path
+) -> None:
+    house.fake.hold()
+    request_id = (await house.submit(song)).request_id
+    house.fake.fail("cancel", *[Fault(status=401, body={"message": "revoked"})] * 1_000)
+    await house.service.cancel(request_id)
+    ended = await house.result(request_id)
+    assert ended.status is Status.CANCELLED
+    assert "Given up" in ended.message
+    assert "(HTTP 401: revoked)" in ended.message
+    assert house.fake.count("cancel") > 1
+
+
 async def test_a_wish_outlives_the_server_that_heard_it(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:

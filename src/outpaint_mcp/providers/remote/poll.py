@@ -32,11 +32,11 @@ async def poll(remote: RemoteRun, step: Step) -> RemoteResult:
         RunCancelled: it was cancelled, here or there.
     """
     schedule = remote.context.schedule
-    began, absence = schedule.clock(), Absence(schedule)
+    began, absence, refusal = schedule.clock(), Absence(schedule), Absence(schedule)
     while True:
         await remote.pause(schedule.pause_seconds(schedule.clock() - began))
         await schedule.turn()
-        await _cancel_if_wanted(remote, step)
+        await _cancel_if_wanted(remote, step, refusal)
         try:
             result = await _ended(remote, step)
         except RequestNotFound as exc:
@@ -121,7 +121,7 @@ async def _trouble(remote: RemoteRun, step: Step, exc: OutpaintError) -> None:
     await remote.report(f"{remote.label(step)}; {first_sentence}; it continues there, and is asked for again")
 
 
-async def _cancel_if_wanted(remote: RemoteRun, step: Step) -> None:
+async def _cancel_if_wanted(remote: RemoteRun, step: Step, refusal: Absence) -> None:
     if not remote.run.cancel_wanted.is_set() or not await remote.run.is_cancel_wanted():
         return
     try:
@@ -134,8 +134,11 @@ async def _cancel_if_wanted(remote: RemoteRun, step: Step) -> None:
         outcome = CancelOutcome.NOT_CANCELLABLE
     except ProviderRejected:
         outcome = CancelOutcome.NOT_CANCELLABLE
-    except Unauthorized as exc:  # nobody here can cancel it, now or later
-        raise RunCancelled(f"{remote.given_up} {exc}") from exc
+    except Unauthorized as exc:
+        if refusal.lasts():  # nobody here can cancel it, now or later
+            raise RunCancelled(f"{remote.given_up} {exc}") from exc
+        await _trouble(remote, step, exc)
+        return
     except ProviderError as exc:
         await _trouble(remote, step, exc)
         return

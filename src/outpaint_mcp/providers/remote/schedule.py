@@ -59,7 +59,7 @@ class PollSchedule:
 
 
 class Absence:
-    """How long a service has not known what it accepted; one such answer alone means little.
+    """How long a service has not known what it accepted, or whose it is; one such answer alone means little.
 
     It counts from the first of these answers: how long ago the service was last asked, or could be, does not matter.
     """
