@@ -100,6 +100,21 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @pytest.fixture
+def marked(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the workers of this process the mark by which ours are told from others, as `workers_of` does."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A file that nobody ever gets to read: opening it waits."""
+    path = tmp_path / "endless.wav"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.fixture
 def make_song(settings: Settings) -> MakeSong:
     """Writes a beat at 120 bpm with a chord below it: 16-bit PCM, FLAC or MP3 by the name's suffix."""
 

@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.jobs.dispatcher import Dispatcher
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.jobs.signal import UpdateSignal
+from outpaint_mcp.providers.base import ProviderContext, RemoteTiming
+from outpaint_mcp.sources import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
+    from outpaint_mcp.config import Settings
     from outpaint_mcp.jobs.dispatcher import Executor
     from outpaint_mcp.models import Status
     from outpaint_mcp.storage.store import Store
+    from outpaint_mcp.workers.pool import WorkerPool
 
 
-async def _moment(_seconds: float) -> None:
+async def moment(_seconds: float) -> None:
+    """Pause for a moment, however long it ought to be."""
     await asyncio.sleep(0.01)
+
+
+def provider_context(  # noqa: PLR0913 - what a provider works with
+    store: Store,
+    settings: Settings,
+    pool: WorkerPool,
+    *,
+    fetch: Callable[..., Coroutine[object, object, None]] = fetch,
+    sleep: Callable[[float], Coroutine[object, object, None]] = asyncio.sleep,
+    timing: RemoteTiming | None = None,
+) -> ProviderContext:
+    """Return what a provider works with."""
+    return ProviderContext(
+        settings=settings,
+        store=store,
+        pool=pool,
+        fetch=fetch,
+        now=time.time,
+        sleep=sleep,
+        timing=timing or RemoteTiming(),
+    )
 
 
 @asynccontextmanager
@@ -36,7 +63,7 @@ async def dispatching(
     presence = presence or Presence(data_dir / "servers")
     executors = {"local": executor}
     dispatcher = Dispatcher(
-        store, presence, signal or UpdateSignal(), executors, data_dir / "jobs", sleep=_moment
+        store, presence, signal or UpdateSignal(), executors, data_dir / "jobs", sleep=moment
     )
     running = asyncio.create_task(dispatcher.run())
     try:

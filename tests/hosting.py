@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from tests.dispatching import provider_context
 from tests.fakes.runcomfy import TOKEN
 from tests.waiting import PATIENCE_SECONDS, Clock
 
@@ -21,7 +22,7 @@ from outpaint_mcp.jobs.dispatcher import Dispatcher
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.models import Status, SubmitRequest
-from outpaint_mcp.providers.base import ProviderContext, RemoteTiming
+from outpaint_mcp.providers.base import RemoteTiming
 from outpaint_mcp.providers.remote.provider import RemoteProvider
 from outpaint_mcp.providers.remote.schedule import PollSchedule
 from outpaint_mcp.providers.runcomfy.model import runcomfy_model
@@ -213,15 +214,8 @@ async def open_house_around(
         presence = Presence(settings.data_dir / "servers")
         stack.callback(presence.close)
         pool = parts.pool or WorkerPool()
-        context = ProviderContext(
-            settings=settings,
-            store=store,
-            pool=pool,
-            fetch=fetch,
-            now=time.time,
-            sleep=asyncio.sleep,
-            timing=RemoteTiming(schedule=quick_schedule()),
-        )
+        timing = RemoteTiming(schedule=quick_schedule())
+        context = provider_context(store, settings, pool, timing=timing)
         model, client = runcomfy_model(context), parts.client
         if client is not None:
             model = dataclasses.replace(model, open_client=lambda: client)

@@ -11,7 +11,7 @@ from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.models import Status, SubmitRequest
 from outpaint_mcp.results import Outcome
 from outpaint_mcp.storage.ids import new_request_id
-from outpaint_mcp.storage.records import NewRequest, RequestProgress, Step
+from outpaint_mcp.storage.records import Delivery, NewRequest, RequestProgress, Step
 from outpaint_mcp.storage.store import FILE_NAME, Store
 
 if TYPE_CHECKING:
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 LYRICS = "words that nobody else may read"
 SIGNED_LINK = "https://files.example/song.mp3?X-Amz-Signature=5ec2e7"
+DELIVERY = Delivery(
+    path="/music/song, extended 30s after.wav",
+    sha256="ab" * 32,
+    size_bytes=123,
+    duration_seconds=33.0,
+    before_seconds=0.0,
+    after_seconds=30.0,
+)
+"""A file in the output folder."""
 
 
 class Stores(Protocol):

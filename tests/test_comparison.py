@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.stores import DELIVERY
 
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.audio.verdict.records import Addition, Extent, Fault, FaultKind, Seam, Survival, Verdict
 from outpaint_mcp.reports.takes import best_first, compared, figures
-from outpaint_mcp.storage.records import Delivery
 
-TAKE = Delivery(
-    path="/music/song.wav",
-    sha256="ab",
-    size_bytes=1,
-    duration_seconds=40.0,
-    before_seconds=0.0,
-    after_seconds=10.0,
-    seed=1,
-    note="",
-)
+if TYPE_CHECKING:
+    from outpaint_mcp.storage.records import Delivery
+
 GOOD = Verdict(40.0, Survival(found=True, bit_exact=True))
 
 
@@ -28,7 +22,12 @@ def take(seed: int, *faults: tuple[FaultKind, float], refusal: str | None = None
     found = tuple(Fault(kind, Side.AFTER, amount) for kind, amount in faults)
     verdict = dataclasses.replace(GOOD, faults=found)
     return dataclasses.replace(
-        TAKE, seed=seed, sha256=f"{seed}", audio_sha256=f"a{seed}", verdict=verdict, restore_refusal=refusal
+        DELIVERY,
+        seed=seed,
+        sha256=f"{seed}",
+        audio_sha256=f"a{seed}",
+        verdict=verdict,
+        restore_refusal=refusal,
     )
 
 
@@ -94,7 +93,7 @@ def test_figures_are_short_and_tell_of_the_beat_only_where_the_source_keeps_time
         seams=(seam,),
         faults=(Fault(FaultKind.SOURCE_RECODED, None, 0.9), Fault(FaultKind.CLICK, Side.AFTER, 2.0)),
     )
-    measured = figures(dataclasses.replace(TAKE, verdict=verdict))
+    measured = figures(dataclasses.replace(DELIVERY, verdict=verdict))
     assert measured is not None
     assert measured["faults"] == ["click"]
     after = measured["after"]
@@ -102,4 +101,4 @@ def test_figures_are_short_and_tell_of_the_beat_only_where_the_source_keeps_time
     assert after["click"] == 0.123
     assert "actual_seconds" not in after
     assert ("beat_slip_ms" in after, "tempo_ratio" in after) == (names_the_beat, names_the_beat)
-    assert figures(TAKE) is None
+    assert figures(DELIVERY) is None

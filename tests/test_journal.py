@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.stores import LYRICS, SIGNED_LINK, add, at_work, claim, end, new_request, outcome
+from tests.stores import DELIVERY, LYRICS, SIGNED_LINK, add, at_work, claim, end, new_request, outcome
 
 from outpaint_mcp.errors import Hint, RequestNotFound, StorageFailed
 from outpaint_mcp.models import Status
 from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.storage.ids import is_request_id, new_request_id
 from outpaint_mcp.storage.journal import DEDUP_SECONDS
-from outpaint_mcp.storage.records import Delivery, RequestProgress, RequestRecord
+from outpaint_mcp.storage.records import RequestProgress, RequestRecord
 
 if TYPE_CHECKING:
     from tests.stores import Stores
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.storage.store import Store
 
-DELIVERY = Delivery(
-    path="/music/song, extended 30s after.wav",
-    sha256="ab" * 32,
-    size_bytes=123,
-    duration_seconds=33.0,
-    before_seconds=0.0,
-    after_seconds=30.0,
-)
 WHOLE, MP3, AS_MADE = ExportOptions(), ExportOptions(format="mp3"), ExportOptions(restore_source=False)
 
 

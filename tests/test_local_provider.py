@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import soundfile
-from tests.dispatching import dispatching, has, has_ended
+from tests.dispatching import dispatching, has, has_ended, moment, provider_context
 from tests.stores import add, at_work, claim, new_request, outcome
 from tests.waiting import until
 
 from outpaint_mcp.errors import GenerationFailed, WorkerDied, WorkerInterrupted
 from outpaint_mcp.models import Status
-from outpaint_mcp.providers.base import ProviderContext, RemoteTiming
 from outpaint_mcp.providers.local.provider import LocalProvider
 from outpaint_mcp.sources import fetch
 from outpaint_mcp.workers.orders import Extend
@@ -56,6 +55,7 @@ class FakePool(WorkerPool):
         self.orders: list[Extend] = []
         self.turn = asyncio.Event()  # slots are free
         self.turn.set()
+        self.is_stopped = False
         self._work = work
 
     async def run(
@@ -70,7 +70,11 @@ class FakePool(WorkerPool):
         self.orders.append(order)
         await self.turn.wait()
         on_progress(0.0, "starting")
-        return await self._work(order, on_progress)
+        try:
+            return await self._work(order, on_progress)
+        except asyncio.CancelledError:
+            self.is_stopped = True
+            raise
 
 
 def provider(
@@ -81,15 +85,7 @@ def provider(
     hang_seconds: float = 60,
     fetch_link: Any = fetch,  # noqa: ANN401 - as `fetch`
 ) -> LocalProvider:
-    context = ProviderContext(
-        settings=settings,
-        store=store,
-        pool=pool,
-        fetch=fetch_link,
-        now=time.time,
-        sleep=lambda _: asyncio.sleep(0.01),
-        timing=RemoteTiming(),
-    )
+    context = provider_context(store, settings, pool, fetch=fetch_link, sleep=moment)
     return LocalProvider(context, hang_seconds=hang_seconds)
 
 
@@ -189,20 +185,13 @@ async def test_a_server_that_was_asleep_does_not_take_its_worker_for_hung(
 async def test_a_worker_that_is_silent_is_stopped_with_the_reason(
     store: Store, settings: Settings, song: Path
 ) -> None:
-    stopped = asyncio.Event()
-
-    async def work(order: Extend, on_progress: Callable[[float, str], None]) -> Outcome:
-        try:
-            return await say_nothing(order, on_progress)
-        finally:
-            stopped.set()
-
+    pool = FakePool(say_nothing)
     request_id = add(store, source=str(song))
-    executor = provider(store, settings, FakePool(work), hang_seconds=0.5)
+    executor = provider(store, settings, pool, hang_seconds=0.5)
     ended = await carry_out(store, settings, executor, request_id)
     assert (ended.status, ended.error_kind) == (Status.FAILED, "GenerationFailed")
     assert "silent" in (ended.error or "")
-    assert stopped.is_set()
+    assert pool.is_stopped
 
 
 async def test_a_job_that_waits_for_its_turn_is_not_taken_for_hung(
@@ -222,20 +211,13 @@ async def test_a_job_that_waits_for_its_turn_is_not_taken_for_hung(
 async def test_a_job_that_somebody_wants_cancelled_stops_its_worker(
     store: Store, settings: Settings, song: Path
 ) -> None:
-    stopped = asyncio.Event()
-
-    async def work(order: Extend, on_progress: Callable[[float, str], None]) -> Outcome:
-        try:
-            return await say_nothing(order, on_progress)
-        finally:
-            stopped.set()
-
+    pool = FakePool(say_nothing)
     request_id = add(store, source=str(song))
-    async with dispatching(store, settings.data_dir, provider(store, settings, FakePool(work))):
+    async with dispatching(store, settings.data_dir, provider(store, settings, pool)):
         await until(has(store, request_id, Status.IN_PROGRESS))
         store.queue.cancel(request_id)
         await until(has(store, request_id, Status.CANCELLED))
-        assert stopped.is_set()
+        assert pool.is_stopped
 
 
 async def test_a_source_that_was_moved_behind_a_link_is_not_read(

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.e2e.processes import HAS_PROC, kill, nurseries_of, until, workers_of
+from tests.workers import measure, probe
 
 from outpaint_mcp.errors import WorkerDied
-from outpaint_mcp.workers.orders import Analyze, Measure, Probe
+from outpaint_mcp.workers.orders import Analyze
 from outpaint_mcp.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -32,28 +33,10 @@ _SECRET = "RUNCOMFY_API_TOKEN"
 
 
 @pytest.fixture
-async def pool(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerPool]:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)  # the mark by which our workers are told from others
+async def pool(marked: None) -> AsyncIterator[WorkerPool]:  # noqa: ARG001 - for the workers
     opened = WorkerPool(slots=2)
     yield opened
     await opened.close()
-
-
-@pytest.fixture
-def endless(tmp_path: Path) -> Path:
-    """A file that nobody ever gets to read: opening it waits."""
-    path = tmp_path / "endless.wav"
-    os.mkfifo(path)
-    return path
-
-
-def _probe(path: Path) -> Probe:
-    return Probe(path=path, max_seconds=60)
-
-
-def _measure(path: Path) -> Measure:
-    return Measure(path=path, max_seconds=60)
 
 
 async def _until(look: Callable[[], Any]) -> Any:  # noqa: ANN401 - what was seen
@@ -82,7 +65,7 @@ async def test_a_hundred_tasks_leave_no_file_open_no_process_and_no_thread(
     (nursery,) = nurseries_of(settings.data_dir)
     before = (_open_files("self"), _open_files(nursery))
     for _ in range(50):
-        await asyncio.gather(pool.run(_probe(song)), pool.run(_probe(song)))
+        await asyncio.gather(pool.run(probe(song)), pool.run(probe(song)))
     await _until(lambda: (_open_files("self"), _open_files(nursery)) == before)
     assert nurseries_of(settings.data_dir) == [nursery]
     assert _children(nursery) == []
@@ -94,7 +77,7 @@ async def test_a_hundred_tasks_leave_no_file_open_no_process_and_no_thread(
 async def test_a_worker_has_nothing_open_but_its_pipes_and_what_it_works_on(
     pool: WorkerPool, endless: Path, settings: Settings
 ) -> None:
-    running = asyncio.create_task(pool.run(_measure(endless)))
+    running = asyncio.create_task(pool.run(measure(endless)))
     (worker,) = await _until(lambda: workers_of(settings.data_dir))
     await _until(lambda: _open_files(worker) == 4)  # and a copy of stdout, before stdout joined stderr
     links = [str(path.readlink()) for path in Path(f"/proc/{worker}/fd").iterdir()]
@@ -116,26 +99,26 @@ async def test_signals_to_the_servers_group_do_not_reach_it_and_secrets_neither(
     pool: WorkerPool, song: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(_SECRET, "not for workers")
-    await pool.run(_probe(song))
+    await pool.run(probe(song))
     (nursery,) = nurseries_of(settings.data_dir)
     assert os.getsid(nursery) == nursery != os.getsid(0)
     assert _SECRET.encode() not in Path(f"/proc/{nursery}/environ").read_bytes()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         kill(nursery, each)
-    await pool.run(_probe(song))
+    await pool.run(probe(song))
     assert nurseries_of(settings.data_dir) == [nursery]
 
 
 async def test_a_nursery_that_is_killed_is_started_again_and_what_runs_goes_on(
     pool: WorkerPool, song: Path, endless: Path, settings: Settings
 ) -> None:
-    running = asyncio.create_task(pool.run(_measure(endless)))
+    running = asyncio.create_task(pool.run(measure(endless)))
     (worker,) = await _until(lambda: workers_of(settings.data_dir))
     (nursery,) = nurseries_of(settings.data_dir)
     kill(nursery)
     await _until(lambda: not nurseries_of(settings.data_dir))
-    assert (await pool.run(_probe(song))).seconds == 3.0
-    assert (await pool.run(_probe(song))).seconds == 3.0
+    assert (await pool.run(probe(song))).seconds == 3.0
+    assert (await pool.run(probe(song))).seconds == 3.0
     assert len(nurseries_of(settings.data_dir)) == 1
     assert workers_of(settings.data_dir) == [worker]
     assert not running.done()
@@ -147,7 +130,7 @@ async def test_a_nursery_that_is_killed_is_started_again_and_what_runs_goes_on(
 async def test_a_worker_that_dies_after_its_nursery_is_told_as_dead(
     pool: WorkerPool, endless: Path, settings: Settings
 ) -> None:
-    running = asyncio.create_task(pool.run(_measure(endless)))
+    running = asyncio.create_task(pool.run(measure(endless)))
     (worker,) = await _until(lambda: workers_of(settings.data_dir))
     kill(nurseries_of(settings.data_dir)[0])
     await _until(lambda: not nurseries_of(settings.data_dir))
@@ -166,7 +149,7 @@ async def test_a_nursery_that_cannot_run_costs_nothing_but_its_warmth(
     python.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(python))
     for _ in range(5):
-        assert (await pool.run(_probe(song))).seconds == 3.0
+        assert (await pool.run(probe(song))).seconds == 3.0
     assert len(tries.read_text().splitlines()) == 3
     assert nurseries_of(settings.data_dir) == []
 
@@ -179,7 +162,7 @@ async def test_the_event_loop_goes_on_while_a_nursery_starts(
     python.write_text(f'#!/bin/sh\nread line < "{gate}"\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(python))
-    running = asyncio.create_task(pool.run(_probe(song)))
+    running = asyncio.create_task(pool.run(probe(song)))
     for _ in range(100):
         await asyncio.sleep(0)
     assert not running.done()
@@ -191,7 +174,7 @@ async def test_a_task_that_is_cancelled_while_the_nursery_starts_leaves_no_worke
     pool: WorkerPool, endless: Path, settings: Settings
 ) -> None:
     before = _open_files("self")
-    running = asyncio.create_task(pool.run(_measure(endless)))
+    running = asyncio.create_task(pool.run(measure(endless)))
     await asyncio.sleep(0)
     running.cancel()
     await asyncio.wait({running})
@@ -229,5 +212,5 @@ async def test_forks_that_were_cancelled_do_not_count_against_the_nursery(
         fork.cancel()
         await asyncio.wait({fork})
     assert nursery.is_usable
-    await pool.run(_probe(song))
+    await pool.run(probe(song))
     assert len(nurseries_of(settings.data_dir)) == 1

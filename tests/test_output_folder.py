@@ -17,6 +17,8 @@ from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.service.output_folder import OutputFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from outpaint_mcp.config import Settings
     from outpaint_mcp.results import Outcome
     from outpaint_mcp.storage.journal import Journal
@@ -39,6 +41,10 @@ def folder(journal: Journal, settings: Settings) -> OutputFolder:
 @pytest.fixture
 def outcome(tmp_path: Path) -> Outcome:
     return outcome_at(tmp_path / "output.flac", CONTENT)
+
+
+def refuse(*_: object) -> NoReturn:
+    raise OSError(errno.EPERM, "not here")
 
 
 def placed(folder: OutputFolder, request_id: str, outcome: Outcome) -> str:
@@ -185,9 +191,6 @@ def test_without_hard_links_a_whole_copy_is_put_there(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(*_: object) -> NoReturn:
-        raise OSError(errno.EPERM, "no links here")
-
     monkeypatch.setattr(os, "link", refuse)
     delivery = folder.deliver(add_request(journal), WHOLE, outcome)
     assert Path(delivery.path).read_bytes() == CONTENT
@@ -202,9 +205,6 @@ def test_without_hard_links_a_move_that_fails_leaves_nothing_behind(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(*_: object) -> NoReturn:
-        raise OSError(errno.EPERM, "not here")
-
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(DeliveryFailed, match="not here"):
@@ -222,20 +222,6 @@ def test_an_empty_file_of_somebody_else_at_a_planned_place_is_left_alone(
     journal.plan_delivery(request_id, WHOLE, planned)
     assert folder.deliver(request_id, WHOLE, outcome).path != str(planned)
     assert planned.read_bytes() == b""
-
-
-def test_without_hard_links_nothing_is_overwritten_either(
-    folder: OutputFolder, journal: Journal, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def be_second(_source: Path, target: Path) -> NoReturn:
-        if "(2)" not in target.name:
-            target.write_text("the person's own")
-        raise OSError(errno.EPERM, "no links here")
-
-    monkeypatch.setattr(os, "link", be_second)
-    delivered = Path(folder.deliver(add_request(journal, after=0), WHOLE, outcome).path)
-    assert delivered.name == "song, extended 10s before (2).flac"
-    assert (delivered.parent / "song, extended 10s before.flac").read_text() == "the person's own"
 
 
 @pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="Linux copies inside the kernel")
@@ -260,11 +246,14 @@ def test_what_the_kernel_does_not_copy_is_copied_by_hand(
     assert Path(folder.deliver(add_request(journal), WHOLE, outcome).path).read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("link", [os.link, refuse], ids=["hard links", "no hard links"])
 def test_a_file_that_appears_in_the_last_moment_is_not_overwritten(
-    folder: OutputFolder, journal: Journal, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+    folder: OutputFolder,
+    journal: Journal,
+    outcome: Outcome,
+    monkeypatch: pytest.MonkeyPatch,
+    link: Callable[[Path, Path], None],
 ) -> None:
-    link = os.link
-
     def be_second(source: Path, target: Path) -> None:
         if "(2)" not in target.name:
             target.write_text("the person's own")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mcp.client import Client
 from mcp.types import CallToolResult, TextContent
+from tests.stores import DELIVERY
 
 import outpaint_mcp
 from outpaint_mcp import errors
@@ -30,7 +31,7 @@ from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
-from outpaint_mcp.storage.records import Delivery, RequestProgress, RequestRecord
+from outpaint_mcp.storage.records import RequestProgress, RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,20 +180,6 @@ def record(status: Status, provider: str = "local", **values: Any) -> RequestRec
     required |= {"title": "song", "created_at": 1.0}
     known = inspect.signature(RequestRecord).parameters
     return RequestRecord(**{name: of for name, of in (required | values).items() if name in known})
-
-
-DELIVERY = Delivery(
-    path="/music/song, extended.wav",
-    sha256="0" * 64,
-    size_bytes=1,
-    duration_seconds=5.0,
-    before_seconds=0.0,
-    after_seconds=1.0,
-    seed=7,
-    note="",
-    url=None,
-    verdict=None,
-)
 
 
 def reports(vocabulary: Vocabulary) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.e2e.processes import HAS_PROC, kill, nurseries_of, until, workers_of
+from tests.workers import extend, measure, probe
 
 from outpaint_mcp.errors import (
     GenerationFailed,
@@ -57,45 +58,12 @@ def forks(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 async def pool(
     forks: bool,  # noqa: FBT001 - a fixture
-    environment: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
+    marked: None,  # noqa: ARG001 - for the workers
 ) -> AsyncIterator[WorkerPool]:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)  # the mark by which our workers are told from others
     opened = WorkerPool(slots=2, forks=forks, start_seconds=30)
     yield opened
     await opened.close()
     assert opened.busy == 0
-
-
-@pytest.fixture
-def endless(tmp_path: Path) -> Path:
-    """A file that nobody ever gets to read: opening it waits."""
-    path = tmp_path / "endless.wav"
-    os.mkfifo(path)
-    return path
-
-
-def _probe(path: Path) -> Probe:
-    return Probe(path=path, max_seconds=60)
-
-
-def _measure(path: Path) -> Measure:
-    return Measure(path=path, max_seconds=60)
-
-
-def _extend(song: Path, folder: Path, *, seconds: float = 1) -> Extend:
-    return Extend(
-        source=song,
-        folder=folder,
-        before_seconds=0,
-        after_seconds=seconds,
-        start_seconds=0,
-        end_seconds=0,
-        seed=1,
-        provider="local",
-        max_seconds=60,
-    )
 
 
 async def _until(look: Callable[[], Any]) -> Any:  # noqa: ANN401 - what was seen
@@ -187,9 +155,9 @@ def test_there_is_one_worker_a_core_and_room_for_a_look_on_a_single_one(
 
 
 async def test_answers_and_progress_arrive(pool: WorkerPool, song: Path) -> None:
-    probed = await pool.run(_probe(song))
+    probed = await pool.run(probe(song))
     assert (probed.seconds, probed.container, probed.channels) == (3.0, "WAV", 2)
-    assert await pool.run(_measure(song)) == LengthSeconds(seconds=3.0)
+    assert await pool.run(measure(song)) == LengthSeconds(seconds=3.0)
     seen: list[tuple[float, str]] = []
     order = Analyze(path=song, max_seconds=60, picture=None, seams_seconds=())
     await pool.run(order, on_progress=lambda share, step: seen.append((share, step)))
@@ -206,10 +174,10 @@ async def test_an_error_of_a_worker_is_raised_as_what_it_is(pool: WorkerPool, so
 async def test_a_look_does_not_wait_for_long_tasks(
     pool: WorkerPool, song: Path, endless: Path, settings: Settings
 ) -> None:
-    long = [asyncio.create_task(pool.run(_measure(endless))) for _ in range(3)]
+    long = [asyncio.create_task(pool.run(measure(endless))) for _ in range(3)]
     await _until(lambda: workers_of(settings.data_dir))
     assert pool.busy == pool.long_slots == 1
-    probes = [pool.run(_probe(song)) for _ in range(3)]
+    probes = [pool.run(probe(song)) for _ in range(3)]
     assert [probed.seconds for probed in await asyncio.gather(*probes)] == [3.0] * 3
     assert len(workers_of(settings.data_dir)) == 1
     for each in long:
@@ -222,9 +190,9 @@ async def test_a_look_does_not_wait_for_long_tasks(
 async def test_a_worker_that_takes_too_long_is_stopped_and_waiting_for_a_slot_is_not_counted(
     pool: WorkerPool, endless: Path, settings: Settings
 ) -> None:
-    first = asyncio.create_task(pool.run(_measure(endless)))
+    first = asyncio.create_task(pool.run(measure(endless)))
     await _worker_of(settings)
-    late = asyncio.create_task(pool.run(_measure(endless), timeout_seconds=0))
+    late = asyncio.create_task(pool.run(measure(endless), timeout_seconds=0))
     await asyncio.sleep(0.01)
     assert not late.done()
     first.cancel()
@@ -237,7 +205,7 @@ async def test_a_worker_that_takes_too_long_is_stopped_and_waiting_for_a_slot_is
 async def test_waiting_for_a_slot_is_not_held_against_a_source(
     pool: WorkerPool, song: Path, endless: Path, settings: Settings
 ) -> None:
-    first = asyncio.create_task(pool.run(_measure(endless)))
+    first = asyncio.create_task(pool.run(measure(endless)))
     await _worker_of(settings)
     analyzer = SourceAnalyzer(pool, timeout_seconds=0)
     waiting = asyncio.create_task(
@@ -307,7 +275,7 @@ async def test_a_worker_that_dies_of_a_signal_says_so_and_whether_it_was_meant( 
     kind: type[WorkerDied],
     words: str,
 ) -> None:
-    running = asyncio.create_task(pool.run(_extend(endless, tmp_path)))
+    running = asyncio.create_task(pool.run(extend(endless, tmp_path)))
     worker = await _worker_of(settings)
     async with _being_read(endless):
         kill(worker, how)
@@ -322,7 +290,7 @@ async def test_a_worker_that_dies_of_a_signal_says_so_and_whether_it_was_meant( 
 async def test_the_death_of_a_worker_that_extends_nothing_is_no_reason_to_submit_again(
     pool: WorkerPool, endless: Path, settings: Settings
 ) -> None:
-    running = asyncio.create_task(pool.run(_measure(endless)))
+    running = asyncio.create_task(pool.run(measure(endless)))
     worker = await _worker_of(settings)
     async with _being_read(endless):
         kill(worker, signal.SIGKILL)
@@ -333,7 +301,7 @@ async def test_the_death_of_a_worker_that_extends_nothing_is_no_reason_to_submit
 
 
 @needs_proc
-@pytest.mark.parametrize("order", [_probe, _measure])
+@pytest.mark.parametrize("order", [probe, measure])
 async def test_what_is_interrupted_is_begun_once_more(
     pool: WorkerPool, song: Path, endless: Path, settings: Settings, order: Callable[[Path], Order[Any]]
 ) -> None:
@@ -352,7 +320,7 @@ async def test_a_bug_in_a_worker_is_an_internal_error_and_its_traceback_is_in_th
     pool: WorkerPool, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     with pytest.raises(InternalError) as caught:
-        await pool.run(_measure(tmp_path / name))
+        await pool.run(measure(tmp_path / name))
     assert "nternal error" in str(caught.value)
     assert "shorter" not in str(caught.value)
     (record,) = (record for record in caplog.records if record.levelno == logging.ERROR)
@@ -375,7 +343,7 @@ def test_what_is_logged_of_a_worker_holds_no_signature_and_no_token() -> None:
 async def test_a_folder_that_cannot_be_used_is_told(pool: WorkerPool, song: Path, tmp_path: Path) -> None:
     (tmp_path / "in the way").touch()
     with pytest.raises(GenerationFailed, match="could not use a file"):
-        await pool.run(_extend(song, tmp_path / "in the way" / "job"))
+        await pool.run(extend(song, tmp_path / "in the way" / "job"))
 
 
 async def test_an_order_that_cannot_be_sent_leaves_no_worker(
@@ -384,7 +352,7 @@ async def test_an_order_that_cannot_be_sent_leaves_no_worker(
     with pytest.raises(TypeError, match="does not cross"):
         await pool.run(Probe(path=song, max_seconds=object()))  # type: ignore[arg-type]
     assert not HAS_PROC or workers_of(settings.data_dir) == []
-    assert (await pool.run(_probe(song))).seconds == 3.0
+    assert (await pool.run(probe(song))).seconds == 3.0
 
 
 async def test_a_callback_that_raises_ends_its_own_task_only(pool: WorkerPool, song: Path) -> None:
@@ -394,7 +362,7 @@ async def test_a_callback_that_raises_ends_its_own_task_only(pool: WorkerPool, s
     order = Analyze(path=song, max_seconds=60, picture=None, seams_seconds=())
     with pytest.raises(InvalidRequest):
         await pool.run(order, on_progress=fail)
-    assert (await pool.run(_probe(song))).seconds == 3.0
+    assert (await pool.run(probe(song))).seconds == 3.0
 
 
 async def test_a_system_that_starts_no_process_is_told(
@@ -402,16 +370,16 @@ async def test_a_system_that_starts_no_process_is_told(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(song))  # not a program
     with pytest.raises(ProviderUnavailable, match="No worker process can be started"):
-        await pool.run(_probe(song))
+        await pool.run(probe(song))
 
 
 @needs_proc
 async def test_closing_ends_what_runs_and_what_waits_and_begins_nothing(
     pool: WorkerPool, song: Path, endless: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    extending = asyncio.create_task(pool.run(_extend(song, tmp_path / "job", seconds=240)))
-    waiting = asyncio.create_task(pool.run(_measure(endless)))
-    looking = asyncio.create_task(pool.run(_probe(endless)))
+    extending = asyncio.create_task(pool.run(extend(song, tmp_path / "job", after_seconds=240)))
+    waiting = asyncio.create_task(pool.run(measure(endless)))
+    looking = asyncio.create_task(pool.run(probe(endless)))
     await _until(lambda: len(workers_of(settings.data_dir)) == 2)
     await pool.close()
     assert workers_of(settings.data_dir) == []
@@ -420,7 +388,7 @@ async def test_closing_ends_what_runs_and_what_waits_and_begins_nothing(
         with pytest.raises(ServerStopping):
             await each
     with pytest.raises(ServerStopping):
-        await pool.run(_probe(song))
+        await pool.run(probe(song))
     await pool.close()
 
 
@@ -428,7 +396,7 @@ async def test_closing_ends_what_runs_and_what_waits_and_begins_nothing(
 async def test_closing_while_a_worker_starts_leaves_none(
     pool: WorkerPool, endless: Path, settings: Settings
 ) -> None:
-    starting = asyncio.create_task(pool.run(_measure(endless)))
+    starting = asyncio.create_task(pool.run(measure(endless)))
     await asyncio.sleep(0)
     await pool.close()
     with pytest.raises(ServerStopping):
@@ -441,11 +409,11 @@ async def test_extending_goes_on_without_its_server_and_its_answer_is_found(
     pool: WorkerPool, song: Path, endless: Path, tmp_path: Path, settings: Settings
 ) -> None:
     folder = tmp_path / "job"
-    extending = asyncio.create_task(pool.run(_extend(song, folder)))
+    extending = asyncio.create_task(pool.run(extend(song, folder)))
     await _until(lambda: outliving.is_at_work(folder))
     worker = await _worker_of(settings)
     kill(worker, signal.SIGSTOP)
-    looking = asyncio.create_task(pool.run(_probe(endless)))
+    looking = asyncio.create_task(pool.run(probe(endless)))
     await _until(lambda: len(workers_of(settings.data_dir)) == 2)
     await pool.close(outlive=True)
     for each in (extending, looking):
@@ -469,7 +437,7 @@ async def test_what_outlives_its_server_stops_when_it_is_asked_to(
     pool: WorkerPool, song: Path, tmp_path: Path, settings: Settings
 ) -> None:
     folder = tmp_path / "job"
-    extending = asyncio.create_task(pool.run(_extend(song, folder, seconds=240)))
+    extending = asyncio.create_task(pool.run(extend(song, folder, after_seconds=240)))
     await _until(lambda: outliving.is_at_work(folder))
     await pool.close(outlive=True)
     with pytest.raises(ServerStopping):
@@ -532,7 +500,7 @@ async def test_a_job_whose_worker_is_being_started_as_its_server_leaves_is_begun
     pool: WorkerPool, song: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "job"
-    extending = asyncio.create_task(pool.run(_extend(song, folder)))
+    extending = asyncio.create_task(pool.run(extend(song, folder)))
     await _settle()
     await pool.close(outlive=True)
     with suppress(ServerStopping):  # on an idle machine it may have finished

@@ -76,6 +76,12 @@ class House:
         """Submit a request; there may be no answer."""
         return server.start_tool("submit_outpaint", {"audio": str(self.song)} | asked)
 
+    def submit_to_doomed(self, code: str) -> None:
+        """Submit a request to a server whose code kills it meanwhile, and see it gone."""
+        doomed = self.start(code=code)
+        self.submit(doomed)
+        assert doomed.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+
     def once(self, event: Event, act: Callable[[], object], *, nth: int = 1) -> None:
         """Act when something happens at the service for the nth time from now on, before it answers."""
         left, lock = nth, Lock()
@@ -162,6 +168,14 @@ class House:
         assert abs(result["after_seconds"] - 2) < 0.25
         assert result["seed"] == SEED
         assert abs(result["cost_usd"] - sum(job.cost_usd for job in self.fake.jobs.values())) < 1e-9
+
+    def check_inherited(self, **counts: int) -> None:
+        """Check that a new server completes the one request, with so many calls of the service, and leaves no more."""
+        heir = self.start()
+        result = self.finished(heir)
+        self.check_one_step(result)
+        self.check_asked(**counts)
+        self.check_left(heir, path=result["path"])
 
     def check_left(self, *servers: Server, path: str | None = None) -> None:
         """End all servers, and check that there is this file in the output folder and nothing else anywhere."""

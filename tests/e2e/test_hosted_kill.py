@@ -135,11 +135,7 @@ def _terminated_while_the_price_is_asked(house: House) -> None:
     house.submit(first)
     assert first.process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
     house.check_asked(submit=0)
-    heir = house.start()
-    result = house.finished(heir)
-    house.check_one_step(result)
-    house.check_asked(submit=1)
-    house.check_left(heir, path=result["path"])
+    house.check_inherited(submit=1)
 
 
 def _frozen_while_the_price_is_asked(house: House) -> None:
@@ -162,9 +158,7 @@ def _frozen_while_the_price_is_asked(house: House) -> None:
 
 def _killed_while_it_is_written(house: House) -> None:
     """A request without a job, which nobody would carry out, is none."""
-    doomed = house.start(code=_DIES_BEFORE_THE_JOB)
-    house.submit(doomed)
-    assert doomed.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+    house.submit_to_doomed(_DIES_BEFORE_THE_JOB)
     heir = house.start()
     assert heir.tool("list_outpaints")["requests"] == []
     request_id = structure_of(house.submit(heir).wait())["request_id"]
@@ -175,14 +169,8 @@ def _killed_while_it_is_written(house: House) -> None:
 
 
 def _killed_once_it_is_written(house: House) -> None:
-    doomed = house.start(code=_DIES_ONCE_IT_IS_WRITTEN)
-    house.submit(doomed)
-    assert doomed.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
-    heir = house.start()
-    result = house.finished(heir)
-    house.check_one_step(result)
-    house.check_asked(submit=1)
-    house.check_left(heir, path=result["path"])
+    house.submit_to_doomed(_DIES_ONCE_IT_IS_WRITTEN)
+    house.check_inherited(submit=1)
 
 
 def test_before_it_is_sent_a_request_is_the_next_servers_to_send_once(play: Play) -> None:
@@ -230,11 +218,7 @@ def _terminated_but_the_answer_comes(house: House) -> None:
     house.once("submit_accepted", terminate)
     house.submit(first)
     assert first.process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
-    heir = house.start()
-    result = house.finished(heir)
-    house.check_one_step(result)
-    house.check_asked(submit=1)
-    house.check_left(heir, path=result["path"])
+    house.check_inherited(submit=1)
 
 
 def _left_and_no_answer_comes(
@@ -272,11 +256,7 @@ def test_a_server_that_leaves_in_good_order_waits_a_moment_for_the_answer(play: 
 def _killed_after_it_was_accepted(house: House, event: Happening, *, downloads: int, times: int = 1) -> None:
     for turn in range(times):
         house.kill_at(event, None if turn else ONE_STEP)
-    heir = house.start()
-    result = house.finished(heir)
-    house.check_one_step(result)
-    house.check_asked(submit=1, download=downloads)
-    house.check_left(heir, path=result["path"])
+    house.check_inherited(submit=1, download=downloads)
 
 
 def test_killed_once_it_was_accepted_a_request_is_completed_by_the_next_server(play: Play) -> None:
@@ -293,23 +273,13 @@ def _killed_before_the_file_is_looked_at(house: House) -> None:
     house.submit(doomed)
     until(lambda: house.files("step-1.arrived"))
     doomed.kill()
-    heir = house.start()
-    result = house.finished(heir)
-    house.check_one_step(result)
-    house.check_asked(submit=1)
-    house.check_left(heir, path=result["path"])
+    house.check_inherited(submit=1)
 
 
 def _killed_before_it_is_noted_that_the_file_is_here(house: House) -> None:
-    doomed = house.start(code=_DIES_BEFORE_NOTING_WHAT_WAS_FETCHED)
-    house.submit(doomed)
-    assert doomed.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+    house.submit_to_doomed(_DIES_BEFORE_NOTING_WHAT_WAS_FETCHED)
     assert house.files("step-1")
-    heir = house.start()
-    result = house.finished(heir)
-    house.check_one_step(result)
-    house.check_asked(submit=1, download=1)
-    house.check_left(heir, path=result["path"])
+    house.check_inherited(submit=1, download=1)
 
 
 def _killed_before_the_delivery(house: House) -> None:
@@ -403,11 +373,7 @@ def _left_while_polling(house: House) -> None:
     assert first.end() == 0
     looked = house.fake.count("status")
     house.fake.release()
-    heir = house.start()
-    result = house.finished(heir)
-    house.check_one_step(result)
-    house.check_asked(submit=1, status=looked + 1, download=1)
-    house.check_left(heir, path=result["path"])
+    house.check_inherited(submit=1, status=looked + 1, download=1)
 
 
 def _cancelled_from_another_server(house: House) -> None:

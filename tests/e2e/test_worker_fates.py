@@ -7,25 +7,25 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.dispatching import dispatching, has_ended
+from tests.dispatching import dispatching, has_ended, provider_context
 from tests.e2e.processes import HAS_PROC, kill, nurseries_of, recording_workers, until, workers_of, workers_on
 from tests.e2e.rpc import PATIENCE_SECONDS
 from tests.e2e.sound import check_longer_file
 from tests.stores import new_request
 from tests.waiting import until as eventually
+from tests.workers import extend
 
 from outpaint_mcp.errors import SourceError
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
-from outpaint_mcp.providers.base import ProviderContext, RemoteTiming
 from outpaint_mcp.providers.local.provider import HANG_SECONDS, LocalProvider
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
-from outpaint_mcp.sources import LocalFile, fetch
+from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.workers import outliving, wire
 from outpaint_mcp.workers.orders import Extend, Measure, Order
 from outpaint_mcp.workers.pool import WorkerPool
@@ -58,11 +58,12 @@ worker.main()
 """
 
 
+_extend = partial(extend, before_seconds=240, after_seconds=240)
+
+
 @pytest.fixture
-def three_slots(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Room for two jobs and a look; the workers carry the mark by which ours are told from others."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+def three_slots(marked: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - for the workers
+    """Room for two jobs and a look."""
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
 
 
@@ -87,16 +88,7 @@ async def carried_out(
 ) -> AsyncIterator[Store]:
     """A store whose local jobs are carried out."""
     pool = WorkerPool()
-    context = ProviderContext(
-        settings=settings,
-        store=store,
-        pool=pool,
-        fetch=fetch,
-        now=time.time,
-        sleep=asyncio.sleep,
-        timing=RemoteTiming(),
-    )
-    local = LocalProvider(context, hang_seconds=hang_seconds)
+    local = LocalProvider(provider_context(store, settings, pool), hang_seconds=hang_seconds)
     async with dispatching(store, settings.data_dir, local):
         yield store
     await pool.close()
@@ -204,20 +196,6 @@ async def test_cancelling_stops_a_running_worker_and_the_queue_goes_on(
     assert ended.status is Status.COMPLETED
     assert (await service.cancel(queued)).outcome is CancelOutcome.NOT_CANCELLABLE
     assert (await service.cancel(running[1])).outcome is CancelOutcome.CANCELLED
-
-
-def _extend(song: Path, folder: Path) -> Extend:
-    return Extend(
-        source=song,
-        folder=folder,
-        before_seconds=240,
-        after_seconds=240,
-        start_seconds=0,
-        end_seconds=0,
-        seed=1,
-        provider="local",
-        max_seconds=3600,
-    )
 
 
 def _start(order: Order[Any], *program: str) -> subprocess.Popen[bytes]:
@@ -347,15 +325,20 @@ def _begin(server: Server, song: Path, settings: Settings) -> tuple[str, int]:
     return request_id, worker
 
 
+def _leave_at_work(server: Server, song: Path, settings: Settings) -> tuple[str, int]:
+    """End a server below its job, whose worker is stopped for now; returns the same."""
+    request_id, worker = _begin(server, song, settings)
+    kill(worker, signal.SIGSTOP)
+    assert server.end() == 0
+    assert workers_of(settings.data_dir) == [worker]
+    return request_id, worker
+
+
 def test_a_job_finishes_without_the_server_whose_client_has_hung_up_and_the_next_takes_its_result_up(
     start_server: Callable[..., Server], make_song: MakeSong, settings: Settings
 ) -> None:
     song = make_song("long.wav", seconds=20)
-    first = start_server()
-    request_id, worker = _begin(first, song, settings)
-    kill(worker, signal.SIGSTOP)
-    assert first.end() == 0
-    assert workers_of(settings.data_dir) == [worker]
+    request_id, worker = _leave_at_work(start_server(), song, settings)
     assert nurseries_of(settings.data_dir) == []
     kill(worker, signal.SIGCONT)
     folder = settings.data_dir / "jobs" / request_id
@@ -373,10 +356,7 @@ def test_a_job_that_outlives_its_server_is_followed_by_the_next_and_not_started_
     start_server: Callable[..., Server], make_song: MakeSong, settings: Settings
 ) -> None:
     song = make_song("long.wav", seconds=20)
-    first = start_server()
-    request_id, worker = _begin(first, song, settings)
-    kill(worker, signal.SIGSTOP)
-    assert first.end() == 0
+    request_id, worker = _leave_at_work(start_server(), song, settings)
     second = start_server()
     until(lambda: second.tool("get_outpaint_status", request_id=request_id)["status"] == "in_progress")
     assert workers_of(settings.data_dir) == [worker]
