@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
 import sqlite3
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -52,10 +53,22 @@ if TYPE_CHECKING:
 RESTORED, AS_MADE = ExportOptions(), ExportOptions(restore_source=False)
 
 
+def nobodys_base() -> str:
+    """Return the address of a model API at which nobody listens."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{reserved.getsockname()[1]}/v1"
+
+
 def quick_schedule() -> PollSchedule:
     """Ask far more often than is polite: nobody is bothered here."""
     return PollSchedule(
-        first_seconds=0.05, last_seconds=0.2, calls_per_second=500, retry_seconds=0.5, unheard_of_seconds=0.5
+        first_seconds=0.05,
+        last_seconds=0.2,
+        calls_per_second=500,
+        submit_seconds=2,
+        retry_seconds=0.5,
+        unheard_of_seconds=0.5,
     )
 
 

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from tests.fakes.asking import SONG, SONG_URL
 from tests.fakes.delivery import PAGE
 from tests.fakes.runcomfy import TOKEN, FakeRunComfy, Fault
+from tests.hosting import nobodys_base
 from tests.test_package import loaded_by
 from tests.waiting import Clock
 
@@ -620,43 +621,25 @@ async def test_a_caller_who_leaves_is_not_kept(fake: FakeRunComfy, clock: Clock)
 # A submission, which is paid for.
 
 
-def nobodys_port() -> int:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port: int = reserved.getsockname()[1]
-        return port
-
-
-async def test_a_submission_that_reaches_nobody_is_repeated_until_somebody_is_there(clock: Clock) -> None:
-    port, came = nobodys_port(), list[FakeRunComfy]()
-    with ExitStack() as stack:
-
-        def come_up(pauses: int) -> None:
-            if pauses == 2:
-                came.append(stack.enter_context(FakeRunComfy(port=port)))
-
-        clock.on_pause = come_up
-        async with provider(f"http://127.0.0.1:{port}/v1", clock) as runcomfy:
-            request_id = await runcomfy.submit(REQUEST)
-        [fake] = came
-        assert [*fake.jobs] == [request_id]
-        assert fake.count("submit") == 1
-        assert len(clock.pauses) == 3
-        fake.check()
-
-
-@pytest.mark.parametrize("endpoint", CALLS)
+@pytest.mark.parametrize("endpoint", REPEATABLE)
 async def test_a_service_that_is_not_there_is_told_after_as_long_as_the_caller_waits(
     endpoint: Endpoint, clock: Clock
 ) -> None:
-    async with provider(f"http://127.0.0.1:{nobodys_port()}/v1", clock) as runcomfy:
+    async with provider(nobodys_base(), clock) as runcomfy:
         with pytest.raises(ProviderUnavailable, match="cannot be reached"):
             await CALLS[endpoint](runcomfy, "r", within_seconds=30)
     assert 0 < sum(clock.pauses) < 30
 
 
+async def test_a_submission_that_reaches_nobody_says_so_at_once(clock: Clock) -> None:
+    async with provider(nobodys_base(), clock) as runcomfy:
+        with pytest.raises(ProviderUnavailable, match="cannot be reached"):
+            await runcomfy.submit(REQUEST)
+    assert not clock.pauses
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full backlog refuses")
-async def test_a_submission_whose_connection_is_not_even_taken_up_is_repeated(clock: Clock) -> None:
+async def test_a_submission_whose_connection_is_not_even_taken_up_was_not_sent(clock: Clock) -> None:
     with ExitStack() as stack:
         deaf = stack.enter_context(socket.socket())
         deaf.bind(("127.0.0.1", 0))
@@ -668,9 +651,8 @@ async def test_a_submission_whose_connection_is_not_even_taken_up_is_repeated(cl
         base = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
         async with provider(base, clock, timeout=httpx.Timeout(10, connect=0.05)) as runcomfy:
             with pytest.raises(ProviderUnavailable) as raised:
-                await runcomfy.submit(REQUEST, within_seconds=3)
+                await runcomfy.submit(REQUEST)
     assert isinstance(raised.value.__cause__, httpx.ConnectTimeout)
-    assert len(clock.pauses) >= 2
 
 
 async def test_a_submission_that_finds_no_free_connection_was_not_sent(
@@ -684,7 +666,7 @@ async def test_a_submission_that_finds_no_free_connection_was_not_sent(
         for _ in hanging:
             await asyncio.to_thread(arrived.acquire)
         with pytest.raises(ProviderUnavailable) as raised:
-            await runcomfy.submit(REQUEST, within_seconds=1)
+            await runcomfy.submit(REQUEST)
         for each in hanging:
             each.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
@@ -692,24 +674,16 @@ async def test_a_submission_that_finds_no_free_connection_was_not_sent(
     assert fake.count("submit") == 0
 
 
-async def test_a_submission_that_was_refused_unread_is_repeated_and_taken_on_once(
+async def test_a_submission_that_was_refused_unread_is_not_repeated_either(
     fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
-    fake.fail("submit", Fault(status=429, retry_after="2"), Fault(status=429, body=HTML))
-    request_id = await runcomfy.submit(REQUEST)
-    assert [*fake.jobs] == [request_id]
-    assert fake.count("submit") == 3
-    assert 2 <= clock.pauses[0] <= 2.5
-
-
-async def test_a_submission_is_not_repeated_for_longer_than_the_caller_waits(
-    fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
-) -> None:
-    fake.fail("submit", *[Fault(status=429)] * 50)
-    with pytest.raises(RateLimited):
-        await runcomfy.submit(REQUEST, within_seconds=10)
-    assert sum(clock.pauses) < 10
+    fake.fail("submit", Fault(status=429, retry_after="2"))
+    with pytest.raises(RateLimited) as raised:
+        await runcomfy.submit(REQUEST)
+    assert raised.value.retry_after_seconds == 2
+    assert fake.count("submit") == 1
     assert not fake.jobs
+    assert not clock.pauses
 
 
 @pytest.mark.parametrize(
@@ -745,16 +719,6 @@ async def test_a_submission_that_may_have_been_taken_on_is_never_sent_again(
             assert fake.count("submit") == len(fake.calls) == number
             assert len(fake.jobs) == taken_on
     assert not clock.pauses
-
-
-async def test_a_submission_that_may_have_been_taken_on_after_a_refusal_is_not_sent_again_either(
-    fake: FakeRunComfy, runcomfy: RunComfyClient
-) -> None:
-    fake.fail("submit", Fault(status=429), Fault(kind="drop"))
-    with pytest.raises(SubmissionUnknown):
-        await runcomfy.submit(REQUEST)
-    assert fake.count("submit") == 2
-    assert len(fake.jobs) == 1
 
 
 async def test_a_submission_with_a_request_id_is_taken_on_whatever_else_is_said(
@@ -965,12 +929,13 @@ def test_the_client_can_be_had_without_the_rest_of_the_house() -> None:
     loaded = loaded_by("from outpaint_mcp import RunComfyClient\nRunComfyClient('t')")
     assert "outpaint_mcp.providers.runcomfy.api.client" in loaded
     ours = {module for module in loaded if module.startswith("outpaint_mcp.")}
-    api = ("client", "inline", "reading", "refusals", "retries", "wire")
+    api = ("client", "inline", "reading", "refusals", "wire")
     assert ours == {
         f"outpaint_mcp.{name}"
         for name in (
             *("_version", "config", "errors", "inputs", "models", "providers", "providers.remote"),
-            *("providers.remote.model", "providers.runcomfy", "providers.runcomfy.api"),
+            *("providers.remote.model", "providers.remote.retries"),
+            *("providers.runcomfy", "providers.runcomfy.api"),
             *(f"providers.runcomfy.api.{module}" for module in api),
         )
     }

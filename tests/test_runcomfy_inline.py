@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fakes.runcomfy import TOKEN, FakeRunComfy, Fault
 
+from outpaint_mcp.errors import RateLimited
 from outpaint_mcp.models import OutpaintRequest
 from outpaint_mcp.providers.remote.model import InlineFile
 from outpaint_mcp.providers.runcomfy.api import wire
@@ -126,9 +127,12 @@ async def test_what_is_sent_again_after_a_refusal_is_sent_whole_again(
 ) -> None:
     path, content = tmp_path / "song.wav", b"RIFF\0\0\0\0WAVE" + random.Random(1).randbytes(1_000_000)
     await asyncio.to_thread(path.write_bytes, content)
-    fake.fail("submit", *[Fault(status=429)] * 2)
-    request_id = await runcomfy.submit(REQUEST, inline=InlineFile(path, "audio/wav"))
-    assert (fake.count("submit"), list(fake.jobs)) == (3, [request_id])
+    inline = InlineFile(path, "audio/wav")
+    fake.fail("submit", Fault(status=429))
+    with pytest.raises(RateLimited):
+        await runcomfy.submit(REQUEST, inline=inline)
+    request_id = await runcomfy.submit(REQUEST, inline=inline)
+    assert (fake.count("submit"), list(fake.jobs)) == (2, [request_id])
     assert fake.jobs[request_id].inputs == wire.payload(REQUEST) | {"audio": data_uri(content)}
 
 

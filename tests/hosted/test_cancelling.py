@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.fakes.runcomfy import Fault
-from tests.hosting import open_house
+from tests.hosting import open_house, quick_schedule
 from tests.waiting import until
 
 from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.sources import fetch
 from outpaint_mcp.storage.store import Store
 
 if TYPE_CHECKING:
@@ -188,13 +189,60 @@ async def test_a_wish_that_no_token_of_ours_can_carry_out_gives_the_request_up(
 ) -> None:
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
-    house.fake.fail("cancel", *[Fault(status=401, body={"message": "revoked"})] * 1_000)
+    for endpoint in ("cancel", "status"):
+        house.fake.fail(endpoint, *[Fault(status=401, body={"message": "revoked"})] * 1_000)
     await house.service.cancel(request_id)
     ended = await house.result(request_id)
     assert ended.status is Status.CANCELLED
     assert "Given up" in ended.message
     assert "(HTTP 401: revoked)" in ended.message
     assert house.fake.count("cancel") > 1
+
+
+async def test_two_refused_cancellations_with_good_answers_between_them_are_no_revoked_token(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    fake.hold()
+    schedule = replace(quick_schedule(), unheard_of_seconds=0.01)  # less than lies between two looks
+    async with open_house(fake, settings, schedule=schedule) as house:
+        request_id = (await house.submit(song)).request_id
+        fake.fail("cancel", *[Fault(status=401)] * 2)
+        assert (await house.service.cancel(request_id)).status is Status.CANCELLED
+    assert [job.status for job in fake.jobs.values()] == ["cancelled"]
+
+
+async def test_a_wish_ends_a_submission_that_is_refused_again_and_again(house: House, song: Path) -> None:
+    house.fake.fail("submit", *[Fault(status=429)] * 1_000)
+    submitting = asyncio.create_task(house.submit(song))
+    await until(lambda: house.fake.count("submit") > 0)
+    (request,) = await house.listed()
+    cancellation = await house.service.cancel(request.request_id)
+    assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
+    submitted = house.fake.count("submit")
+    await submitting
+    assert house.fake.count("submit") == submitted
+
+
+async def test_a_hiccup_that_is_over_does_not_make_a_finished_file_one_to_give_up(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    calls, may_go_on = 0, asyncio.Event()
+
+    async def fetch_slowly(url: str, destination: Path, *, policy: DownloadPolicy) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError
+        await may_go_on.wait()
+        await fetch(url, destination, policy=policy)
+
+    async with open_house(fake, settings, fetch_link=fetch_slowly) as house:
+        request_id = (await house.submit(song)).request_id
+        await until(lambda: calls == 2)
+        cancellation = await house.service.cancel(request_id)
+        assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
+        may_go_on.set()
+        assert (await house.result(request_id)).status is Status.COMPLETED
 
 
 async def test_a_wish_outlives_the_server_that_heard_it(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mcp.client import Client
 from tests.fakes.runcomfy import Fault, Switches
-from tests.hosting import Parts, open_house, open_house_around, settings_on
+from tests.hosting import Parts, nobodys_base, open_house, open_house_around, settings_on
 from tests.waiting import until
 
 from outpaint_mcp.errors import ProviderRejected
@@ -252,6 +252,42 @@ async def test_a_server_that_could_not_wait_for_the_answer_leaves_an_unknown_req
     assert result.status is Status.UNKNOWN
     assert "the server stopped before it arrived" in (result.error or "")
     assert fake.count("submit") == 1
+
+
+async def test_what_was_refused_unread_is_sent_again_in_a_moment_and_taken_on_once(
+    house: House, song: Path
+) -> None:
+    house.fake.fail("submit", Fault(status=429, retry_after="0"), Fault(status=429, body="<html>"))
+    result = await house.extend(song)
+    assert result.status is Status.COMPLETED
+    assert (house.fake.count("submit"), len(house.jobs())) == (3, 1)
+
+
+async def test_a_submission_that_may_have_been_taken_on_after_a_refusal_is_not_sent_again_either(
+    house: House, song: Path
+) -> None:
+    house.fake.fail("submit", Fault(status=429, retry_after="0"), Fault(kind="drop"))
+    result = await house.result((await house.submit(song)).request_id)
+    assert result.status is Status.UNKNOWN
+    assert (house.fake.count("submit"), len(house.jobs())) == (2, 1)
+
+
+@pytest.mark.parametrize("why", ["refused unread", "offline"])
+async def test_between_two_tries_a_step_is_not_under_way_and_is_the_next_servers_to_send(
+    fake: FakeRunComfy, settings: Settings, song: Path, why: str
+) -> None:
+    base = fake.base if why == "refused unread" else nobodys_base()
+    fake.fail("submit", *[Fault(status=429)] * 2)
+    async with open_house(fake, settings, accept_seconds=0, runcomfy_base=base) as house:
+        request_id = (await house.submit(song)).request_id
+        await until(lambda: house.rows("SELECT 1 FROM steps") != [])
+        await until(lambda: fake.count("submit") == 1 or why == "offline")
+        await until(lambda: house.rows("SELECT state, sent_at FROM steps") == [("planned", None)])
+        refused = fake.count("submit")
+    assert fake.count("submit") == refused
+    async with open_house(fake, settings) as house:
+        assert (await house.result(request_id)).status is Status.COMPLETED
+    assert len(fake.jobs) == 1
 
 
 async def test_what_was_accepted_goes_on_with_the_next_server(

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
 import soundfile
 from tests.fakes.runcomfy import Fault
-from tests.hosting import AS_MADE
+from tests.hosting import AS_MADE, open_house
 
+from outpaint_mcp.errors import SourceUnreachable
 from outpaint_mcp.models import Status
+from outpaint_mcp.sources import fetch
 
 if TYPE_CHECKING:
     from tests.fakes.runcomfy import FakeRunComfy
     from tests.hosting import House
 
+    from outpaint_mcp.config import Settings
     from outpaint_mcp.reports.models import ResultReport
+    from outpaint_mcp.sources import DownloadPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -243,6 +248,44 @@ async def test_a_signed_link_stands_in_the_results_url_and_nowhere_else(house: H
     assert "X-Amz-Signature" in (result.url or "")
     assert not any("X-Amz" in answer.model_dump_json() for answer in answers)
     assert (await house.result(result.request_id, AS_MADE)).url == result.url  # also the second time
+
+
+async def test_a_file_that_has_arrived_is_used_though_the_service_has_forgotten_it(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    has_arrived = asyncio.Event()
+
+    async def fetch_and_hang(url: str, destination: Path, *, policy: DownloadPolicy) -> None:
+        await fetch(url, destination, policy=policy)
+        has_arrived.set()
+        await asyncio.Event().wait()
+
+    async with open_house(fake, settings, fetch_link=fetch_and_hang) as house:
+        request_id = (await house.submit(song)).request_id
+        await has_arrived.wait()
+    fake.expire(next(iter(fake.jobs)))
+    async with open_house(fake, settings) as house:
+        assert (await house.result(request_id)).status is Status.COMPLETED
+    assert fake.count("submit") == 1
+
+
+async def test_a_link_that_leads_nowhere_expires_though_other_answers_fail_in_between(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    async def fetch_nothing(*_: object, **__: object) -> NoReturn:
+        raise SourceUnreachable("HTTP 403")
+
+    def forget(request_id: str) -> None:
+        fake.expire(request_id)
+        fake.fail("result", *[Fault(status=404, body={"error_code": 404001}), Fault(status=400)] * 1_000)
+
+    async with open_house(fake, settings, fetch_link=fetch_nothing) as house:
+        request_id = (await house.submit(song)).request_id
+        await house.status_once(request_id, lambda seen: "Trying again" in seen.message)
+        forget(house.jobs()[0].request_id)
+        result = await house.result(request_id)
+    assert result.status is Status.FAILED
+    assert "before it expired" in (result.error or "")
 
 
 async def test_a_result_that_is_unheard_of_for_a_moment_while_it_is_fetched_is_not_given_up(

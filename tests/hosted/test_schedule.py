@@ -133,9 +133,9 @@ async def test_trouble_with_the_service_is_told_meanwhile(house: House, song: Pa
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
     house.fake.fail("status", *[Fault(status=401, body={"message": "expired"})] * 1_000)
-    seen = await house.status_once(request_id, lambda seen: "asked for again" in seen.message)
+    seen = await house.status_once(request_id, lambda seen: "checked again" in seen.message)
     assert "1 s after; RunComfy does not accept the token (HTTP 401: expired)" in seen.message
-    assert "it continues there, and is asked for again" in seen.message
+    assert "it continues there, and is checked again" in seen.message
 
 
 async def test_a_flaky_service_costs_time_and_nothing_else(house: House, song: Path) -> None:

@@ -103,10 +103,9 @@ class Dispatcher:
         self._executors = executors
         self._folder = folder
         self._sleep = sleep
-        self._active: dict[
-            Lease, _Active
-        ] = {}  # a job that was lost may be claimed again before its run has ended
-        self._is_stopping = False
+        # By lease: a job that was lost may be claimed again before its run has ended.
+        self._active: dict[Lease, _Active] = {}
+        self._leaving = asyncio.Event()
         self._bell = asyncio.Event()
 
     def ring(self) -> None:
@@ -115,15 +114,16 @@ class Dispatcher:
 
     def leave(self) -> None:
         """Begin nothing any more, as the server is about to leave; what goes on may come to an end."""
-        self._is_stopping = True
-        for active in self._active.values():
-            active.run.is_leaving.set()
+        self._leaving.set()
 
     async def run(self) -> None:
         """Run until cancelled; then leave what is open to others."""
         try:
             async with asyncio.TaskGroup() as group:
-                await self._look_again_and_again(group)
+                try:
+                    await self._look_again_and_again(group)
+                finally:
+                    self.leave()  # before the runs are cancelled
         finally:
             with suppress(OutpaintError, TimeoutError):  # then the next server finds this one dead
                 async with asyncio.timeout(_LEAVE_SECONDS):
@@ -133,17 +133,7 @@ class Dispatcher:
         trouble = Trouble("No job can be started")
         while True:
             self._bell.clear()
-            looks: list[Callable[[], Awaitable[None]]] = [
-                partial(self._start_jobs, group, provider, executor)
-                for provider, executor in self._executors.items()
-            ]
-            failure = None
-            for look in (*looks, self._stop_unwanted):  # what is in the way of one is in no other's
-                try:
-                    await look()
-                except Exception as exc:  # noqa: BLE001 - whatever it is, the queue goes on when it is over
-                    failure = exc
-            if failure is None:
+            if (failure := await self._look(group)) is None:
                 trouble.is_over()
             else:
                 trouble.begins(failure)
@@ -152,22 +142,53 @@ class Dispatcher:
                 async with asyncio.timeout(_BUSY_LOOK_SECONDS if self._active else _LOOK_SECONDS):
                     await self._bell.wait()
 
+    async def _look(self, group: asyncio.TaskGroup) -> Exception | None:
+        """Look at everything once; what is in the way of one provider's jobs is in no other's.
+
+        Returns:
+            The last thing that went wrong; whatever it is, the queue goes on when it is over.
+        """
+        failure: Exception | None = None
+        starts: list[Callable[[], Awaitable[None]]] = []
+        try:
+            await self._take_back_dead()
+        except Exception as exc:  # noqa: BLE001 - nothing begins while nobody can tell who is alive
+            failure = exc
+        else:
+            starts = [partial(self._start_jobs, group, *each) for each in self._executors.items()]
+        for look in (*starts, self._stop_unwanted):
+            try:
+                await look()
+            except Exception as exc:  # noqa: BLE001 - see above
+                failure = exc
+        return failure
+
+    async def _take_back_dead(self) -> None:
+        """Leave the jobs of servers that died to whoever claims them next."""
+
+        def take_back() -> None:
+            if dead := self._presence.dead_among(self._store.queue.servers_at_work()):
+                self._store.queue.take_back(dead)
+
+        if not self._leaving.is_set():
+            await asyncio.to_thread(take_back)
+
     async def _start_jobs(self, group: asyncio.TaskGroup, provider: str, executor: Executor) -> None:
         # One by one: whatever happens to the next claim, this job has begun.
-        while not self._is_stopping and (job := await asyncio.to_thread(self._claim, provider, executor)):
+        while not self._leaving.is_set() and (
+            job := await asyncio.to_thread(self._claim, provider, executor)
+        ):
             self._start(group, job, executor)
 
     def _claim(self, provider: str, executor: Executor) -> Job | None:
         queue = self._store.queue
-        dead = self._presence.dead_among(queue.servers_at_work())
-        if dead:
-            queue.take_back(dead)
         if not queue.has_claimable(provider, most_running=executor.most_running):
             return None
         return queue.claim(self._presence.server_id, provider, most_running=executor.most_running)
 
     def _start(self, group: asyncio.TaskGroup, job: Job, executor: Executor) -> None:
-        run = Run(job, self._store, self._signal, self._folder / job.request_id, sleep=self._sleep)
+        folder = self._folder / job.request_id
+        run = Run(job, self._store, self._signal, folder, leaving=self._leaving, sleep=self._sleep)
         task = group.create_task(self._see_through(run, executor))
         self._active[job.lease] = _Active(run, task)
 
@@ -191,10 +212,11 @@ class Dispatcher:
             end = await self._carry_out(run, executor)
             await self._write_end(run, end)
         except (LeaseLost, ServerStopping) as exc:
-            self._is_stopping = self._is_stopping or isinstance(exc, ServerStopping)
+            if isinstance(exc, ServerStopping):
+                self.leave()
             await self._give_back(lease)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it must not stop the others
-            _log_crash(request_id, exc)
+            log_crash(request_id, exc)
             await self._give_back(lease)
         finally:
             del self._active[lease]
@@ -220,8 +242,7 @@ class Dispatcher:
         except OutpaintError as exc:
             return _End(Status.FAILED, exc)
         except Exception as exc:  # noqa: BLE001 - a bug must not stop the queue
-            _log_crash(run.job.request_id, exc)
-            return _End(Status.FAILED, internal_error(exc))
+            return _End(Status.FAILED, log_crash(run.job.request_id, exc))
 
     async def _write_end(self, run: Run, end: _End) -> None:
         """Write down how a job ended; then delete the files that nobody needs any more."""
@@ -241,18 +262,15 @@ class Dispatcher:
         await until_written(write, sleep=self._sleep)
 
 
-def internal_error(exc: Exception) -> InternalError:
-    """Return what is told of a bug."""
+def log_crash(request_id: str, exc: Exception) -> InternalError:
+    """Log where a bug struck; returns what the person reads about it."""
+    # Not its text: that may quote a signed link.
+    where = "".join(traceback.format_tb(exc.__traceback__))
+    _log.error("Request %s met an internal error: %s\n%s", request_id, type(exc).__name__, where)
     return InternalError(
         f"An internal error stopped this ({type(exc).__name__}); it is not the recording's fault. The server's log has"
         " the details."
     )
-
-
-def _log_crash(request_id: str, exc: Exception) -> None:
-    # Not its text: that may quote a signed link.
-    where = "".join(traceback.format_tb(exc.__traceback__))
-    _log.error("Request %s met an internal error: %s\n%s", request_id, type(exc).__name__, where)
 
 
 def _clear(folder: Path, needed: set[str]) -> None:

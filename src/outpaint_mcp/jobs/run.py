@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from outpaint_mcp.errors import OutpaintError, StorageFailed
 from outpaint_mcp.jobs.persistence import until_written
-from outpaint_mcp.storage.leased_jobs import LeaseLost
 from outpaint_mcp.storage.records import CancelWish
 
 if TYPE_CHECKING:
@@ -49,22 +48,23 @@ class Run:
         job: as it is by now.
         folder: the job's own, which may not exist yet.
         cancel_wanted: set when somebody wants the job cancelled.
-        is_leaving: set when the server is about to leave: nothing that costs money is begun any more.
+        leaving: set when the server is about to leave: nothing that costs money is begun any more.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with
         self,
         job: Job,
         store: Store,
         signal: UpdateSignal,
         folder: Path,
         *,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        leaving: asyncio.Event,
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self.job = job
         self.folder = folder
         self.cancel_wanted = asyncio.Event()
-        self.is_leaving = asyncio.Event()
+        self.leaving = leaving
         self._store = store
         self._signal = signal
         self._sleep = sleep
@@ -163,6 +163,3 @@ class Run:
 
     async def _write(self, write: Callable[[], object]) -> None:
         await until_written(write, sleep=self._sleep)
-
-
-__all__ = ["LeaseLost", "PermanentFailure", "Run", "RunCancelled"]

@@ -1,11 +1,12 @@
-"""The queue of jobs, shared by every server of this user, whatever the provider; all SQL about jobs and steps."""
+"""The queue of jobs, shared by every server of this user, whatever the provider; and who has which."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import Hint, RequestNotFound, StorageFailed
-from outpaint_mcp.storage.leased_jobs import IS_MINE, IS_OPEN, IS_UNSENT, LeasedJobs
+from outpaint_mcp.models import Status
+from outpaint_mcp.storage.leased_jobs import ENDED, IS_MINE, IS_OPEN, IS_UNSENT, LeasedJobs
 from outpaint_mcp.storage.records import CancelWish, Lease
 from outpaint_mcp.storage.rows import pack_outcome, read_job, unpack_outcome
 
@@ -23,11 +24,7 @@ _CRASHED = (
     " try a shorter source or extension."
 )
 
-_FREE = "cost_usd = CASE WHEN account <> '' THEN 0 END"
-_CANCELLED = (
-    "status = 'cancelled', server_id = NULL, source = '', inputs = '', step = '', queue_position = NULL,"
-    f" {_FREE}"
-)
+_CANCELLED = f"status = 'cancelled', {ENDED}"
 
 
 class JobQueue(LeasedJobs):
@@ -52,15 +49,19 @@ class JobQueue(LeasedJobs):
             ).fetchone()
             if row is None:
                 return None
-            try:
-                return read_job(row, _steps(connection, row["request_id"]))
-            except StorageFailed as exc:  # else it would be in the way of every job behind it
-                connection.execute(
-                    "UPDATE jobs SET status = 'failed', error = ?, error_kind = 'StorageFailed', ended_at = ?,"
-                    " server_id = NULL WHERE request_id = ?",
-                    (str(exc), self._now(), row["request_id"]),
-                )
-                return None
+            steps = _steps(connection, row["request_id"])
+        try:
+            return read_job(row, steps)
+        except StorageFailed as exc:  # it would be in the way of every job behind it
+            sent = ", ".join(step["remote_id"] for step in steps if step["remote_id"])
+            bill = (
+                f" What was sent may be carried out and billed (the service's request {sent})."
+                if sent
+                else ""
+            )
+            lease = Lease(row["request_id"], server_id, row["attempt"])
+            self.end(lease, Status.FAILED, error=StorageFailed(f"{exc}{bill}"))
+            return None
 
     def has_claimable(self, provider: str, *, most_running: int | None = None) -> bool:
         """Whether a claim is likely to succeed; cheaper than one in vain."""
@@ -92,8 +93,8 @@ class JobQueue(LeasedJobs):
                 )
                 connection.execute(
                     "UPDATE jobs SET status = 'failed', error = ?, error_kind = 'GenerationFailed', error_hint = ?,"
-                    f" ended_at = ?, source = '', inputs = '', step = '', server_id = NULL, {_FREE}"
-                    f" WHERE server_id = ? AND {IS_OPEN} AND crashes >= ? AND cancel_wish <> 'wanted' AND {IS_UNSENT}",
+                    f" {ENDED} WHERE server_id = ? AND {IS_OPEN} AND {IS_UNSENT} AND crashes >= ?"
+                    " AND cancel_wish <> 'wanted'",
                     (_CRASHED, Hint.SUBMIT_AGAIN, self._now(), server_id, MAX_CRASHES),
                 )
                 self._leave(connection, "server_id = ?", server_id)
@@ -110,7 +111,7 @@ class JobQueue(LeasedJobs):
 
     def _leave(self, connection: sqlite3.Connection, condition: str, *values: object) -> None:
         connection.execute(
-            f"UPDATE jobs SET {_CANCELLED}, ended_at = ? WHERE {condition} AND {IS_OPEN} AND cancel_wish = 'wanted'"
+            f"UPDATE jobs SET {_CANCELLED} WHERE {condition} AND {IS_OPEN} AND cancel_wish = 'wanted'"
             f" AND {IS_UNSENT}",
             (self._now(), *values),
         )
@@ -137,7 +138,7 @@ class JobQueue(LeasedJobs):
                 _row(connection, request_id)
                 return False
             connection.execute(
-                f"UPDATE jobs SET {_CANCELLED}, ended_at = ? WHERE request_id = ? AND {IS_OPEN} AND server_id IS NULL"
+                f"UPDATE jobs SET {_CANCELLED} WHERE request_id = ? AND {IS_OPEN} AND server_id IS NULL"
                 f" AND {IS_UNSENT}",
                 (self._now(), request_id),
             )
@@ -150,7 +151,7 @@ class JobQueue(LeasedJobs):
         """
         with self._database.write(f"job {request_id}", erases=True) as connection:
             connection.execute(
-                f"UPDATE jobs SET {_CANCELLED}, ended_at = ? WHERE request_id = ? AND {IS_OPEN}"
+                f"UPDATE jobs SET {_CANCELLED} WHERE request_id = ? AND {IS_OPEN}"
                 f" AND cancel_wish = 'wanted' AND {IS_UNSENT}",
                 (self._now(), request_id),
             )

@@ -80,13 +80,12 @@ class Journal:
         ).fetchall()
 
     def _removed(self, rows: Sequence[sqlite3.Row]) -> set[str]:
-        """Find out whose delivered files are all gone; outside of any transaction, as a drive may hang."""
+        """Find out whose delivered files were all removed; outside of any transaction, as a drive may hang."""
         records = [self.get(row["request_id"]) for row in rows if row["status"] == Status.COMPLETED]
         return {
             record.request_id
             for record in records
-            if record.deliveries
-            and not any(Path(delivery.path).is_file() for delivery in record.deliveries.values())
+            if record.deliveries and all(map(_is_removed, record.deliveries.values()))
         }
 
     def _insert(
@@ -252,6 +251,12 @@ class Journal:
                 ),
             )
         return delivery
+
+
+def _is_removed(delivery: Delivery) -> bool:
+    """Whether a file is gone from its folder; where the folder is away, too, its drive may just not be there."""
+    path = Path(delivery.path)
+    return path.parent.is_dir() and not path.is_file()
 
 
 def _newest_families(connection: sqlite3.Connection, limit: int, status: Status | None) -> list[str]:

@@ -25,6 +25,13 @@ IS_UNSENT = (
 )
 
 
+# How a job's row is left: with nothing of the source or the lyrics, and free where nothing was sent. Takes the time.
+ENDED = (
+    "server_id = NULL, source = '', inputs = '', step = '', queue_position = NULL, progress = NULL,"
+    f" cost_usd = CASE WHEN account <> '' AND {IS_UNSENT} THEN 0 ELSE cost_usd END, ended_at = ?"
+)
+
+
 class LeaseLost(Exception):
     """The job has another owner now, or has ended: whoever meets this stops at once and writes nothing more."""
 
@@ -43,7 +50,7 @@ class LeasedJobs:
             LeaseLost: it is somebody else's.
         """
         with self._database.write(f"job {lease.request_id}") as connection:
-            _update_mine(
+            update_mine(
                 connection,
                 lease,
                 "status = ?, progress = ?, step = ?, queue_position = ?",
@@ -92,7 +99,7 @@ class LeasedJobs:
             )
             if not written.rowcount:
                 raise LeaseLost
-            _update_mine(
+            update_mine(
                 connection,
                 lease,
                 "cost_usd = (SELECT CASE WHEN count(*) = count(cost_usd) THEN sum(cost_usd) END FROM steps"
@@ -113,12 +120,10 @@ class LeasedJobs:
             LeaseLost: it is somebody else's.
         """
         with self._database.write(f"job {lease.request_id}", erases=True) as connection:
-            _update_mine(
+            update_mine(
                 connection,
                 lease,
-                "status = ?, error = ?, error_kind = ?, error_hint = ?, error_field = ?, outcome = ?, ended_at = ?,"
-                " server_id = NULL, source = '', inputs = '', step = '', queue_position = NULL, progress = NULL,"
-                f" cost_usd = CASE WHEN account <> '' AND {IS_UNSENT} THEN 0 ELSE cost_usd END",
+                f"status = ?, error = ?, error_kind = ?, error_hint = ?, error_field = ?, outcome = ?, {ENDED}",
                 status,
                 None if error is None else str(error),
                 None if error is None else type(error).__name__,
@@ -135,10 +140,15 @@ class LeasedJobs:
             LeaseLost: the job is somebody else's.
         """
         with self._database.write(f"job {lease.request_id}") as connection:
-            _update_mine(connection, lease, "cancel_wish = 'refused'")
+            update_mine(connection, lease, "cancel_wish = 'refused'")
 
 
-def _update_mine(connection: sqlite3.Connection, lease: Lease, changes: str, *values: object) -> None:
+def update_mine(connection: sqlite3.Connection, lease: Lease, changes: str, *values: object) -> None:
+    """Change a job's row.
+
+    Raises:
+        LeaseLost: it is somebody else's.
+    """
     written = connection.execute(
         f"UPDATE jobs SET {changes} WHERE {IS_MINE}",
         (*values, lease.request_id, lease.server_id, lease.attempt),

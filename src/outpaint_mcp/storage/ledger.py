@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import OverBudget
-from outpaint_mcp.storage.leased_jobs import LeaseLost
+from outpaint_mcp.storage.leased_jobs import IS_OPEN, update_mine
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,13 +54,8 @@ class Ledger:
             LeaseLost: the job is somebody else's.
         """
         with self._database.write("ledger") as connection:
-            written = connection.execute(
-                "UPDATE jobs SET estimated_cost_usd = ?, basis = ?, source_seconds = ? WHERE request_id = ?"
-                " AND server_id = ? AND attempt = ? AND status IN ('in_queue', 'in_progress')",
-                (estimated_cost_usd, basis, source_seconds, lease.request_id, lease.server_id, lease.attempt),
-            )
-            if not written.rowcount:
-                raise LeaseLost
+            changes = "estimated_cost_usd = ?, basis = ?, source_seconds = ?"
+            update_mine(connection, lease, changes, estimated_cost_usd, basis, source_seconds)
             takes, spent = self._spent_by_others(connection, lease.request_id)
             whole = takes * estimated_cost_usd  # the takes differ in nothing but their seeds
             if limit_usd is not None and spent + whole > limit_usd:
@@ -68,7 +63,7 @@ class Ledger:
             # The other takes cost the same, and are shown with it from now on.
             connection.execute(
                 "UPDATE jobs SET estimated_cost_usd = ?, basis = ? WHERE estimated_cost_usd IS NULL"
-                " AND status IN ('in_queue', 'in_progress') AND request_id IN (SELECT request_id FROM requests"
+                f" AND {IS_OPEN} AND request_id IN (SELECT request_id FROM requests"
                 " WHERE take_of = (SELECT coalesce(take_of, request_id) FROM requests WHERE request_id = ?)"
                 " OR request_id = (SELECT coalesce(take_of, request_id) FROM requests WHERE request_id = ?))",
                 (estimated_cost_usd, basis, lease.request_id, lease.request_id),

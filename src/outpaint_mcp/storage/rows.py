@@ -154,18 +154,25 @@ def facts_of(outcome: Outcome | None) -> _Facts:
 
 
 def read_job(row: sqlite3.Row, steps: Sequence[sqlite3.Row]) -> Job:
-    """Read one row of the table of jobs that a server has claimed."""
-    return Job(
-        lease=Lease(row["request_id"], row["server_id"], row["attempt"]),
-        provider=row["provider"],
-        status=Status(row["status"]),
-        source=row["source"],
-        request=read_inputs(row["inputs"]),
-        account=row["account"],
-        limit_usd=row["limit_usd"],
-        source_seconds=row["source_seconds"],
-        steps=tuple(map(read_step, steps)),
-    )
+    """Read one row of the table of jobs that a server has claimed.
+
+    Raises:
+        StorageFailed: it is none that this version writes.
+    """
+    try:
+        return Job(
+            lease=Lease(row["request_id"], row["server_id"], row["attempt"]),
+            provider=row["provider"],
+            status=Status(row["status"]),
+            source=row["source"],
+            request=SubmitRequest.model_validate(json.loads(row["inputs"]) | {"audio": UNUSED_AUDIO}),
+            account=row["account"],
+            limit_usd=row["limit_usd"],
+            source_seconds=row["source_seconds"],
+            steps=tuple(map(read_step, steps)),
+        )
+    except (ValueError, TypeError) as exc:
+        raise StorageFailed("A stored request cannot be read.") from exc
 
 
 def read_step(row: sqlite3.Row) -> Step:
@@ -186,15 +193,3 @@ def read_step(row: sqlite3.Row) -> Step:
 def write_inputs(request: SubmitRequest) -> str:
     """Return what is asked as JSON, without the audio."""
     return request.model_dump_json(exclude={"audio"}, exclude_defaults=True)
-
-
-def read_inputs(text: str) -> SubmitRequest:
-    """Read what `write_inputs` wrote.
-
-    Raises:
-        StorageFailed: it is something else.
-    """
-    try:
-        return SubmitRequest.model_validate(json.loads(text) | {"audio": UNUSED_AUDIO})
-    except (ValueError, TypeError) as exc:
-        raise StorageFailed("A stored request cannot be read.") from exc

@@ -39,23 +39,26 @@ _LEAST_NEW_SECONDS = 0.25
 _HTTP_STATUS = re.compile(r"HTTP \d{3}")
 
 
-async def download(remote: RemoteRun, step: Step, result: RemoteResult) -> str | None:
+async def is_here(remote: RemoteRun, step: Step) -> bool:
+    """Whether an earlier try has fetched a step's file; one that nobody has measured yet is measured now."""
+    if await asyncio.to_thread(_arrival_of(remote, step).exists):
+        with suppress(SourceError):  # then it is fetched again
+            await _accept(remote, step)
+    return await asyncio.to_thread(remote.file_of(step).exists)
+
+
+async def download(remote: RemoteRun, step: Step, result: RemoteResult) -> str:
     """Fetch a step's file; asks for fresh links for as long as the old ones lead nowhere.
 
     Returns:
-        The link that it came from; None where an earlier process had fetched it.
+        The link that it came from.
 
     Raises:
         PermanentFailure: what is there is no audio, lies where nothing may be fetched, or has expired.
     """
     schedule, title, bad_files = remote.context.schedule, remote.context.model.title, 0
     absence = Absence(schedule)
-    with suppress(SourceError):  # then it is fetched again
-        if await asyncio.to_thread(_arrival_of(remote, step).exists):
-            await _accept(remote, step)
     for attempt in count():
-        if await asyncio.to_thread(remote.file_of(step).exists):
-            return None
         try:
             return await _fetch_any(remote, step, result)
         except (SourceNotAllowed, SourceTooLarge, UnsupportedAudio) as exc:
@@ -70,8 +73,9 @@ async def download(remote: RemoteRun, step: Step, result: RemoteResult) -> str |
         await remote.stop_if_cancelled()
         await schedule.turn()
         try:
-            result = await _fresh(remote, step, result)
-            absence.ends()
+            fresh = await remote.context.client().result(
+                step.remote_id or "", submitted_audio=remote.job.source
+            )
         except RequestNotFound as exc:
             if absence.lasts() and not remote.is_of_another_account:
                 raise PermanentFailure(
@@ -79,6 +83,11 @@ async def download(remote: RemoteRun, step: Step, result: RemoteResult) -> str |
                         f"{title} generated it, but the file could not be fetched before it expired."
                     )
                 ) from exc
+        except ProviderError:
+            pass  # the old links may lead somewhere by now
+        else:
+            absence.ends()
+            result = fresh if fresh.urls else result
     raise AssertionError("counting does not end")
 
 
@@ -89,7 +98,7 @@ def _fault(remote: RemoteRun, exc: SourceError) -> str:
         case _Useless():
             return str(exc)
         case SourceNotAllowed():
-            return f"its link leads to where no result of {remote.context.model.title}'s may be"
+            return f"its link does not lead to one of {remote.context.model.title}'s own hosts"
         case SourceTooLarge():
             return "it is larger than any result can be"
         case UnsupportedAudio():
@@ -100,18 +109,6 @@ def _fault(remote: RemoteRun, exc: SourceError) -> str:
 
 class _Useless(UnsupportedAudio):
     """It is audio, but not what was asked."""
-
-
-async def _fresh(remote: RemoteRun, step: Step, result: RemoteResult) -> RemoteResult:
-    """Ask for the result once more, as its links may have expired.
-
-    Raises:
-        RequestNotFound: the service does not know it, or not just now.
-    """
-    with suppress(ProviderError):
-        fresh = await remote.context.client().result(step.remote_id or "", submitted_audio=remote.job.source)
-        return fresh if fresh.urls else result
-    return result
 
 
 async def _fetch_any(remote: RemoteRun, step: Step, result: RemoteResult) -> str:

@@ -77,6 +77,11 @@ class InlineFile(NamedTuple):
     media_type: str
 
 
+def lost_answer(title: str, how: str) -> str:
+    """Say that nobody knows what became of a submission to the service of this name."""
+    return f"{title}'s answer to the submission was lost: {how}. It may have been carried out and billed, or not."
+
+
 class ModelClient(Protocol):
     """The calls of a service; reads and cancellations are repeated for a while, a submission never."""
 

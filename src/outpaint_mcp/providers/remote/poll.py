@@ -47,6 +47,7 @@ async def poll(remote: RemoteRun, step: Step) -> RemoteResult:
             await _trouble(remote, step, exc)
             continue
         absence.ends()
+        refusal.ends()  # a token that may read is not revoked
         match result:
             case None:
                 pass
@@ -63,11 +64,11 @@ async def poll(remote: RemoteRun, step: Step) -> RemoteResult:
 async def _ended(remote: RemoteRun, step: Step) -> RemoteResult | None:
     """Ask for the result of a step that has ended; None while it has not."""
     client, remote_id = remote.context.client(), step.remote_id or ""
-    seen = await client.status(remote_id)
-    if seen.status.is_final:
+    status = await client.status(remote_id)
+    if status.status.is_final:
         await remote.context.schedule.turn()
         return await client.result(remote_id, submitted_audio=remote.job.source)
-    await _report(remote, step, seen)
+    await _report(remote, step, status)
     return None
 
 
@@ -103,22 +104,22 @@ async def _forgotten(remote: RemoteRun, step: Step, exc: RequestNotFound) -> Non
     ) from exc
 
 
-async def _report(remote: RemoteRun, step: Step, seen: RemoteStatus) -> None:
+async def _report(remote: RemoteRun, step: Step, status: RemoteStatus) -> None:
     """Pass on where a step is; the request is in the queue as long as nothing of it has begun."""
-    label, place, title = remote.label(step), seen.queue_position, remote.context.model.title
-    if seen.status is Status.IN_QUEUE and step.number == 1:
+    label, place, title = remote.label(step), status.queue_position, remote.context.model.title
+    if status.status is Status.IN_QUEUE and step.number == 1:
         await remote.report(label, Status.IN_QUEUE, queue_position=max(1, place or 1))
-    elif seen.status is Status.IN_QUEUE:
+    elif status.status is Status.IN_QUEUE:
         where = f"place {place} in" if place else "in"
         await remote.report(f"{label}, {where} {title}'s queue", Status.IN_PROGRESS)
     else:
-        word = "" if seen.word == Status.IN_PROGRESS else f", {title} says {seen.word}"
+        word = "" if status.word == Status.IN_PROGRESS else f", {title} says {status.word}"
         await remote.report(label + word, Status.IN_PROGRESS)
 
 
 async def _trouble(remote: RemoteRun, step: Step, exc: OutpaintError) -> None:
     first_sentence = str(exc).partition(". ")[0]
-    await remote.report(f"{remote.label(step)}; {first_sentence}; it continues there, and is asked for again")
+    await remote.report(f"{remote.label(step)}; {first_sentence}; it continues there, and is checked again")
 
 
 async def _cancel_if_wanted(remote: RemoteRun, step: Step, refusal: Absence) -> None:

@@ -89,15 +89,13 @@ async def _cut(remote: RemoteRun, source: Path) -> Path:
 
 
 async def settle_plan(remote: RemoteRun, source: PreparedSource) -> None:
-    """Plan the steps, estimate their cost, and hold it against the limit; once for each job.
+    """Plan the steps, estimate their cost, and hold it against the limit.
 
     Raises:
         InvalidRequest: the source is too short for what is asked.
         OverBudget: it would cost too much.
         Unauthorized: there are no credentials, or none that the service accepts.
     """
-    if remote.job.source_seconds is not None:
-        return
     request, model = remote.job.request, remote.context.model
     steps = plan(
         model.limits,

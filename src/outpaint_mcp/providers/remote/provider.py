@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import threading
-import traceback
 from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import NothingNew, OutpaintError, ServerStopping, SubmissionUnknown, Unauthorized
-from outpaint_mcp.jobs.dispatcher import internal_error
+from outpaint_mcp.jobs.dispatcher import log_crash
 from outpaint_mcp.jobs.run import PermanentFailure, RunCancelled
 from outpaint_mcp.providers.base import Terms
-from outpaint_mcp.providers.remote.download import download
+from outpaint_mcp.providers.remote.download import download, is_here
 from outpaint_mcp.providers.remote.finish import finish, part_of
+from outpaint_mcp.providers.remote.model import lost_answer
 from outpaint_mcp.providers.remote.plan import check_durations
 from outpaint_mcp.providers.remote.poll import poll
 from outpaint_mcp.providers.remote.prepare import prepare_source, settle_plan
 from outpaint_mcp.providers.remote.prices import PriceCache
 from outpaint_mcp.providers.remote.run import RemoteRun, RunContext
 from outpaint_mcp.providers.remote.schedule import PollSchedule
-from outpaint_mcp.providers.remote.submit import lost, lost_answer, submit
+from outpaint_mcp.providers.remote.submit import lost, submit
 from outpaint_mcp.providers.remote.transfer import AudioTransfer
 from outpaint_mcp.storage.leased_jobs import LeaseLost
 from outpaint_mcp.storage.records import StepState
@@ -42,14 +41,12 @@ if TYPE_CHECKING:
     from outpaint_mcp.storage.records import Step
     from outpaint_mcp.workers.orders import GeneratedPart
 
-_log = logging.getLogger(__name__)
-
 # A bucket that is slow is no reason to let the person wait.
 _REMOVE_SECONDS = 5.0
 
 
 class RemoteProvider:
-    """Carries jobs out by one remote model."""
+    """Has one remote model carry jobs out."""
 
     most_running: int | None = None
 
@@ -113,12 +110,7 @@ class RemoteProvider:
             except OutpaintError as exc:
                 failure = exc
             except Exception as exc:  # noqa: BLE001 - money may hang on it
-                # Not its text: that may quote a signed link.
-                where = "".join(traceback.format_tb(exc.__traceback__))
-                _log.error(
-                    "%s met an internal error: %s\n%s", remote.job.request_id, type(exc).__name__, where
-                )
-                failure = internal_error(exc)
+                failure = log_crash(remote.job.request_id, exc)
             else:
                 await _remove_transferred(remote)
                 return outcome
@@ -173,7 +165,9 @@ async def _carry_out(remote: RemoteRun) -> Outcome:
     """Carry a job out from wherever it is."""
     for step in remote.job.steps:
         if step.state is StepState.SENDING:
-            lost(remote, step, lost_answer(remote, "the server stopped before it arrived"))
+            lost(
+                remote, step, lost_answer(remote.context.model.title, "the server stopped before it arrived")
+            )
     await asyncio.to_thread(remote.folder.mkdir, parents=True, exist_ok=True)
     source = None if remote.job.source_seconds is not None else await _prepare(remote)
     parts: dict[Side, list[GeneratedPart]] = {side: [] for side in Side}
@@ -200,9 +194,9 @@ async def _fetch(remote: RemoteRun, step: Step) -> tuple[Step, str | None]:
     """Poll a step that was accepted and fetch its file; also returns where the service stores that."""
     url = None
     # What is here already is not asked for again: the service may have forgotten it by now.
-    is_here = await asyncio.to_thread(remote.file_of(step).exists)
-    if not (is_here and step.state is StepState.FINISHED):
+    if not (step.state is StepState.FINISHED and await is_here(remote, step)):
         result = await poll(remote, step)
+        remote.is_held_up = False
         step = await remote.run.record_step(
             dataclasses.replace(step, state=StepState.FINISHED, cost_usd=result.cost_usd)
         )

@@ -56,7 +56,7 @@ class RemoteRun:
     Attributes:
         run: the claim of the job.
         context: what all jobs of the model share.
-        is_held_up: whether something that money was spent on keeps failing, so that it may be given up.
+        is_held_up: whether what money was spent on has failed since it last got further, so that it may be given up.
         finishing_failures: how often the extended file could not be made of what is there.
     """
 

@@ -26,6 +26,7 @@ class PollSchedule:
         first_seconds: between two looks at a young request.
         last_seconds: between two looks at an old one.
         calls_per_second: of all requests together.
+        submit_seconds: how long a submission is tried that the service provably did not take.
         retry_seconds: longest pause between two tries at what money was spent on.
         unheard_of_seconds: how long a service may not know everywhere what it has taken on.
         sleep: pauses.
@@ -35,6 +36,7 @@ class PollSchedule:
     first_seconds: float = FIRST_SECONDS
     last_seconds: float = LAST_SECONDS
     calls_per_second: float = CALLS_PER_SECOND
+    submit_seconds: float = 30.0
     retry_seconds: float = 60.0
     unheard_of_seconds: float = 60.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

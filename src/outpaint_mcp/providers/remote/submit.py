@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from datetime import UTC, datetime
+from random import Random
 from typing import TYPE_CHECKING, NoReturn
 
 from outpaint_mcp.errors import (
@@ -18,6 +19,8 @@ from outpaint_mcp.errors import (
 )
 from outpaint_mcp.jobs.run import PermanentFailure
 from outpaint_mcp.models import OutpaintRequest
+from outpaint_mcp.providers.remote.model import lost_answer
+from outpaint_mcp.providers.remote.retries import RetryPolicy
 from outpaint_mcp.providers.remote.transfer import HOW_TO_HOST, TransferredAudio
 from outpaint_mcp.storage.leased_jobs import LeaseLost
 from outpaint_mcp.storage.records import StepState
@@ -68,7 +71,6 @@ async def submit(
     try:
         return await asyncio.shield(posting)
     except asyncio.CancelledError:
-        remote.run.is_leaving.set()
         await asyncio.wait({posting}, timeout=_LEAVE_SECONDS)
         posting.cancel()
         await asyncio.wait({posting})
@@ -78,20 +80,39 @@ async def submit(
 
 
 async def _send(remote: RemoteRun, step: Step, transferred: TransferredAudio) -> Step:
+    """Send a step; again only after the service provably did not take it, and nobody wants it cancelled meanwhile."""
+    request = _request(remote, step, transferred.audio)
+
+    async def pause(seconds: float) -> None:
+        await remote.pause(seconds)
+        await remote.stop_if_cancelled()
+
+    schedule = remote.context.schedule
+    policy = RetryPolicy(pause, Random(), schedule.clock)  # noqa: S311 - jitter
+    return await policy.run(
+        lambda _left: _send_once(remote, step, request, transferred), schedule.submit_seconds
+    )
+
+
+async def _send_once(
+    remote: RemoteRun, step: Step, request: OutpaintRequest, transferred: TransferredAudio
+) -> Step:
     """Write that a step is about to be sent, and send it, unless the server is about to leave."""
-    if remote.run.is_leaving.is_set():
+    if remote.run.leaving.is_set():
         raise ServerStopping(_LEAVING)
     sent_at = remote.context.shared.now()
     step = await remote.run.begin_sending(dataclasses.replace(step, state=StepState.SENDING, sent_at=sent_at))
-    if remote.run.is_leaving.is_set():
+    if remote.run.leaving.is_set():
         await remote.run.record_step(dataclasses.replace(step, state=StepState.PLANNED, sent_at=None))
         raise ServerStopping(_LEAVING)
-    return await _post(remote, step, transferred)
+    return await _post(remote, step, request, transferred)
 
 
-async def _post(remote: RemoteRun, step: Step, transferred: TransferredAudio) -> Step:
+async def _post(
+    remote: RemoteRun, step: Step, request: OutpaintRequest, transferred: TransferredAudio
+) -> Step:
     """Send a step, once; whatever becomes of it is on disk."""
-    request = _request(remote, step, transferred.audio)
+    title = remote.context.model.title
     try:
         remote_id = await remote.context.client().submit(request, inline=transferred.inline)
     except SubmissionUnknown as exc:
@@ -102,12 +123,13 @@ async def _post(remote: RemoteRun, step: Step, transferred: TransferredAudio) ->
             hint = f" If it takes no audio inside requests: {HOW_TO_HOST}" if transferred.inline else ""
             raise PermanentFailure(ProviderRejected(f"{exc}{hint}")) from exc
         if isinstance(exc, ProviderUnavailable):
-            raise type(exc)(f"{exc} This was not accepted, and is not billed.") from exc
+            words = f"{exc} This was not accepted, and is not billed."
+            raise type(exc)(words, exc.retry_after_seconds) from exc
         raise
     except LeaseLost:
         raise
     except Exception as exc:  # noqa: BLE001 - it was on its way: nobody knows
-        lost(remote, step, lost_answer(remote, f"this server failed meanwhile ({type(exc).__name__})"), exc)
+        lost(remote, step, lost_answer(title, f"this server failed meanwhile ({type(exc).__name__})"), exc)
     step = await remote.run.record_step(
         dataclasses.replace(step, state=StepState.ACCEPTED, remote_id=remote_id)
     )
@@ -126,12 +148,6 @@ def _request(remote: RemoteRun, step: Step, audio: str) -> OutpaintRequest:
         extend_before_duration=step.seconds if step.side == "before" else 0,
         extend_after_duration=step.seconds if step.side == "after" else 0,
     )
-
-
-def lost_answer(remote: RemoteRun, how: str) -> str:
-    """Say that nobody knows what became of a submission."""
-    title = remote.context.model.title
-    return f"{title}'s answer to the submission was lost: {how}. It may have been carried out and billed, or not."
 
 
 def lost(remote: RemoteRun, step: Step, words: str, exc: Exception | None = None) -> NoReturn:

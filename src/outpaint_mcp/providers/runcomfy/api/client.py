@@ -32,11 +32,12 @@ from outpaint_mcp.errors import (
     Unauthorized,
     UnexpectedReply,
 )
+from outpaint_mcp.providers.remote.model import lost_answer
+from outpaint_mcp.providers.remote.retries import RetryPolicy
 from outpaint_mcp.providers.runcomfy.api import wire
 from outpaint_mcp.providers.runcomfy.api.inline import encoded
 from outpaint_mcp.providers.runcomfy.api.reading import Json, object_of, retry_after_seconds, words_of
-from outpaint_mcp.providers.runcomfy.api.refusals import HOW_TO_LOG_IN, lost_answer, refusal
-from outpaint_mcp.providers.runcomfy.api.retries import RetryPolicy
+from outpaint_mcp.providers.runcomfy.api.refusals import HOW_TO_LOG_IN, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 MODEL_ID = "acestep-ai/ace-step/audio-outpaint"
 
 READ_SECONDS = 20.0
-SUBMIT_SECONDS = 30.0
 
 _BALANCE_URL = "https://api.runcomfy.net/prod/v2/balance"
 _BALANCE_SECONDS = 3.0
@@ -71,8 +71,8 @@ for _name in ("httpx", "httpcore"):
 class RunComfyClient:
     """Calls on one kept-alive connection; an async context manager.
 
-    Reads and cancellations are repeated, with jitter, while the caller waits; a submission only where it
-    provably never arrived or was refused unread, since it is paid for and has no idempotency key.
+    Reads and cancellations are repeated, with jitter, while the caller waits; a submission never, since it is paid for
+    and has no idempotency key.
     """
 
     def __init__(  # noqa: PLR0913 - the place, and what tests turn
@@ -126,19 +126,12 @@ class RunComfyClient:
         """Close the connections."""
         await self._client.aclose()
 
-    async def submit(
-        self,
-        request: OutpaintRequest,
-        *,
-        inline: InlineFile | None = None,
-        within_seconds: float = SUBMIT_SECONDS,
-    ) -> str:
+    async def submit(self, request: OutpaintRequest, *, inline: InlineFile | None = None) -> str:
         """Send a request, once; its `audio` goes out as it is.
 
         Args:
             request: the model's inputs.
             inline: a file that goes out in the place of `audio`, as a data: URI.
-            within_seconds: how long to try where it provably never arrived or was refused unread.
 
         Returns:
             RunComfy's request id.
@@ -149,13 +142,13 @@ class RunComfyClient:
             ProviderUnavailable: RunComfy could not be reached, or is asked too often; nothing was taken on.
         """
         try:
-            body = await self._retries.run(lambda _left: self._post(request, inline), within_seconds)
+            body = await self._post(request, inline)
         except InsufficientBalance as exc:
             raise InsufficientBalance(f"{exc}{await self._balance_words()}") from exc
         try:
             return wire.request_id_of(body)
         except UnexpectedReply as exc:
-            raise SubmissionUnknown(lost_answer(str(exc))) from exc
+            raise _lost(str(exc)) from exc
 
     async def status(self, request_id: str, *, within_seconds: float = READ_SECONDS) -> RemoteStatus:
         """Say where a request stands.
@@ -243,11 +236,11 @@ class RunComfyClient:
             async with asyncio.timeout(_POST_SECONDS):
                 response = await self._client.post(url, content=content, headers=headers)
         except TimeoutError as exc:
-            raise SubmissionUnknown(lost_answer(f"none within {_POST_SECONDS:.0f} seconds")) from exc
+            raise _lost(f"none within {_POST_SECONDS:.0f} seconds") from exc
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as exc:
             raise ProviderUnavailable(_UNREACHABLE) from exc
         except httpx.HTTPError as exc:
-            raise SubmissionUnknown(lost_answer(f"the connection broke off ({type(exc).__name__})")) from exc
+            raise _lost(f"the connection broke off ({type(exc).__name__})") from exc
         body = object_of(response.content, secret=self._token)
         error = _error_of(response, body)
         if error is None:
@@ -256,9 +249,7 @@ class RunComfyClient:
         trouble_inside = response.is_success and isinstance(error, ProviderUnavailable)
         if trouble_inside or not (refused_inside or response.status_code in _REFUSALS):
             words = words_of(body)
-            raise SubmissionUnknown(
-                lost_answer(f"HTTP {response.status_code}{f': {words}' if words else ''}")
-            )
+            raise _lost(f"HTTP {response.status_code}{f': {words}' if words else ''}")
         if isinstance(error, RequestNotFound) or response.status_code in {404, 410}:
             # Without RunComfy's own words it is a gateway's, which may know better in a minute.
             kind = ProviderRejected if isinstance(error, RequestNotFound) else UnexpectedReply
@@ -298,3 +289,7 @@ class RunComfyClient:
 def _error_of(response: httpx.Response, body: Json) -> OutpaintError | None:
     pause = retry_after_seconds(response.headers.get("retry-after", ""))
     return refusal(response.status_code, body, retry_after_seconds=pause)
+
+
+def _lost(how: str) -> SubmissionUnknown:
+    return SubmissionUnknown(lost_answer("RunComfy", how))

@@ -41,49 +41,44 @@ def refusal(
             return None
         kind = int(code or 0) // 1000  # 400002 is a 400, 500001 a 500
     words = words_of(body)
-    told = f" (HTTP {http_status}{f': {words}' if words else ''})"
+    details = f" (HTTP {http_status}{f': {words}' if words else ''})"
     error: OutpaintError
     match kind, code:
         case (401, _) | (_, _Code.NO_TOKEN):
             error = Unauthorized(
-                f"RunComfy does not accept the token{told}. It may have expired: put a fresh one into"
+                f"RunComfy does not accept the token{details}. It may have expired: put a fresh one into"
                 " RUNCOMFY_API_TOKEN and restart the server, or set OUTPAINT_PROVIDER=local to do without."
             )
         case (402, _) | (_, _Code.NO_BALANCE):
             error = InsufficientBalance(
-                f"The RunComfy account has too little money for this{told}. Top it up, then submit again; what was"
+                f"The RunComfy account has too little money for this{details}. Top it up, then submit again; what was"
                 " refused is not billed."
             )
         case (403, _) | (_, _Code.NO_PERMISSION):
             error = Unauthorized(
-                f"RunComfy's token may not use this model{told}. Use the token of an account that may."
+                f"RunComfy's token may not use this model{details}. Use the token of an account that may."
             )
         case (404 | 410, _) if not body:
             # A gateway's word, which knows nothing of requests.
             error = ProviderUnavailable(
-                f"There is nothing of RunComfy's{told}. Check RUNCOMFY_MODEL_API_BASE, or try again later.",
+                f"RunComfy is not at this address{details}. Check RUNCOMFY_MODEL_API_BASE, or try again later.",
                 retry_after_seconds,
             )
         case (404 | 410, _) | (_, _Code.NOT_FOUND):
-            error = RequestNotFound(f"RunComfy does not know the request, or no longer{told}.")
+            error = RequestNotFound(f"RunComfy does not know the request, or no longer{details}.")
         case (429, _):
             error = RateLimited(
-                f"RunComfy is asked too often{told}. Try again in a minute.", retry_after_seconds
+                f"RunComfy wants fewer requests{details}. Try again in a minute.", retry_after_seconds
             )
         case _ if kind >= 500 or kind in {408, 425}:  # noqa: PLR2004
             error = ProviderUnavailable(
-                f"RunComfy is in trouble{told}. Try again later.", retry_after_seconds
+                f"RunComfy has a problem{details}. Try again later.", retry_after_seconds
             )
         case _:
             error = ProviderRejected(
-                f"RunComfy refused the request{told}. Mend what it names, then submit again."
+                f"RunComfy refused the request{details}. Correct what it names, then submit again."
             )
     return error
-
-
-def lost_answer(how: str) -> str:
-    """Say that nobody knows what became of a submission."""
-    return f"RunComfy's answer to the submission was lost: {how}. It may have been carried out and billed, or not."
 
 
 HOW_TO_LOG_IN = (
