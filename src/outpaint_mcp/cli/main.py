@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import logging
 import os
 import socket
 import sys
@@ -191,6 +192,8 @@ def _serve(parsed: argparse.Namespace, settings: Settings) -> int:
     if parsed.http:
         _check_address(parsed.host, parsed.port)
     parent_id = os.getppid()
+    # Before the SDK does: the handler that it prefers ends the process when nobody reads stderr any more.
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Half of the start is the SDK creating objects that live as long as the process.
     gc.disable()
     from outpaint_mcp.server.app import build_server  # noqa: PLC0415 - loads the SDK

@@ -46,7 +46,8 @@ def run_stdio(settings: Settings, *, parent_id: int) -> NoReturn:
 
         def stop(number: int) -> None:
             nonlocal is_stopped, stopped_by
-            is_stopped, stopped_by = True, number
+            if not is_stopped:
+                is_stopped, stopped_by = True, number
             serving.cancel()
 
         with suppress(NotImplementedError, AttributeError):  # not on Windows
