@@ -1,5 +1,7 @@
 """The forms of a result: a part of it, another format, the provider's own file."""
 
+# ruff: noqa: ASYNC240 - small files in a folder of the test's own
+
 from __future__ import annotations
 
 import asyncio
@@ -146,7 +148,7 @@ async def test_what_was_being_converted_when_a_server_was_killed_is_removed_afte
         folder.mkdir(parents=True)
     (left / "converted.mp3.part").write_bytes(b"half")
     os.utime(left, (0, 0))
-    await service.tidy()
+    await service.housekeeper.tidy()
     assert not left.exists()
     assert fresh.exists()
 
@@ -157,7 +159,7 @@ async def test_what_another_server_removes_at_this_moment_is_no_trouble(
     folder = settings.data_dir / "exports"
     folder.mkdir()
     (folder / "gone").symlink_to(folder / "nowhere")
-    await service.tidy()
+    await service.housekeeper.tidy()
 
 
 async def test_a_data_folder_without_room_for_a_conversion_is_reported_and_nothing_is_lost(
@@ -168,6 +170,33 @@ async def test_a_data_folder_without_room_for_a_conversion_is_reported_and_nothi
     with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
         await service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(format="mp3"))
     assert (await service.result(whole.request_id)).path == whole.path
+
+
+async def test_a_delivered_file_that_was_removed_is_delivered_again_while_it_is_stored(
+    service: OutpaintService, song: Path, settings: Settings
+) -> None:
+    whole = await extended(service, song)
+    path = Path(whole.path or "")
+    content = path.read_bytes()
+    path.unlink()
+    assert await service.result(whole.request_id) == whole
+    assert path.read_bytes() == content
+    mp3 = ExportOptions(format="mp3")
+    converted = await service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=mp3)
+    Path(converted.path or "").unlink()
+    again = await service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=mp3)
+    assert again.path == converted.path
+    assert sorted(settings.output_dir.iterdir()) == sorted(Path(each.path or "") for each in (whole, again))
+
+
+async def test_a_delivered_file_whose_folder_is_away_is_not_delivered_again(
+    service: OutpaintService, song: Path, settings: Settings
+) -> None:
+    whole = await extended(service, song)
+    settings.output_dir.rename(settings.output_dir.with_name("away"))
+    with pytest.raises(DeliveryFailed, match="moved or deleted"):
+        await service.result(whole.request_id)
+    assert not settings.output_dir.exists()
 
 
 async def test_a_part_is_not_taken_for_the_extended_file(service: OutpaintService, song: Path) -> None:
@@ -196,10 +225,10 @@ async def test_after_a_week_what_was_delivered_is_there_and_no_other_form_can_be
     service = aging_service
     whole = await extended(service, song)
     stored = settings.data_dir / "jobs" / whole.request_id
-    await service.tidy()
+    await service.housekeeper.tidy()
     assert stored.is_dir()
     clock.now += 8 * DAY_SECONDS
-    await service.tidy()
+    await service.housekeeper.tidy()
     assert not stored.exists()
     assert (await service.result(whole.request_id)).path == whole.path
     with pytest.raises(DeliveryFailed, match=r"7 days.*Convert .* yourself") as caught:
@@ -216,10 +245,10 @@ async def test_a_result_can_be_had_in_other_forms_for_a_week_after_its_last_deli
     mp3 = ExportOptions(format="mp3")
     assert (await aging_service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=mp3)).path
     clock.now += 6 * DAY_SECONDS
-    await aging_service.tidy()
+    await aging_service.housekeeper.tidy()
     assert stored.is_dir()
     clock.now += 2 * DAY_SECONDS
-    await aging_service.tidy()
+    await aging_service.housekeeper.tidy()
     assert not stored.exists()
 
 
@@ -232,10 +261,10 @@ async def test_a_result_that_nobody_fetches_waits_for_a_month_after_its_end(
     assert ended.status is Status.COMPLETED
     stored = settings.data_dir / "jobs" / request_id
     clock.now += 29 * DAY_SECONDS
-    await aging_service.tidy()
+    await aging_service.housekeeper.tidy()
     assert stored.is_dir()
     clock.now += 2 * DAY_SECONDS
-    await aging_service.tidy()
+    await aging_service.housekeeper.tidy()
     assert not stored.exists()
     with pytest.raises(DeliveryFailed, match="no longer stored"):
         await aging_service.result(request_id, wait_seconds=WAIT_SECONDS)

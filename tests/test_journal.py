@@ -244,6 +244,16 @@ def test_a_request_all_of_whose_files_were_removed_may_be_asked_for_again(
     assert ask(store)[1]
 
 
+def test_a_file_whose_folder_is_away_was_not_removed(store: Store, tmp_path: Path) -> None:
+    first, _ = ask(store)
+    end(store, first.request_id)
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    deliver(store, first.request_id, drive / "song.wav")
+    drive.rename(tmp_path / "elsewhere")
+    assert not ask(store)[1]
+
+
 def test_a_file_that_was_only_planned_is_not_one_that_was_removed(store: Store, tmp_path: Path) -> None:
     first, _ = ask(store)
     end(store, first.request_id)

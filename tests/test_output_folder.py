@@ -14,6 +14,7 @@ from tests.deliveries import add_completed, add_request, outcome_at
 
 from outpaint_mcp.errors import DeliveryFailed, Hint, ServerStopping, StorageFailed
 from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.service.file_names import part_of
 from outpaint_mcp.service.output_folder import OutputFolder
 
 if TYPE_CHECKING:
@@ -436,6 +437,21 @@ def test_locks_and_parts_of_servers_that_were_killed_are_removed(
         folder.tidy()
         assert list(locks.iterdir()) == [held]
     assert sorted(path.name for path in output.iterdir()) == [".op_2.whole-source.part", "my.part"]
+
+
+def test_what_was_half_written_beside_a_file_that_somebody_named_is_removed_after_a_day(
+    folder: OutputFolder, journal: Journal, tmp_path: Path
+) -> None:
+    parts = []
+    for number in range(2):
+        place, request_id = tmp_path / f"named {number}.flac", add_request(journal)
+        journal.plan_delivery(request_id, WHOLE, place)
+        parts.append(part_of(place, request_id, WHOLE))
+        parts[-1].touch()
+    old, new = parts
+    os.utime(old, (0, 0))
+    folder.tidy()
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_what_another_process_is_delivering_is_waited_for_but_not_for_ever(

@@ -307,7 +307,7 @@ async def test_what_was_delivered_is_not_needed_for_ever(world: World, song: Pat
         for days in (STORED_DAYS - 1, STORED_DAYS + 1):
             world.clock.now += days * 86_400
             for _ in range(2):
-                await opened.service.tidy()
+                await opened.service.housekeeper.tidy()
                 assert outcome.path.exists() is (days < STORED_DAYS)
         assert await opened.delivered(request_id) == result
         assert Path(result.path or "").exists()

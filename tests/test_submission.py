@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.dispatching import has
-from tests.stores import claim, end, outcome
+from tests.stores import add, claim, end, outcome
 from tests.waiting import until
 
 from outpaint_mcp.errors import StorageFailed
@@ -19,6 +21,7 @@ from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import Surroundings, open_service
+from outpaint_mcp.storage.journal import Journal
 from outpaint_mcp.storage.leased_jobs import LeaseLost
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.service.service import OutpaintService
+    from outpaint_mcp.storage.records import RequestRecord
     from outpaint_mcp.storage.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -137,8 +141,48 @@ async def test_audio_whose_server_died_before_its_request_was_written_goes_after
         folder.mkdir()
         (folder / "source").write_bytes(b"RIFF")
     os.utime(old, (time.time() - 3_700,) * 2)
-    await service.tidy()
+    await service.housekeeper.tidy()
     assert (new.exists(), old.exists()) == (True, False)
+
+
+async def test_what_has_no_request_but_is_more_than_audio_may_be_all_that_is_left_and_stays(
+    settings: Settings, service: OutpaintService
+) -> None:
+    folder = settings.data_dir / "jobs" / f"op_{'3' * 20}"
+    folder.mkdir()
+    for name in ("source", "step-1"):
+        (folder / name).write_bytes(b"RIFF")
+    os.utime(folder, (0, 0))
+    await service.housekeeper.tidy()
+    assert len(list(folder.iterdir())) == 2
+
+
+async def test_whoever_tidies_up_when_the_server_stops_ends_with_the_folder_at_hand(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_ids = [add(store) for _ in range(3)]
+    folders = [settings.data_dir / "jobs" / each for each in request_ids]
+    for request_id, folder in zip(request_ids, folders, strict=True):
+        end(store, request_id, Status.FAILED)
+        folder.mkdir(parents=True)
+    began, goes_on, get = threading.Event(), threading.Event(), Journal.get
+
+    def hang(journal: Journal, request_id: str) -> RequestRecord:
+        began.set()
+        goes_on.wait()
+        return get(journal, request_id)
+
+    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+        with monkeypatch.context() as patched:
+            patched.setattr(Journal, "get", hang)
+            tidying = asyncio.create_task(service.housekeeper.tidy())
+            await until(began.is_set)
+            tidying.cancel()
+            await asyncio.sleep(0)
+            goes_on.set()
+            await asyncio.wait({tidying})
+    assert tidying.cancelled()
+    assert sum(folder.exists() for folder in folders) == 2
 
 
 async def test_files_of_a_request_that_came_to_nothing_go(
@@ -146,8 +190,8 @@ async def test_files_of_a_request_that_came_to_nothing_go(
 ) -> None:
     async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
         request_id = (await service.submit(request_for(inline(song)))).request_id
-        await service.tidy()
+        await service.housekeeper.tidy()
         assert (settings.data_dir / "jobs" / request_id).exists()
         end(store, request_id, Status.FAILED)
-        await service.tidy()
+        await service.housekeeper.tidy()
         assert not (settings.data_dir / "jobs" / request_id).exists()

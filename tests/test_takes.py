@@ -255,6 +255,7 @@ async def test_a_take_that_was_thrown_away_does_not_take_the_others_along(
     assert again.path == kept.path
     assert again.takes is not None
     assert all("moved or deleted" in (each.error or "") for each in again.takes[1:])
+    assert not any(Path(other.path or "").exists() for other in others)
     assert (await service.analyze(submission.request_id))[0].duration_seconds == 5
     Path(kept.path or "").unlink()
     with pytest.raises(DeliveryFailed, match="moved or deleted"):

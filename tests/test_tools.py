@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -264,10 +265,11 @@ async def test_many_wait_for_one_request_at_once(client: Client, song: Path) -> 
 
 
 async def test_a_file_taken_away_is_told_with_the_seed_that_brings_it_back(
-    client: Client, song: Path
+    client: Client, song: Path, settings: Settings
 ) -> None:
     result = await extend(client, str(song), extend_after_duration=1)
     Path(result["path"]).unlink()
+    shutil.rmtree(settings.data_dir / "jobs" / result["request_id"])
     said = await refusal(client, "get_outpaint_result", request_id=result["request_id"])
     assert "moved or deleted" in said
     assert f"seed {result['seed']}" in said

@@ -51,8 +51,9 @@ Delivered = Mapping[str, "Delivery | OutpaintError | None"]
 
 @dataclass(slots=True, eq=False)
 class _Export:
-    """One file on its way to a folder; `progress` is the share of it that is written, 0 to 1."""
+    """One file on its way to a folder, asked for alone or with others; `progress` is the share written, 0 to 1."""
 
+    is_alone: bool
     progress: float = 0.0
     task: asyncio.Task[Delivery] = field(init=False)
 
@@ -128,7 +129,8 @@ class Exporter:
         side = options.part
         if side != "whole" and not getattr(takes[0], f"extend_{side}_duration"):
             raise InvalidRequest(f"Nothing was added {side} the source, so there is no such part.")
-        exports = {take.request_id: self._export(take, options, target) for take in takes}
+        is_alone = len(takes) == 1
+        exports = {take.request_id: self._export(take, options, target, is_alone=is_alone) for take in takes}
         tasks = [export.task for export in exports.values()]
         until = time.monotonic() + wait_seconds
         while (left := until - time.monotonic()) > 0:
@@ -173,11 +175,13 @@ class Exporter:
         if self._is_closed:
             raise server_stopping()
 
-    def _export(self, record: RequestRecord, options: ExportOptions, target: Path | None) -> _Export:
+    def _export(
+        self, record: RequestRecord, options: ExportOptions, target: Path | None, *, is_alone: bool
+    ) -> _Export:
         """Find the export that is under way, or start one."""
         key = (record.request_id, options, target)
         if key not in self._exports:
-            export = self._exports[key] = _Export()
+            export = self._exports[key] = _Export(is_alone)
             export.task = asyncio.create_task(self._deliver(export, record, options, target))
             export.task.add_done_callback(lambda task: self._forget_success(key, task))
         return self._exports[key]
@@ -205,9 +209,11 @@ class Exporter:
         """Deliver one take, and put it at the target as well if it was delivered elsewhere before."""
         lock = self._locks.setdefault((record.request_id, options), asyncio.Lock())
         async with lock:
-            delivery = await self._threads.run(self._output_folder.delivered, record.request_id, options)
+            delivery = await self._threads.run(
+                self._output_folder.delivered, record.request_id, options, is_alone=export.is_alone
+            )
             if delivery is None:
-                delivery = await self._deliver_first(export, record, options, target)
+                delivery = await self._deliver_anew(export, record, options, target)
         await self._threads.run(
             self._output_folder.check_exists,
             record.request_id,
@@ -218,7 +224,7 @@ class Exporter:
             return delivery
         return await self._threads.run(self._output_folder.copy, record.request_id, options, delivery, target)
 
-    async def _deliver_first(
+    async def _deliver_anew(
         self, export: _Export, record: RequestRecord, options: ExportOptions, target: Path | None
     ) -> Delivery:
         outcome = await self.stored(record)

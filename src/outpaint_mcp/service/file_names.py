@@ -33,12 +33,12 @@ def places_in(folder: Path, name: str, suffix: str) -> Iterator[Path]:
         yield folder / f"{name} ({number}){suffix}"
 
 
-def key_of(request_id: str, options: ExportOptions) -> str:
-    """Name one form of a request's result in a way that fits a file name."""
+def key_of(request_id: str, options: ExportOptions | str) -> str:
+    """Name one form of a request's result in a way that fits a file name; `str` of options does as well."""
     return f"{request_id}.{str(options).replace(', ', '-').replace(' ', '-')}"
 
 
-def part_of(place: Path, request_id: str, options: ExportOptions) -> Path:
+def part_of(place: Path, request_id: str, options: ExportOptions | str) -> Path:
     """Name the file that holds a copy until it is complete; the next delivery finds it if this one is killed."""
     return place.with_name(f".{key_of(request_id, options)}.part")
 

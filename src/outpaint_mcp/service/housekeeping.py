@@ -1,19 +1,27 @@
-"""Deleting what jobs have left behind and nobody will need again."""
+"""Deleting what jobs and deliveries have left behind and nobody will need again."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import shutil
+import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import RequestNotFound, StorageFailed
+from outpaint_mcp.errors import OutpaintError, RequestNotFound, StorageFailed
+from outpaint_mcp.jobs.run import SOURCE_NAME
 from outpaint_mcp.models import Status
 from outpaint_mcp.service.exporter import STORED_DAYS
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from outpaint_mcp.service.exporter import Exporter
+    from outpaint_mcp.service.output_folder import OutputFolder
     from outpaint_mcp.storage.records import RequestRecord
     from outpaint_mcp.storage.store import Store
 
@@ -25,32 +33,89 @@ _DAY_SECONDS = 86_400.0
 # A submission writes its audio before its request.
 _ORPHAN_SECONDS = 3_600.0
 
+# What hangs with its disk is left behind.
+_STOP_SECONDS = 1.0
 
-def tidy_jobs(store: Store, folder: Path) -> None:
-    """Delete the folders of jobs whose requests are over, with the links to what a provider stores of them.
+_log = logging.getLogger(__name__)
 
-    Args:
-        store: every request there ever was.
-        folder: holds one folder per job.
-    """
-    for each in folder.glob("*"):
+
+class Housekeeper:
+    """Deletes files that belong to requests that are over, or that nobody will need again."""
+
+    def __init__(
+        self, store: Store, jobs_folder: Path, exporter: Exporter, output_folder: OutputFolder
+    ) -> None:
+        """Prepare; nothing is deleted yet.
+
+        Args:
+            store: every request there ever was.
+            jobs_folder: holds one folder per job.
+            exporter: converts files.
+            output_folder: receives them.
+        """
+        self._store = store
+        self._jobs_folder = jobs_folder
+        self._exporter = exporter
+        self._output_folder = output_folder
+
+    async def keep_tidy(self, sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
+        """Tidy up now, and again every so many seconds: a server may run for weeks."""
+        while True:
+            await self.tidy()
+            await sleep(seconds)
+
+    async def tidy(self) -> None:
+        """Tidy up once; when cancelled, it ends with the folder that it is at."""
+        stopping = threading.Event()
+        tidying = asyncio.ensure_future(asyncio.to_thread(self._tidy, stopping))
         try:
-            record = store.journal.get(each.name)
-        except RequestNotFound:
-            with suppress(OSError):
-                if time.time() - each.stat().st_mtime > _ORPHAN_SECONDS:
-                    shutil.rmtree(each, ignore_errors=True)
-            continue
-        except StorageFailed:  # damaged, or another version's: it stays as it is
-            continue
-        if _is_of_no_use(store, record):
-            store.queue.forget_links(each.name)  # first: without the folder nobody would come here again
-            shutil.rmtree(each, ignore_errors=True)
+            await asyncio.shield(tidying)
+        finally:
+            stopping.set()
+            await asyncio.wait({tidying}, timeout=_STOP_SECONDS)
+
+    def _tidy(self, stopping: threading.Event) -> None:
+        # The person's folder comes last: its drive is the one most likely to hang.
+        jobs = partial(self._tidy_jobs, stopping)
+        for tidy in (jobs, self._exporter.tidy, self._output_folder.tidy):
+            try:
+                tidy()
+            except (OutpaintError, OSError) as exc:  # what is in the way of one is in no other's
+                _log.warning("Old files cannot be deleted for now: %s", exc)
+
+    def _tidy_jobs(self, stopping: threading.Event) -> None:
+        """Delete the folders of jobs whose requests are over, with the links to what a provider stores of them."""
+        for folder in self._jobs_folder.glob("*"):
+            if stopping.is_set():
+                return
+            try:
+                record = self._store.journal.get(folder.name)
+            except RequestNotFound:
+                _delete_orphan(folder)
+                continue
+            except StorageFailed:  # damaged, or another version's: it stays as it is
+                continue
+            if self._is_of_no_use(record):
+                # First: without the folder nobody would come here again.
+                self._store.queue.forget_links(folder.name)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _is_of_no_use(self, record: RequestRecord) -> bool:
+        if record.status.is_final and record.status is not Status.COMPLETED:
+            return True
+        return self._store.journal.is_stale(
+            record,
+            delivered_seconds=STORED_DAYS * _DAY_SECONDS,
+            unfetched_seconds=UNFETCHED_DAYS * _DAY_SECONDS,
+        )
 
 
-def _is_of_no_use(store: Store, record: RequestRecord) -> bool:
-    if record.status.is_final and record.status is not Status.COMPLETED:
-        return True
-    return store.journal.is_stale(
-        record, delivered_seconds=STORED_DAYS * _DAY_SECONDS, unfetched_seconds=UNFETCHED_DAYS * _DAY_SECONDS
-    )
+def _delete_orphan(folder: Path) -> None:
+    """Delete audio whose request was never written.
+
+    Anything else without a request may be all that is left of a journal that was lost: it stays.
+    """
+    with suppress(OSError):
+        is_old = time.time() - folder.stat().st_mtime > _ORPHAN_SECONDS
+        if is_old and all(each.name == SOURCE_NAME for each in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import OutpaintError, ServerStopping
+from outpaint_mcp.errors import ServerStopping
 from outpaint_mcp.jobs.dispatcher import Dispatcher
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.jobs.signal import UpdateSignal
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 _TIDY_SECONDS = 6 * 3600.0
 
 _log = logging.getLogger(__name__)
-
-_FIRST_TIDY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +102,8 @@ async def open_service(
         )
         stack.push_async_callback(service.close)
         if runs:
-            with suppress(TimeoutError):  # a slow drive goes on by itself
-                async with asyncio.timeout(_FIRST_TIDY_SECONDS):
-                    await _tidy(service)
-            stack.push_async_callback(_end, asyncio.create_task(_keep_tidy(service, surroundings)))
+            tidying = service.housekeeper.keep_tidy(surroundings.sleep, surroundings.tidy_seconds)
+            stack.push_async_callback(_end, asyncio.create_task(tidying))
         yield service
 
 
@@ -145,21 +141,6 @@ async def _start_dispatcher(  # noqa: PLR0913 - what it works with
     running.add_done_callback(_log_death)
     stack.push_async_callback(_end, running)
     return dispatcher
-
-
-async def _keep_tidy(service: OutpaintService, surroundings: Surroundings) -> None:
-    """Delete what is not needed any more, in a server that runs for weeks."""
-    while True:
-        await surroundings.sleep(surroundings.tidy_seconds)
-        await _tidy(service)
-
-
-async def _tidy(service: OutpaintService) -> None:
-    """Tidy up as far as that is possible now; what is in the way of it is in nobody else's."""
-    try:
-        await service.tidy()
-    except (OutpaintError, OSError) as exc:
-        _log.warning("Old files cannot be deleted for now: %s", exc)
 
 
 def _log_death(running: asyncio.Task[None]) -> None:

@@ -21,6 +21,7 @@ from outpaint_mcp.service.delivery_failures import (
 from outpaint_mcp.service.delivery_locks import DeliveryLocks
 from outpaint_mcp.service.file_copy import ContentChanged, has_content, place_copy
 from outpaint_mcp.service.file_names import PARTS_PATTERN, key_of, name_of, part_of, place_at, places_in
+from outpaint_mcp.storage.journal import is_removed
 from outpaint_mcp.storage.records import Delivery
 from outpaint_mcp.storage.rows import facts_of
 
@@ -64,14 +65,22 @@ class OutputFolder:
         if self._stopping.is_set():
             raise server_stopping()
 
-    def delivered(self, request_id: str, options: ExportOptions) -> Delivery | None:
-        """Return what was delivered of a request in this form, if anything was."""
-        return self._journal.get(request_id).deliveries.get(str(options))
+    def delivered(self, request_id: str, options: ExportOptions, *, is_alone: bool) -> Delivery | None:
+        """Return what was delivered of a request in this form, if anything was.
+
+        A file that was removed counts as not delivered while what it was written from is stored, if it `is_alone`: of
+        several takes, some may have been thrown away.
+        """
+        record = self._journal.get(request_id)
+        delivery, outcome = record.deliveries.get(str(options)), record.outcome
+        if delivery is None or not is_alone or outcome is None or not is_removed(delivery):
+            return delivery
+        return None if outcome.path.is_file() else delivery
 
     def deliver(
         self, request_id: str, options: ExportOptions, outcome: Outcome, target: Path | None = None
     ) -> Delivery:
-        """Copy a finished file to its place and record where; a second call returns the first one's delivery.
+        """Copy a finished file to its place and record where; once, unless the person has removed it since.
 
         Args:
             request_id: the request that it belongs to.
@@ -87,7 +96,9 @@ class OutputFolder:
         with self._locks.held(key_of(request_id, options), request_id):
             record = self._journal.get(request_id)
             if (delivered := record.deliveries.get(str(options))) is not None:
-                return delivered
+                if not is_removed(delivered):
+                    return delivered
+                self._journal.forget_delivery(request_id, options)
             delivery = Delivery(
                 path=str(self._place(record, options, outcome, target)),
                 sha256=outcome.sha256,
@@ -103,7 +114,8 @@ class OutputFolder:
     def tidy(self) -> None:
         """Remove what deliveries left behind whose server was killed."""
         self._locks.tidy()
-        for part in self._output_dir.glob(PARTS_PATTERN):
+        elsewhere = (part_of(place, *form) for *form, place in self._journal.planned_places())
+        for part in {*self._output_dir.glob(PARTS_PATTERN), *elsewhere}:
             with suppress(OSError):
                 if time.time() - part.stat().st_mtime > _STALE_SECONDS:
                     part.unlink()

@@ -14,7 +14,7 @@ from outpaint_mcp.reports import requests as reports
 from outpaint_mcp.reports.models import RequestList
 from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.service.exporter import Exporter
-from outpaint_mcp.service.housekeeping import tidy_jobs
+from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.service.references import ReferenceResolver
@@ -61,7 +61,11 @@ _GLANCE_SECONDS = 0.25
 
 
 class OutpaintService:
-    """Takes requests on, follows them, and delivers their results."""
+    """Takes requests on, follows them, and delivers their results.
+
+    Attributes:
+        housekeeper: deletes what is not needed any more.
+    """
 
     def __init__(  # noqa: PLR0913 - what it works with
         self,
@@ -100,8 +104,9 @@ class OutpaintService:
         self._delivery_seconds = delivery_seconds
         self._vocabulary = vocabulary
         self._jobs_folder = settings.data_dir / "jobs"
-        self._output_folder = OutputFolder(store.journal, settings.output_dir, settings.data_dir / "locks")
-        self._exporter = Exporter(self._output_folder, settings.data_dir / "exports", pool)
+        output_folder = OutputFolder(store.journal, settings.output_dir, settings.data_dir / "locks")
+        self._exporter = Exporter(output_folder, settings.data_dir / "exports", pool)
+        self.housekeeper = Housekeeper(store, self._jobs_folder, self._exporter, output_folder)
         self._poller = StatusPoller(store.journal, signal)
         self._references = ReferenceResolver(settings.input_dirs, self._poller, self._exporter)
         self._submitter = Submitter(
@@ -129,12 +134,6 @@ class OutpaintService:
             task.cancel()
         if self._analyses:
             await asyncio.wait(self._analyses)
-
-    async def tidy(self) -> None:
-        """Delete files that belong to requests that are over, or that nobody will need again."""
-        await asyncio.to_thread(self._output_folder.tidy)
-        await asyncio.to_thread(self._exporter.tidy)
-        await asyncio.to_thread(tidy_jobs, self._store, self._jobs_folder)
 
     async def analyze(
         self, audio: str, *, details: bool = False, picture: bool = False, on_update: OnUpdate | None = None

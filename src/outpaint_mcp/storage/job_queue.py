@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.errors import Hint, RequestNotFound, StorageFailed
 from outpaint_mcp.models import Status
 from outpaint_mcp.storage.leased_jobs import ENDED, IS_MINE, IS_OPEN, IS_UNSENT, LeasedJobs
-from outpaint_mcp.storage.records import CancelWish, Lease
+from outpaint_mcp.storage.records import CancelWish, Lease, StepState
 from outpaint_mcp.storage.rows import pack_outcome, read_job, unpack_outcome
 
 if TYPE_CHECKING:
@@ -53,15 +53,14 @@ class JobQueue(LeasedJobs):
         try:
             return read_job(row, steps)
         except StorageFailed as exc:  # it would be in the way of every job behind it
-            sent = ", ".join(step["remote_id"] for step in steps if step["remote_id"])
-            bill = (
-                f" What was sent may be carried out and billed (the service's request {sent})."
-                if sent
-                else ""
-            )
             lease = Lease(row["request_id"], server_id, row["attempt"])
-            self.end(lease, Status.FAILED, error=StorageFailed(f"{exc}{bill}"))
-            return None
+            is_unknown = any(step["state"] == StepState.SENDING for step in steps)
+            sent = ", ".join(step["remote_id"] for step in steps if step["remote_id"])
+            which = f" (the service's request {sent})" if sent else ""
+            bill = f" What was sent may be carried out and billed{which}." if sent or is_unknown else ""
+            status = Status.UNKNOWN if is_unknown else Status.FAILED
+            self.end(lease, status, error=StorageFailed(f"{exc}{bill}"))
+            return self.claim(server_id, provider, most_running=most_running)
 
     def has_claimable(self, provider: str, *, most_running: int | None = None) -> bool:
         """Whether a claim is likely to succeed; cheaper than one in vain."""

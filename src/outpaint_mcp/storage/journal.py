@@ -28,6 +28,11 @@ _MOST_VALUES = 500
 
 _RECORDS = f"SELECT {RECORD_COLUMNS} FROM requests JOIN jobs ON jobs.request_id = requests.request_id"
 
+_DELIVERY_COLUMNS = (
+    *("path", "sha256", "size_bytes", "duration_seconds", "before_seconds", "after_seconds"),
+    *("url", "delivered_at"),
+)
+
 _FAMILIES = (
     "SELECT coalesce(requests.take_of, requests.request_id) AS family FROM jobs"
     " JOIN requests ON requests.request_id = jobs.request_id"
@@ -85,7 +90,7 @@ class Journal:
         return {
             record.request_id
             for record in records
-            if record.deliveries and all(map(_is_removed, record.deliveries.values()))
+            if record.deliveries and all(map(is_removed, record.deliveries.values()))
         }
 
     def _insert(
@@ -226,34 +231,35 @@ class Journal:
                 (request_id, str(options), str(path)),
             )
 
+    def planned_places(self) -> list[tuple[str, str, Path]]:
+        """Return where files are about to be put, or were when a server was killed: request, form, place."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT request_id, options, path FROM deliveries WHERE delivered_at IS NULL"
+            ).fetchall()
+        return [(row["request_id"], row["options"], Path(row["path"])) for row in rows]
+
+    def forget_delivery(self, request_id: str, options: ExportOptions) -> None:
+        """Forget a delivery whose file is gone, so that it can be delivered again."""
+        with self._database.write(f"deliveries {request_id}") as connection:
+            connection.execute(
+                "DELETE FROM deliveries WHERE request_id = ? AND options = ?", (request_id, str(options))
+            )
+
     def deliver(self, request_id: str, options: ExportOptions, delivery: Delivery) -> Delivery:
         """Write down that a file is in its place; returns it with the time."""
         delivery = dataclasses.replace(delivery, delivered_at=self._now())
         with self._database.write(f"deliveries {request_id}") as connection:
             connection.execute(
-                "INSERT INTO deliveries (request_id, options, path, sha256, size_bytes, duration_seconds,"
-                " before_seconds, after_seconds, url, delivered_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (request_id, options) DO UPDATE SET path = excluded.path, sha256 = excluded.sha256,"
-                " size_bytes = excluded.size_bytes, duration_seconds = excluded.duration_seconds,"
-                " before_seconds = excluded.before_seconds, after_seconds = excluded.after_seconds,"
-                " url = excluded.url, delivered_at = excluded.delivered_at",
-                (
-                    request_id,
-                    str(options),
-                    delivery.path,
-                    delivery.sha256,
-                    delivery.size_bytes,
-                    delivery.duration_seconds,
-                    delivery.before_seconds,
-                    delivery.after_seconds,
-                    delivery.url,
-                    delivery.delivered_at,
-                ),
+                f"INSERT INTO deliveries (request_id, options, {', '.join(_DELIVERY_COLUMNS)})"
+                f" VALUES (?, ?{', ?' * len(_DELIVERY_COLUMNS)}) ON CONFLICT (request_id, options) DO UPDATE SET "
+                + ", ".join(f"{each} = excluded.{each}" for each in _DELIVERY_COLUMNS),
+                (request_id, str(options), *(getattr(delivery, each) for each in _DELIVERY_COLUMNS)),
             )
         return delivery
 
 
-def _is_removed(delivery: Delivery) -> bool:
+def is_removed(delivery: Delivery) -> bool:
     """Whether a file is gone from its folder; where the folder is away, too, its drive may just not be there."""
     path = Path(delivery.path)
     return path.parent.is_dir() and not path.is_file()
