@@ -24,6 +24,11 @@ RECORDS = {
 }
 """What the audio rooms' results are, without the means to compute them."""
 
+SERVER = "from outpaint_mcp.server.stdio import run_stdio"
+OPEN_SERVER = f"""{SERVER}
+import outpaint_mcp.service.lifespan, outpaint_mcp.providers.local.provider, outpaint_mcp.providers.remote.provider
+"""
+
 
 def loaded_by(statement: str) -> set[str]:
     done = subprocess.run(
@@ -36,10 +41,15 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_starting_the_server_loads_nothing_heavy() -> None:
-    loaded = loaded_by("from outpaint_mcp.server.stdio import run_stdio")
+    loaded = loaded_by(OPEN_SERVER)
     assert "outpaint_mcp.providers.local.provider" in loaded
     assert not loaded & {"numpy", "soundfile", "soxr", "scipy", "librosa"}
     assert {module for module in loaded if module.startswith("outpaint_mcp.audio")} <= RECORDS
+
+
+def test_a_server_that_is_only_asked_for_its_tools_has_loaded_no_more_than_these() -> None:
+    packages = {name.split(".")[1] for name in loaded_by(SERVER) if name.startswith("outpaint_mcp.")}
+    assert not packages & {"jobs", "storage", "sources", "workers"}
 
 
 def test_the_records_of_verdicts_and_analyses_load_no_numerics_and_no_schemas() -> None:
@@ -51,7 +61,7 @@ def test_the_records_of_verdicts_and_analyses_load_no_numerics_and_no_schemas() 
 @pytest.mark.smoke
 def test_starting_the_server_loads_no_network_client_but_the_protocols_own() -> None:
     by_sdk = loaded_by("import mcp.server")
-    ours = loaded_by("from outpaint_mcp.server.stdio import run_stdio")
+    ours = loaded_by(OPEN_SERVER)
     assert "outpaint_mcp.sources.download" in ours
     assert "outpaint_mcp.sources.transfer" not in ours
     clients = {"httpx", "httpcore", "requests", "urllib3", "aiohttp", "obstore"}

@@ -934,7 +934,7 @@ def test_the_client_can_be_had_without_the_rest_of_the_house() -> None:
         f"outpaint_mcp.{name}"
         for name in (
             *("_version", "config", "errors", "inputs", "models", "providers", "providers.remote"),
-            *("providers.remote.model", "providers.remote.retries"),
+            *("providers.base", "providers.remote.model", "providers.remote.retries"),
             *("providers.runcomfy", "providers.runcomfy.api"),
             *(f"providers.runcomfy.api.{module}" for module in api),
         )

@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.waiting import until
 
 from outpaint_mcp.errors import ServerStopping
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service import lifespan
+from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,9 +40,9 @@ async def test_closing_during_an_opening_closes_what_was_opened_and_opens_nothin
         seen.append("closed")
 
     monkeypatch.setattr(lifespan, "open_service", opened)
-    service = lifespan.ServiceOnDemand(settings, TOOLS)
+    service = ServiceOnDemand(settings, TOOLS)
     opening = asyncio.create_task(service())
-    await asyncio.sleep(0)
+    await until(lambda: seen == ["opening"])
     closing = asyncio.create_task(service.close(outlive=True))
     await asyncio.sleep(0)
     late = asyncio.create_task(service())

@@ -25,7 +25,7 @@ from outpaint_mcp.config import Settings
 from outpaint_mcp.server import app
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.tools import MAX_WAIT_SECONDS, all_tools
-from outpaint_mcp.service.lifespan import ServiceOnDemand
+from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from outpaint_mcp.providers.local.provider import DESCRIPTION as LOCAL
-from outpaint_mcp.providers.local.provider import LocalProvider
-from outpaint_mcp.providers.remote.provider import RemoteProvider
-from outpaint_mcp.providers.runcomfy.model import DESCRIPTION as RUNCOMFY
-from outpaint_mcp.providers.runcomfy.model import runcomfy_model
+from outpaint_mcp.providers import local, runcomfy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,8 +18,8 @@ class _Registered(NamedTuple):
 
 
 PROVIDERS: Mapping[str, _Registered] = {
-    "local": _Registered(LOCAL, LocalProvider),
-    "runcomfy": _Registered(RUNCOMFY, lambda context: RemoteProvider(context, runcomfy_model(context))),
+    "local": _Registered(local.DESCRIPTION, local.open_provider),
+    "runcomfy": _Registered(runcomfy.DESCRIPTION, runcomfy.open_provider),
 }
 
 

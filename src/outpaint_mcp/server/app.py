@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 
 from outpaint_mcp._version import __version__
-from outpaint_mcp.errors import StorageFailed
+from outpaint_mcp.errors import ServerStopping, StorageFailed
 from outpaint_mcp.providers.registry import describe
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
-from outpaint_mcp.service.lifespan import ServiceOnDemand
+from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 # Hosts show all instructions of all servers to the agent: 1,500 bytes are ours in all.
 _MAX_FOLDERS_BYTES = 300
+
+_OPEN_AFTER_SECONDS = 0.25
 
 _INSTRUCTIONS = """\
 Extends recordings with new music before, after, or on both sides; and analyzes them.
@@ -58,16 +60,14 @@ def build_server(
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
         service = ServiceOnDemand(settings, TOOLS)
-        # Unfinished requests go on at once. What prevents that is reported when a tool is called: a server
-        # without tools could not even tell the person what to fix.
-        with suppress(StorageFailed):
-            await service()
+        opening = asyncio.create_task(_open_soon(service))
         try:
             yield service
         finally:
             try:
                 await _closed(service, outlive=may_outlive())
             finally:
+                opening.cancel()
                 on_closed()
 
     return MCPServer(
@@ -81,6 +81,14 @@ def build_server(
         log_level=settings.log_level,
         lifespan=lifespan,
     )
+
+
+async def _open_soon(service: ServiceOnDemand) -> None:
+    """Have unfinished requests go on, once the host's first questions are answered."""
+    await asyncio.sleep(_OPEN_AFTER_SECONDS)
+    # What prevents it is reported when a tool is called: a server without tools could not even say what to fix.
+    with suppress(StorageFailed, ServerStopping):
+        await service()
 
 
 async def _closed(service: ServiceOnDemand, *, outlive: bool) -> None:

@@ -13,7 +13,7 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
 
 from outpaint_mcp.reports.requests import in_words
-from outpaint_mcp.service.lifespan import ServiceOnDemand
+from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import Context

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import ServerStopping
 from outpaint_mcp.jobs.dispatcher import Dispatcher
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.jobs.signal import UpdateSignal
@@ -152,45 +151,3 @@ def _log_death(running: asyncio.Task[None]) -> None:
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
-
-
-class ServiceOnDemand:
-    """A service that is opened when it is first asked for, and tried again where that failed."""
-
-    def __init__(self, settings: Settings, vocabulary: Vocabulary) -> None:
-        self._settings = settings
-        self._vocabulary = vocabulary
-        self._stack = AsyncExitStack()
-        self._opening = asyncio.Lock()
-        self._service: OutpaintService | None = None
-        self._is_closed = False
-
-    async def __call__(self) -> OutpaintService:
-        """Return the service.
-
-        Raises:
-            StorageFailed: the data folder cannot be used now.
-            ServerStopping: it was closed.
-        """
-        async with self._opening:
-            if self._is_closed:
-                raise ServerStopping("This server is stopping. Ask again; nothing is lost.")
-            if self._service is None:
-                self._service = await self._stack.enter_async_context(
-                    open_service(self._settings, vocabulary=self._vocabulary)
-                )
-            return self._service
-
-    async def close(self, *, outlive: bool = False) -> None:
-        """Close the service if it was opened; it is not opened again.
-
-        Args:
-            outlive: as `OutpaintService.close` takes it.
-        """
-        async with self._opening:
-            self._is_closed = True
-            try:
-                if self._service is not None:
-                    await self._service.close(outlive=outlive)
-            finally:
-                await self._stack.aclose()

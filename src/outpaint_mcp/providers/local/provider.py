@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.errors import GenerationFailed, Hint, SourceNotAllowed, WorkerInterrupted
 from outpaint_mcp.jobs.run import SOURCE_NAME, RunCancelled
 from outpaint_mcp.models import Status
-from outpaint_mcp.providers.base import ProviderDescription, Terms
+from outpaint_mcp.providers.base import Terms
+from outpaint_mcp.providers.local import DESCRIPTION
 from outpaint_mcp.storage.records import RequestProgress
 from outpaint_mcp.workers import outliving
 from outpaint_mcp.workers.orders import Extend
@@ -21,17 +22,6 @@ if TYPE_CHECKING:
     from outpaint_mcp.models import SubmitRequest
     from outpaint_mcp.providers.base import ProviderContext
     from outpaint_mcp.results import Outcome
-
-DESCRIPTION = ProviderDescription(
-    name="local",
-    title="the local provider",
-    is_generative=False,
-    is_paid=False,
-    instructions="""\
-Provider: local. Free. It continues the track's own beats; it is not a generative model, and tags and lyrics have no
-effect. Say so if the user asks for a new style, new lyrics or new instruments.""",
-    tool_text="Provider local (otherwise): free; continues the track's own material; tags and lyrics have no effect.",
-)
 
 # How often progress is written, and what another process left behind is looked at.
 _TICK_SECONDS = 0.25

@@ -1,1 +1,33 @@
 """RunComfy's hosted ACE-Step model: what tells it from other remote models (`model`), and its calls (`api`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.providers.base import ProviderDescription
+
+if TYPE_CHECKING:
+    from outpaint_mcp.providers.base import Provider, ProviderContext
+
+DESCRIPTION = ProviderDescription(
+    name="runcomfy",
+    title="RunComfy",
+    is_generative=True,
+    is_paid=True,
+    instructions="""\
+Provider: runcomfy, a paid generative model. Describe the existing track in tags (include those from analyze_audio), or
+the extension drifts to another style; use lyrics="[inst]" for no vocals. Tell the user the estimated cost, and later
+the actual cost.""",
+    tool_text="Provider runcomfy (if a token is set): a generative model that tags and lyrics steer; costs money, as"
+    " the answer estimates.",
+    # Agents' frameworks give up on a call after five seconds at the earliest.
+    accepts_within_seconds=3.5,
+)
+
+
+def open_provider(context: ProviderContext) -> Provider:
+    """Open it; see `registry`."""
+    from outpaint_mcp.providers.remote.provider import RemoteProvider  # noqa: PLC0415 - loads jobs and workers
+    from outpaint_mcp.providers.runcomfy.model import runcomfy_model  # noqa: PLC0415 - likewise
+
+    return RemoteProvider(context, runcomfy_model(context))

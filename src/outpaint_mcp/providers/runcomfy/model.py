@@ -6,8 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.config import RUNCOMFY_BASE
-from outpaint_mcp.providers.base import ProviderDescription
 from outpaint_mcp.providers.remote.model import FileFormat, Limits, ModelClient, Price, RemoteModel
+from outpaint_mcp.providers.runcomfy import DESCRIPTION
 from outpaint_mcp.providers.runcomfy.api.refusals import HOW_TO_LOG_IN
 from outpaint_mcp.sources import DownloadPolicy
 from outpaint_mcp.sources.links import origin_of, parse_link
@@ -15,21 +15,6 @@ from outpaint_mcp.sources.links import origin_of, parse_link
 if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.providers.base import ProviderContext
-
-DESCRIPTION = ProviderDescription(
-    name="runcomfy",
-    title="RunComfy",
-    is_generative=True,
-    is_paid=True,
-    instructions="""\
-Provider: runcomfy, a paid generative model. Describe the existing track in tags (include those from analyze_audio), or
-the extension drifts to another style; use lyrics="[inst]" for no vocals. Tell the user the estimated cost, and later
-the actual cost.""",
-    tool_text="Provider runcomfy (if a token is set): a generative model that tags and lyrics steer; costs money, as"
-    " the answer estimates.",
-    # Agents' frameworks give up on a call after five seconds at the earliest.
-    accepts_within_seconds=3.5,
-)
 
 # ACE-Step's canvas, and what the vendor's own nodes put into a request at most.
 LIMITS = Limits(
