@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import soundfile
+from tests.stores import add, claim
 
 from outpaint_mcp import __version__, errors
 from outpaint_mcp.cli.main import main
+from outpaint_mcp.models import Status
+from outpaint_mcp.storage.store import Store
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSong
@@ -223,7 +226,7 @@ def test_a_limit_that_is_none_is_refused(limit: str, capsys: pytest.CaptureFixtu
         (["extend", "gone.wav"], 3, "There is no file"),
         (["extend", "http://example.com/a.mp3"], 3, "https"),
         (["extend", "https://127.0.0.1/a.mp3"], 3, "private"),
-        (["extend", "https://nothing.invalid/a.mp3"], 4, "nothing.invalid"),
+        (["extend", "https://nothing.invalid/a.mp3"], 3, "nothing.invalid"),
         (["extend", "data:audio/wav;base64,bm90IGF1ZGlv"], 3, "audio"),
         (["extend", "op_00000000000000000000"], 7, "No request has the id"),
         (["extend", "song.wav", "--after", "0"], 2, "nothing to extend"),
@@ -247,6 +250,34 @@ def test_what_goes_wrong_is_told_on_stderr_with_a_code_of_its_kind(
     assert said in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        (Status.FAILED, errors.InvalidRequest("It broke."), 2),
+        (Status.FAILED, errors.UnsupportedAudio("It broke."), 3),
+        (Status.FAILED, errors.WorkerDied("It broke."), 4),
+        (Status.FAILED, errors.InsufficientBalance("It broke."), 5),
+        (Status.UNKNOWN, errors.SubmissionUnknown("It broke."), 5),
+        (Status.FAILED, errors.StorageFailed("It broke."), 6),
+        (Status.FAILED, errors.InternalError("It broke."), 70),
+    ],
+    ids=repr,
+)
+def test_a_request_that_failed_ends_with_the_code_of_what_went_wrong(
+    settings: Settings,
+    status: Status,
+    error: errors.OutpaintError,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store = Store(settings.data_dir)
+    request_id = add(store)
+    store.queue.end(claim(store).lease, status, error=error)
+    store.close()
+    assert run("get", request_id) == code
+    assert capsys.readouterr() == ("", "outpaint-mcp: It broke.\n")
 
 
 @pytest.mark.parametrize("name", ["~nosuchuser/x", "x" * 300 + ".wav", "caf\udce9.wav"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp import config
+from outpaint_mcp.cli import main
 from outpaint_mcp.server.tools import all_tools
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ def test_the_settings_table_names_every_variable_that_is_read() -> None:
         set(re.findall(r"^\| `((?:OUTPAINT|RUNCOMFY)_[A-Z_]+)`", README.read_text(), re.MULTILINE))
         == variables()
     )
+
+
+def test_the_exit_codes_are_those_that_the_command_line_ends_with() -> None:
+    codes = [int(code) for code in re.findall(r"^\| (\d+) \|", README.read_text(), re.MULTILINE)]
+    others = {main._CANCELLED_EXIT_CODE, main._CLOSED_PIPE_EXIT_CODE}
+    assert codes == sorted({*main._EXIT_CODES.values(), *others})
 
 
 def test_server_json_names_every_variable_that_is_read() -> None:

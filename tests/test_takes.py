@@ -96,6 +96,12 @@ def test_what_went_wrong_is_reported_take_by_take() -> None:
     assert whole.error == "Take 1: No. Take 2: Never."
 
 
+def test_what_went_wrong_is_of_the_kind_that_decided_the_status() -> None:
+    cancelled = take(Status.CANCELLED, error="No.", error_kind="OutpaintError")
+    failed = take(Status.FAILED, 2, error="Never.", error_kind="UnsupportedAudio")
+    assert as_one([cancelled, failed]).error_kind == "UnsupportedAudio"
+
+
 def test_progress_counts_all_takes_and_the_words_name_the_first_that_is_open() -> None:
     listening = RequestProgress(status=Status.IN_PROGRESS, progress=0.5, step="listening")
     live = as_one([take(Status.COMPLETED), take(Status.IN_PROGRESS, 2, live=listening)]).live

@@ -89,10 +89,8 @@ def _deliver(parsed: argparse.Namespace, settings: Settings, begin: Begin) -> bo
     if target is not None and not target.is_dir() and getattr(parsed, "takes", 1) > 1:
         raise errors.InvalidRequest(f"{target.name} is one file's name; name a folder for several takes.")
     report = asyncio.run(wait(settings, begin, options, target))
-    if report.status == "unknown":
-        raise errors.SubmissionUnknown(report.error or report.message)
-    if report.status == "failed":
-        raise errors.GenerationFailed(report.error or report.message)
+    if report.status in {"failed", "unknown"}:
+        raise errors.error_of_kind(report.error_kind, report.error or report.message)
     if report.status == "cancelled":
         print(f"outpaint-mcp: {report.error or report.message}", file=sys.stderr)
     if parsed.json:

@@ -88,6 +88,8 @@ class ResultReport(_Answer):
     )
     takes: Annotated[list[TakeReport], _OBJECTS] | SkipJsonSchema[None] = _absent("Best first.")
     error: str | SkipJsonSchema[None] = _absent()
+    error_kind: SkipJsonSchema[str | None] = Field(default=None, exclude=True)
+    """The error's class, for the command line's exit code; never part of an answer."""
     message: str
 
 

@@ -76,6 +76,7 @@ def not_delivered(record: RequestRecord, vocabulary: Vocabulary) -> ResultReport
         status=record.status,
         cost_usd=dollars(record.cost_usd),
         error=error_words(record, vocabulary),
+        error_kind=record.error_kind,
         message=_state(record, vocabulary),
     )
 

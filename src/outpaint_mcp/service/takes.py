@@ -18,13 +18,15 @@ def as_one(takes: Sequence[RequestRecord]) -> RequestRecord:
     """Return the first take with the status, the progress and the costs of all."""
     if len(takes) == 1:
         return takes[0]
+    status = _status([take.status for take in takes])
     return dataclasses.replace(
         takes[0],
-        status=_status([take.status for take in takes]),
+        status=status,
         error=" ".join(
             f"Take {number}: {take.error}" for number, take in enumerate(takes, 1) if take.error is not None
         )
         or None,
+        error_kind=next((take.error_kind for take in takes if take.status is status), None),
         error_hint=next((take.error_hint for take in takes if take.error_hint), None),
         error_field=None,
         estimated_cost_usd=_sum([take.estimated_cost_usd for take in takes]),
