@@ -280,6 +280,13 @@ def test_no_text_below_the_surfaces_names_a_tool_an_argument_or_an_option() -> N
                 assert not _TOOL_WORDS.search(text), (path.name, text)
 
 
+def test_no_text_below_the_server_speaks_of_its_log() -> None:
+    root = Path(outpaint_mcp.__file__).parent
+    for path in {*root.rglob("*.py")} - {*(root / "server").rglob("*.py")}:
+        for text in texts(path):
+            assert "server's log" not in text, (path.name, text)
+
+
 async def answers(client: Client, tool: str, arguments: dict[str, Any]) -> str:
     answer = await client.call_tool(tool, arguments)
     assert isinstance(answer, CallToolResult)

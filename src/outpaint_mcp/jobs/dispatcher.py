@@ -268,8 +268,8 @@ def log_crash(request_id: str, exc: Exception) -> InternalError:
     where = "".join(traceback.format_tb(exc.__traceback__))
     _log.error("Request %s met an internal error: %s\n%s", request_id, type(exc).__name__, where)
     return InternalError(
-        f"An internal error stopped this ({type(exc).__name__}); it is not the recording's fault. The server's log has"
-        " the details."
+        f"An internal error stopped this ({type(exc).__name__}); it is not the recording's fault. The log has the"
+        " details."
     )
 
 

@@ -229,7 +229,6 @@ def _death(code: int | None) -> errors.OutpaintError:
         kind, cause = errors.WorkerDied, f"crashed ({code:#x})"
     else:
         return errors.InternalError(
-            f"Internal error: a worker process ended without an answer (exit code {code}). The server's log has the"
-            " end of what it wrote."
+            f"Internal error: a worker process ended without an answer (exit code {code}). The log has the details."
         )
     return kind(f"The worker process {cause}. Nothing else is affected.")

@@ -83,7 +83,7 @@ def decode(record_type: type[_RecordT], text: str | bytes) -> _RecordT:
     except ValueError as exc:  # pydantic's own errors are ValueErrors
         _log.error("A worker process and its server disagree on %s: %s", record_type, _faults(exc))
         raise errors.InternalError(
-            "Internal error: a worker process and its server do not understand each other. The server's log says more."
+            "Internal error: this program and a worker process do not understand each other. The log has the details."
         ) from None
 
 

@@ -120,7 +120,7 @@ def _failure(exc: Exception, *, is_extending: bool = False) -> wire.Reply[Any]:
     else:
         traceback.print_exception(exc)
         error = InternalError(
-            "Internal error: the work failed for a reason that nobody foresaw. The server's log has the traceback."
+            "Internal error: the work failed for a reason that nobody foresaw. The log has the details."
         )
     return wire.Reply(error=wire.encode_error(error))
 
