@@ -16,9 +16,13 @@ import soundfile
 from tests.stores import add, claim
 
 from outpaint_mcp import __version__, errors
+from outpaint_mcp.cli.commands import write_new
 from outpaint_mcp.cli.main import main
 from outpaint_mcp.models import Status
 from outpaint_mcp.storage.store import Store
+
+if sys.platform != "win32":
+    import resource
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSong
@@ -166,6 +170,38 @@ def test_a_recording_is_told_and_drawn(
     assert "nothing is overwritten" in capsys.readouterr().err
     assert run("analyze", song, "--json") == 0
     assert json.loads(capsys.readouterr().out)["details"]["seconds"] == 3
+
+
+def test_a_picture_that_cannot_be_put_anywhere_is_refused_before_the_recording_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
+    for place, reason in (
+        ("file/song.png", "Cannot create the folder"),
+        ("link.png", "nothing is overwritten"),
+    ):
+        assert run("analyze", "gone.wav", "--picture", tmp_path / place) == 6
+        assert reason in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
+def test_a_picture_for_which_there_is_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(errors.DeliveryFailed, match="cannot be written"):
+            write_new(tmp_path / "song.png", bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [*tmp_path.glob("*.png*")] == []
+
+
+def test_a_picture_never_takes_the_place_of_what_was_put_there_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "song.png").write_text("the person's own")
+    with pytest.raises(errors.DeliveryFailed, match="cannot be written"):
+        write_new(tmp_path / "song.png", b"ours")
+    assert (tmp_path / "song.png").read_text() == "the person's own"
 
 
 def test_an_output_that_is_taken_is_not_overwritten(

@@ -159,8 +159,10 @@ def _writable(folder: Path) -> Path:
 
 def _analyze(parsed: argparse.Namespace, settings: Settings) -> bool:
     picture = None if parsed.picture is None else named_path(parsed.picture)
-    if picture is not None and picture.exists():
-        raise errors.DeliveryFailed(f"{picture} exists already, and nothing is overwritten.")
+    if picture is not None:
+        if os.path.lexists(picture):
+            raise errors.DeliveryFailed(f"{picture} exists already, and nothing is overwritten.")
+        _writable(picture.parent)
     audio, settings = _opened(parsed.source, settings)
 
     async def analyzed() -> tuple[AnalysisReport, bytes | None]:
@@ -179,13 +181,27 @@ def _analyze(parsed: argparse.Namespace, settings: Settings) -> bool:
     else:
         _print_analysis(report)
     if picture is not None and drawn is not None:
-        try:
-            with picture.open("xb") as file:
-                file.write(drawn)
-        except OSError as exc:
-            raise errors.DeliveryFailed(f"{picture} cannot be written: {exc.strerror or exc}.") from exc
+        write_new(picture, drawn)
         print(f"Image written to {picture}.", file=sys.stderr)
     return True
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file where there is none; whole, or not at all.
+
+    Raises:
+        DeliveryFailed: something is there by now, or it cannot be written.
+    """
+    try:
+        file = path.open("xb")
+        try:
+            with file:
+                file.write(content)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    except OSError as exc:
+        raise errors.DeliveryFailed(f"{path} cannot be written: {exc.strerror or exc}.") from exc
 
 
 def _print_analysis(report: AnalysisReport) -> None:
