@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp import config
 from outpaint_mcp.cli import main
+from outpaint_mcp.providers.registry import PROVIDERS
 from outpaint_mcp.server.tools import all_tools
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ START, END = "<!-- tools: generated, see tests/test_readme.py -->\n", "<!-- /too
 
 def tool_docs() -> str:
     """Markdown for every tool, from what an agent is told of it."""
-    return "\n".join(_tool_doc(tool.name, tool.description, tool.parameters) for tool in all_tools())
+    tools = all_tools("local")
+    others = [
+        f"With the provider `{name}`, `{tools[0].name}` says instead: {registered.description.tool_text}\n"
+        for name, registered in PROVIDERS.items()
+        if name != "local"
+    ]
+    return "\n".join([*(_tool_doc(tool.name, tool.description, tool.parameters) for tool in tools), *others])
 
 
 def _tool_doc(name: str, description: str, parameters: dict[str, Any]) -> str:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -21,7 +22,8 @@ from mcp.client import Client
 from mcp.types import CallToolResult, ResourceLink, TextContent
 
 from outpaint_mcp import __version__
-from outpaint_mcp.config import Settings
+from outpaint_mcp.config import ProviderName, Settings
+from outpaint_mcp.providers.registry import PROVIDERS, describe
 from outpaint_mcp.server import app
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.tools import MAX_WAIT_SECONDS, all_tools
@@ -332,8 +334,10 @@ async def test_the_tools_are_the_published_ones(
     )
 
 
-async def test_the_tool_list_is_small(client: Client) -> None:
-    listed = await client.list_tools()
+@pytest.mark.parametrize("provider", get_args(ProviderName))
+async def test_the_tool_list_is_small(settings: Settings, era: str, provider: ProviderName) -> None:
+    async with Client(build_server(dataclasses.replace(settings, provider=provider)), mode=era) as client:
+        listed = await client.list_tools()
     assert len(listed.tools) <= 8
     assert len(listed.model_dump_json(by_alias=True, exclude_none=True).encode()) < 9_600
 
@@ -408,10 +412,22 @@ def test_the_instructions_are_short_wherever_the_folders_are() -> None:
 
 
 def test_building_the_tools_twice_gives_the_same() -> None:
-    assert [tool.parameters for tool in all_tools()] == [tool.parameters for tool in all_tools()]
-    for tool in all_tools():
-        assert tool.description
-        assert "\n" not in tool.description
+    for name in PROVIDERS:
+        tools = all_tools(name)
+        assert [tool.parameters for tool in tools] == [tool.parameters for tool in all_tools(name)]
+        for tool in tools:
+            assert tool.description
+            assert "\n" not in tool.description
+
+
+@pytest.mark.parametrize("provider", get_args(ProviderName))
+async def test_an_agent_reads_of_the_provider_that_it_has_and_of_no_other(
+    settings: Settings, provider: ProviderName
+) -> None:
+    tools = await published_tools(dataclasses.replace(settings, provider=provider))
+    texts = " ".join(tool.description or "" for tool in tools)
+    assert [name for name in PROVIDERS if describe(name).tool_text in texts] == [provider]
+    assert [name for name in PROVIDERS if f"Provider {name}" in texts] == [provider]
 
 
 @pytest.mark.parametrize("may_outlive", [True, False])

@@ -24,7 +24,7 @@ from outpaint_mcp.cli.main import main
 from outpaint_mcp.cli.wording import TERMINAL
 from outpaint_mcp.errors import Hint, InvalidRequest, OutpaintError
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
-from outpaint_mcp.providers.registry import describe, descriptions
+from outpaint_mcp.providers.registry import PROVIDERS, describe
 from outpaint_mcp.reports import requests, submissions
 from outpaint_mcp.reports.wording import explain
 from outpaint_mcp.results import ExportOptions
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 ID = "op_0123456789abcdef0123"
 SURFACES = pytest.mark.parametrize("vocabulary", [TOOLS, TERMINAL], ids=["tools", "terminal"])
 
-ARGUMENTS = {name for tool in all_tools() for name in tool.parameters["properties"]}
+ARGUMENTS = {name for tool in all_tools("local") for name in tool.parameters["properties"]}
 _TOOL_WORDS = re.compile(
     r"(submit|get|cancel|list)_outpaints?\w*|analyze_audio"  # a tool
     rf"|\b({'|'.join(sorted(ARGUMENTS))})="  # an argument with its value
@@ -186,7 +186,7 @@ def reports(vocabulary: Vocabulary) -> Iterator[str]:
     """Everything that the reports can say."""
     seen = RequestProgress(status=Status.IN_PROGRESS, progress=0.5, step="listening")
     failure = InvalidRequest("Too long.", field="source_end_seconds", hint=Hint.SUBMIT_AGAIN)
-    for provider in (each.name for each in descriptions()):
+    for provider in PROVIDERS:
         for status in Status:
             one = record(status, provider)
             two = [
@@ -239,9 +239,8 @@ def test_every_report_speaks_in_the_words_of_the_surface(vocabulary: Vocabulary)
 
 
 def test_every_provider_describes_itself() -> None:
-    assert {each.name for each in descriptions()} == {"local", "runcomfy"}
-    for each in descriptions():
-        assert describe(each.name) is each
+    assert {*PROVIDERS} == {"local", "runcomfy"}
+    for each in map(describe, PROVIDERS):
         assert f"Provider: {each.name}" in each.instructions
         assert not _TERMINAL_WORDS.search(each.instructions + each.tool_text)
 
@@ -314,7 +313,7 @@ def accepted(schema: dict[str, Any], value: object) -> bool:
 @pytest.mark.anyio
 async def test_every_tool_refuses_every_wrong_argument_in_its_own_words(settings: Settings, era: str) -> None:
     async with Client(build_server(settings), mode=era) as client:
-        for tool in all_tools():
+        for tool in all_tools("local"):
             properties = tool.parameters["properties"]
             good = dict.fromkeys(tool.parameters.get("required", ()), "x")
             for name, schema in properties.items():

@@ -30,7 +30,7 @@ class ProviderDescription:
         is_generative: whether tags and lyrics steer it.
         is_paid: whether requests cost money.
         instructions: for the server's instructions, where it takes new requests.
-        tool_text: for the tool that submits, in a sentence or two.
+        tool_text: for the tool that submits, in a sentence or two, where it takes new requests.
         accepts_within_seconds: how long a submission waits for it to accept or refuse; 0 where it accepts everything.
     """
 

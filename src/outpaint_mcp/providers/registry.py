@@ -23,11 +23,6 @@ PROVIDERS: Mapping[str, _Registered] = {
 }
 
 
-def descriptions() -> tuple[ProviderDescription, ...]:
-    """Return what every provider says of itself, those that cost money first."""
-    return tuple(sorted((each.description for each in PROVIDERS.values()), key=lambda each: not each.is_paid))
-
-
 def describe(name: str) -> ProviderDescription:
     """Return what a provider says of itself; nothing is opened for that."""
     return PROVIDERS[name].description

@@ -77,7 +77,7 @@ def build_server(
         instructions=_INSTRUCTIONS.format(
             folders=_listed(settings.input_dirs), provider=describe(settings.provider).instructions
         ),
-        tools=all_tools(),
+        tools=all_tools(settings.provider),
         log_level=settings.log_level,
         lifespan=lifespan,
     )

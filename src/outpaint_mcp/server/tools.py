@@ -22,7 +22,7 @@ from outpaint_mcp.models import (
     Tags,
     Takes,
 )
-from outpaint_mcp.providers.registry import descriptions
+from outpaint_mcp.providers.registry import describe
 from outpaint_mcp.reports.models import (
     AnalysisReport,
     Cancellation,
@@ -70,7 +70,7 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
 ) -> Annotated[CallToolResult, Submission]:
     """Extend a recording with new music before it, after it, or both. Returns a request_id; then call
     get_outpaint_result with it and wait_seconds=45, again until it is completed.
-    {providers}
+    {provider}
     An identical request within ten minutes returns the existing one; for a different take, pass another seed.
     """
     request = SubmitRequest.of(
@@ -163,9 +163,8 @@ async def analyze_audio(
     return answer(report, *image(drawn))
 
 
-def all_tools() -> list[Tool]:
-    """Build the tools as the server registers them."""
-    providers = " ".join(each.tool_text for each in descriptions())
+def all_tools(provider: str) -> list[Tool]:
+    """Build the tools as a server registers them whose new requests go to this provider."""
     return [
         tool(
             submit_outpaint,
@@ -176,7 +175,7 @@ def all_tools() -> list[Tool]:
                 idempotent_hint=False,
                 open_world_hint=True,
             ),
-            providers=providers,
+            provider=describe(provider).tool_text,
         ),
         tool(
             get_outpaint_status,

@@ -17,7 +17,7 @@ DESCRIPTION = ProviderDescription(
     instructions="""\
 Provider: local. Free. It continues the track's own beats; it is not a generative model, and tags and lyrics have no
 effect. Say so if the user asks for a new style, new lyrics or new instruments.""",
-    tool_text="Provider local (otherwise): free; continues the track's own material; tags and lyrics have no effect.",
+    tool_text="Provider local: free; continues the track's own material; tags and lyrics have no effect.",
 )
 
 

@@ -18,8 +18,7 @@ DESCRIPTION = ProviderDescription(
 Provider: runcomfy, a paid generative model. Describe the existing track in tags (include those from analyze_audio), or
 the extension drifts to another style; use lyrics="[inst]" for no vocals. Tell the user the estimated cost, and later
 the actual cost.""",
-    tool_text="Provider runcomfy (if a token is set): a generative model that tags and lyrics steer; costs money, as"
-    " the answer estimates.",
+    tool_text="Provider runcomfy: a generative model that tags and lyrics steer; costs money, as the answer estimates.",
     # Agents' frameworks give up on a call after five seconds at the earliest.
     accepts_within_seconds=3.5,
 )
