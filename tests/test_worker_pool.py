@@ -36,8 +36,11 @@ from outpaint_mcp.workers.listening import SourceAnalyzer
 from outpaint_mcp.workers.orders import Analyze, Extend, LengthSeconds, Measure, Order, Probe, Probed
 from outpaint_mcp.workers.pool import WorkerPool
 from outpaint_mcp.workers.probing import Prober
-from outpaint_mcp.workers.process import redacted
+from outpaint_mcp.workers.process import PlainProcess, redacted
 from outpaint_mcp.workers.slots import Slots
+
+if sys.platform != "win32":
+    import resource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -73,6 +76,31 @@ async def _until(look: Callable[[], Any]) -> Any:  # noqa: ANN401 - what was see
 async def _worker_of(settings: Settings) -> int:
     (worker,) = await _until(lambda: workers_of(settings.data_dir))
     return int(worker)
+
+
+@needs_proc
+async def test_a_worker_for_which_there_are_too_few_files_leaves_none_open_and_no_process(
+    settings: Settings,
+    marked: None,  # noqa: ARG001 - for the workers
+) -> None:
+    def open_files() -> set[int]:
+        return {int(each.name) for each in os.scandir("/proc/self/fd")}
+
+    before, limits = open_files(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(before)
+    try:
+        for room in range(1, 12):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + room, limits[1]))
+            with suppress(OSError):
+                process = PlainProcess()
+                process.pipes.close()
+                process.kill()
+                process._wait()
+                break
+            assert open_files() == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    await _until(lambda: not workers_of(settings.data_dir))
 
 
 @asynccontextmanager

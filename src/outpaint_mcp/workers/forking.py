@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import os
 import socket
 import subprocess
@@ -17,10 +16,8 @@ import threading
 from contextlib import suppress
 
 from outpaint_mcp.workers.messages import ENDED, FORK, KILL, REPLY, REQUEST, STARTED
-from outpaint_mcp.workers.pipes import Pipes
+from outpaint_mcp.workers.pipes import Pipes, open_pipes
 from outpaint_mcp.workers.process import worker_environment
-
-_log = logging.getLogger(__name__)
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 
@@ -157,18 +154,9 @@ class _Link:
         Raises:
             OSError: the nursery is gone, or there are too many open files.
         """
-        stdin_far, stdin, stdout, stdout_far, stderr, stderr_far = _open_pipes(3)
-        far = [stdin_far, stdout_far, stderr_far]
         number = next(self._numbers)
-        pipes = Pipes(stdin, stdout, stderr)
-        try:
+        with open_pipes() as (pipes, far):
             socket.send_fds(self._control, [REQUEST.pack(FORK, number, task.encode())], far)
-        except OSError:
-            pipes.close()
-            raise
-        finally:
-            for end in far:
-                os.close(end)
         worker = self._workers[number] = ForkedProcess(self, number, pipes)
         return worker
 
@@ -228,19 +216,6 @@ class _Link:
         for worker in self._workers.values():
             worker.fail(NurseryGone())
         self._workers.clear()
-
-
-def _open_pipes(count: int) -> list[int]:
-    """Return the ends of pipes, first the one to read from; all or none."""
-    ends: list[int] = []
-    try:
-        for _ in range(count):
-            ends += os.pipe()
-    except OSError:
-        for end in ends:
-            os.close(end)
-        raise
-    return ends
 
 
 def _start_nursery(control: socket.socket) -> subprocess.Popen[bytes]:

@@ -10,11 +10,11 @@ import asyncio
 import errno
 import os
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # A reply is far shorter; a longer line is a worker gone mad.
 _MAX_LINE_BYTES = 1 << 20
@@ -90,6 +90,36 @@ class Pipes:
     def _hand_on(self, take: Callable[..., None], what: bytes | None) -> None:
         with suppress(RuntimeError):  # the loop has closed, as when the server leaves a worker to itself
             self._loop.call_soon_threadsafe(take, what)
+
+
+@contextmanager
+def open_pipes() -> Iterator[tuple[Pipes, tuple[int, int, int]]]:
+    """Open the pipes of a worker that the block starts; none stays open where that fails.
+
+    Yields:
+        The server's ends, and the worker's (stdin, stdout and stderr), which are closed when the block ends.
+
+    Raises:
+        OSError: there are too many open files.
+    """
+    ends: list[int] = []
+    try:
+        for _ in range(3):
+            ends += os.pipe()
+    except OSError:
+        for end in ends:
+            os.close(end)
+        raise
+    stdin_far, stdin, stdout, stdout_far, stderr, stderr_far = ends
+    pipes, far = Pipes(stdin, stdout, stderr), (stdin_far, stdout_far, stderr_far)
+    try:
+        yield pipes, far
+    except BaseException:
+        pipes.close()
+        raise
+    finally:
+        for end in far:
+            os.close(end)
 
 
 class _Stdin:

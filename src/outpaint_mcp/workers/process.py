@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from outpaint_mcp import errors
 from outpaint_mcp.config import SECRET_PREFIXES
 from outpaint_mcp.workers import wire
-from outpaint_mcp.workers.pipes import Pipes
+from outpaint_mcp.workers.pipes import Pipes, open_pipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,25 +74,19 @@ class PlainProcess:
         Raises:
             OSError: the system starts no more processes.
         """
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "outpaint_mcp.workers.worker",
-            ],  # -P: imports nothing from a host's folder
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env=worker_environment(),
-            # A signal to the server's whole group (Ctrl-C, a closed terminal, a service manager) is for the
-            # server, which hands its jobs back.
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
-        )
-        ends = (self._process.stdin, self._process.stdout, self._process.stderr)
-        self.pipes = Pipes(*(_detached(end) for end in ends))
+        with open_pipes() as (self.pipes, (stdin, stdout, stderr)):
+            self._process = subprocess.Popen(
+                # -P: imports nothing from a host's folder
+                [sys.executable, "-P", "-m", "outpaint_mcp.workers.worker"],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=worker_environment(),
+                # A signal to the server's whole group (Ctrl-C, a closed terminal, a service manager) is for the
+                # server, which hands its jobs back.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+            )
         self._loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[int] = self._loop.create_future()
 
@@ -206,13 +200,6 @@ def redacted(text: str) -> str:
     for pattern in (_QUERY, _BEARER, _CREDENTIAL):
         text = pattern.sub(r"\1…", text)
     return text
-
-
-def _detached(end: object) -> int:
-    """Return a duplicate of a pipe's end that only we close."""
-    fd = os.dup(end.fileno())  # type: ignore[attr-defined]
-    end.close()  # type: ignore[attr-defined]
-    return fd
 
 
 def _death(code: int | None) -> errors.OutpaintError:
