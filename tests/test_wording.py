@@ -72,9 +72,8 @@ def test_every_hint_is_a_sentence_of_the_surface(vocabulary: Vocabulary) -> None
 
 
 @SURFACES
-def test_every_action_and_every_input_has_a_name(vocabulary: Vocabulary) -> None:
-    for name in ("submit", "status", "result", "cancel", "list", "analyze"):
-        check(vocabulary.action(name), vocabulary)
+def test_the_analysis_and_every_input_has_a_name(vocabulary: Vocabulary) -> None:
+    check(vocabulary.analysis, vocabulary)
     for name, value in itertools.product(ARGUMENTS, [None, 83, 1.5, True, False, "a b"]):
         check(vocabulary.input(name, value), vocabulary)
 
@@ -91,7 +90,7 @@ def test_every_action_and_every_input_has_a_name(vocabulary: Vocabulary) -> None
         ("lyrics", "[inst]", 'lyrics="[inst]"', '--lyrics "[inst]"'),
         ("part", "whole", 'part="whole"', "--part whole"),
         ("audio", None, "audio", "SOURCE"),
-        ("request_id", ID, f'request_id="{ID}"', ID),
+        ("audio", ID, f'audio="{ID}"', ID),
     ],
 )
 def test_an_input_is_named_as_it_is_given(name: str, value: object, tool: str, terminal: str) -> None:

@@ -231,7 +231,7 @@ def _list(parsed: argparse.Namespace, settings: Settings) -> bool:
         added = f"{each.extend_before_duration:g}+{each.extend_after_duration:g} s"
         where = each.path or each.error or each.title
         if each.status == "completed" and each.path is None:
-            where = f"{each.title}: {TERMINAL.action('result')} {each.request_id}"
+            where = f"{each.title}: outpaint-mcp get {each.request_id}"
         print(f"{created:%Y-%m-%d %H:%M}  {each.request_id}  {each.status:<11}  {added:>10}  {where}")
     return True
 

@@ -15,21 +15,10 @@ _INPUTS = {
     "extend_after_duration": "--after",
     "source_start_seconds": "--from",
     "source_end_seconds": "--to",
-    "request_id": "ID",
-    "save_as": "--output",
-    "details": "--json",
     "restore_source": "--no-restore",
 }
 """Where the option is not simply called like the input."""
 
-_ACTIONS = {
-    "submit": "outpaint-mcp extend",
-    "status": "outpaint-mcp list",
-    "result": "outpaint-mcp get",
-    "cancel": "Ctrl-C",
-    "list": "outpaint-mcp list",
-    "analyze": "outpaint-mcp analyze",
-}
 _ADVICE = {
     Hint.FIND_REQUEST: 'Find its id with "outpaint-mcp list".',
     Hint.AWAIT_RESULT: 'Waiting for it. If the terminal is closed, "outpaint-mcp get {id}" gets it later.',
@@ -47,6 +36,8 @@ _ADVICE = {
 class TerminalWords:
     """The commands, their options and next steps."""
 
+    analysis = "outpaint-mcp analyze"
+
     def input(self, name: str, value: object | None = None) -> str:
         """See `Vocabulary.input`; what is switched off is named with a "without" in front of it."""
         option = _INPUTS.get(name, f"--{name.replace('_', '-')}")
@@ -63,10 +54,6 @@ class TerminalWords:
             if not text or set(text) & set(" []*?$&|<>;(){}'!`\\~#")
             else f"{option} {text}"
         )
-
-    def action(self, name: str) -> str:
-        """See `Vocabulary.action`."""
-        return _ACTIONS[name]
 
     def advise(self, hint: Hint, *, request_id: str | None = None) -> str:
         """See `Vocabulary.advise`."""

@@ -235,7 +235,7 @@ def _advice(
         return "Try another seed, or a second or two more or less."
     ways = ["another seed"]
     if kinds & _STYLE_FAULTS:
-        ways.append(f"the tags that {vocabulary.action('analyze')} proposes")
+        ways.append(f"the tags that {vocabulary.analysis} proposes")
     if FaultKind.TIMBRE_CHANGE in kinds:
         ways.append(
             f"{vocabulary.input('lyrics', '[inst]')} if the source is instrumental and none were given, since the"

@@ -1,4 +1,4 @@
-"""The words of a surface: what an input, an action and a next step are called in a tool or at a terminal."""
+"""The words of a surface: what an input and a next step are called in a tool or at a terminal."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ if TYPE_CHECKING:
 
 
 class Vocabulary(Protocol):
-    """What one surface calls things; reports and errors are written with it."""
+    """What one surface calls things; reports and errors are written with it.
+
+    Attributes:
+        analysis: the name of what measures a recording.
+    """
+
+    analysis: str
 
     def input(self, name: str, value: object | None = None) -> str:
         """Name an input, with a value where one is given: `source_end_seconds=83`, `--to 83`.
 
         Args:
-            name: as in `SubmitRequest`, or as the tools have it (`request_id`, `limit`, `part`, …).
+            name: as in `SubmitRequest`, or as the tools have it (`limit`, `restore_source`).
             value: what to set it to.
-        """
-
-    def action(self, name: str) -> str:
-        """Name an action: `analyze_audio`, `outpaint-mcp analyze`.
-
-        Args:
-            name: submit, status, result, cancel, list or analyze.
         """
 
     def advise(self, hint: Hint, *, request_id: str | None = None) -> str:

@@ -11,14 +11,6 @@ from outpaint_mcp.errors import Hint
 if TYPE_CHECKING:
     from outpaint_mcp.reports.wording import Vocabulary
 
-_ACTIONS = {
-    "submit": "submit_outpaint",
-    "status": "get_outpaint_status",
-    "result": "get_outpaint_result",
-    "cancel": "cancel_outpaint",
-    "list": "list_outpaints",
-    "analyze": "analyze_audio",
-}
 _ADVICE = {
     Hint.FIND_REQUEST: "Copy the request_id from submit_outpaint's answer, or find it with list_outpaints.",
     Hint.AWAIT_RESULT: "Call get_outpaint_result with wait_seconds=45 (or 3 if your host ends calls early).",
@@ -39,6 +31,8 @@ _SHOWABLE = re.compile(r"\w{1,40}")
 class ToolWords:
     """The tools' names, arguments and next steps."""
 
+    analysis = "analyze_audio"
+
     def input(self, name: str, value: object | None = None) -> str:
         """See `Vocabulary.input`; a name that somebody made up is repeated only if it looks like one."""
         if not _SHOWABLE.fullmatch(name):
@@ -48,10 +42,6 @@ class ToolWords:
         return (
             f"{name}={f'{value:.10g}' if isinstance(value, float) else json.dumps(value, ensure_ascii=False)}"
         )
-
-    def action(self, name: str) -> str:
-        """See `Vocabulary.action`."""
-        return _ACTIONS[name]
 
     def advise(self, hint: Hint, *, request_id: str | None = None) -> str:  # noqa: ARG002 - an agent has the id at hand
         """See `Vocabulary.advise`."""

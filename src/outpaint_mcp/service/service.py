@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import InvalidRequest, OutpaintError, ServerStopping
@@ -150,7 +151,7 @@ class OutpaintService:
             InvalidRequest, SourceError: it cannot be measured.
         """
         found = await self._references.resolve_for_analysis(audio)
-        updates: list[RequestProgress] = []
+        updates: deque[RequestProgress] = deque(maxlen=1)
         work = asyncio.create_task(
             self._analyzer.analyze(
                 found.source,

@@ -10,7 +10,7 @@ from outpaint_mcp.audio.engine.analysis import Material, analyse
 from outpaint_mcp.audio.engine.continuation import extend
 from outpaint_mcp.audio.engine.regions import Tail, read_head
 from outpaint_mcp.audio.files.decode import AudioReader, Probe, probe
-from outpaint_mcp.audio.files.encode import AudioWriter, decode_dtype, is_lossless, seal
+from outpaint_mcp.audio.files.encode import AudioWriter, decode_dtype, seal
 from outpaint_mcp.audio.files.extended_file import ExtendedFile
 from outpaint_mcp.audio.peaks import ceiling_of, limit_peaks
 from outpaint_mcp.audio.sides import Side
@@ -106,7 +106,6 @@ def outpaint_file(  # noqa: PLR0913 - one request, each part of it named
         container=writer.container,
         subtype=writer.subtype,
         source_frames=decoded.frames,
-        source_lossless=is_lossless(found),
         source_intact=decoded.intact,
         before_frames=before_frames,
         after_frames=after_frames,

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.audio.files.decode import AudioReader
-from outpaint_mcp.audio.files.encode import AudioWriter, decode_dtype, is_lossless
+from outpaint_mcp.audio.files.encode import AudioWriter, decode_dtype
 from outpaint_mcp.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ class Cropped:
         channels: as in the source.
         start_seconds: where it begins in the source, exact to the frame.
         seconds: its duration.
-        source_lossless: whether its values equal the source's; otherwise each was rounded once, to 24 bits.
         source_intact: False where the source is damaged and the part ends at the damage.
     """
 
@@ -40,7 +39,6 @@ class Cropped:
     channels: int
     start_seconds: float
     seconds: float
-    source_lossless: bool
     source_intact: bool
 
 
@@ -96,7 +94,6 @@ def crop(
         channels=found.channels,
         start_seconds=start / found.sample_rate,
         seconds=(end - start) / found.sample_rate,
-        source_lossless=is_lossless(found),
         source_intact=opened.intact,
     )
 

@@ -14,8 +14,8 @@ class ExtendedFile:
         channels: as in the source.
         container: `WAV`, `RF64` or `FLAC`.
         subtype: libsndfile's name of the encoding.
-        source_frames: how many frames of the source it contains, bit for bit, from `before_frames` on.
-        source_lossless: False if the source decodes to values without a grid, each rounded once to 24 bits.
+        source_frames: how many frames of the source it contains from `before_frames` on, bit for bit; what is lossy as
+            it decodes, at 24 bits.
         source_intact: False if the source is damaged and ends where decoding stopped.
         before_frames: frames of music before the source.
         after_frames: frames of music after it.
@@ -28,7 +28,6 @@ class ExtendedFile:
     container: str
     subtype: str
     source_frames: int
-    source_lossless: bool
     source_intact: bool
     before_frames: int
     after_frames: int

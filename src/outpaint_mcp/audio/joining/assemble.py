@@ -10,7 +10,7 @@ import numpy as np
 
 from outpaint_mcp.audio.files.conversion import SampleSpec, to_samples
 from outpaint_mcp.audio.files.decode import AudioReader, Probe, probe
-from outpaint_mcp.audio.files.encode import AudioWriter, decode_dtype, is_lossless, seal
+from outpaint_mcp.audio.files.encode import AudioWriter, decode_dtype, seal
 from outpaint_mcp.audio.files.extended_file import ExtendedFile
 from outpaint_mcp.audio.joining.joins import EDGE_SECONDS, Join
 from outpaint_mcp.audio.joining.strips import TailBuffer, join_outputs, outwards, read_edge
@@ -88,7 +88,6 @@ def assemble(  # noqa: PLR0913 - one file, each part of it named
         container=writer.container,
         subtype=writer.subtype,
         source_frames=decoded.frames,
-        source_lossless=is_lossless(found),
         source_intact=decoded.intact,
         before_frames=new[Side.BEFORE],
         after_frames=new[Side.AFTER],

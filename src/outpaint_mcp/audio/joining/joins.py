@@ -56,8 +56,6 @@ class Join:
         agreement: similarity of the context and its rendering, -1 to 1: of the waveforms where `exact`,
             otherwise, if aligned, of the level contours.
         gain_db: gain applied to the whole output; 0 unless it was aligned.
-        seam_db: additional gain next to the seam, fading over ten seconds, that matches the loudness of what
-            it continues.
         aligned: False if nothing matched; then the output was joined as if it had no delay.
         exact: whether it was aligned to the frame.
         fade_frames: number of new frames over which the difference at the seam fades out.
@@ -69,7 +67,6 @@ class Join:
     drift: float
     agreement: float
     gain_db: float
-    seam_db: float
     aligned: bool
     exact: bool
     fade_frames: int
@@ -115,7 +112,7 @@ def join(music: Samples, output: Samples, expected: int, side: Side, rate: int) 
     compared = slice(-int(COMPARED_SECONDS * rate), None)
     gain = _gain(to_stereo(edge[compared]), to_stereo(rendered[compared])) if aligned else 1.0
     new = found.output[end:] * np.float32(gain)
-    new, seam_db = settle(new, loudness_step(edge, new, rate), rate)
+    new, _ = settle(new, loudness_step(edge, new, rate), rate)
     loudest = peak(edge)
     new = limit_peaks(new, rate, ceiling_of(loudest))
     fade = int(_FADE_SECONDS * rate)
@@ -130,7 +127,6 @@ def join(music: Samples, output: Samples, expected: int, side: Side, rate: int) 
         drift=found.drift,
         agreement=found.location.agreement,
         gain_db=20 * log10(gain),
-        seam_db=seam_db,
         aligned=aligned,
         exact=found.location.exact,
         fade_frames=fade,
