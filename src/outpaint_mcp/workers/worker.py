@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 import threading
 import time
@@ -45,6 +46,8 @@ TASKS: dict[type[orders.Order[Any]], tuple[str, str]] = {
 
 def main() -> None:
     """Carry out the one order on stdin, and exit."""
+    # A server that was started in the background may ignore it, and would hand that down.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(serve())
 
 
