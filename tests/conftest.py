@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tests.warm import around
+
 from outpaint_mcp.workers.process import SINGLE_THREADED
 
 # The first is read when numpy is loaded. Whoever runs the tests may have a token: none may reach the real service.
@@ -176,7 +178,7 @@ def database(settings: Settings) -> Iterator[Database]:
 @pytest.fixture
 async def service(settings: Settings) -> AsyncIterator[OutpaintService]:
     """The service, with the real local provider."""
-    async with open_service(settings, vocabulary=TOOLS) as opened:
+    async with open_service(settings, vocabulary=TOOLS, surroundings=around()) as opened:
         yield opened
 
 
@@ -189,7 +191,7 @@ def era(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def client(settings: Settings, era: str) -> AsyncIterator[Client]:
     """A client with the server in the same process, once in each era."""
-    async with Client(build_server(settings), mode=era) as connected:
+    async with Client(build_server(settings, surroundings=around()), mode=era) as connected:
         yield connected
 
 

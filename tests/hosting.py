@@ -17,6 +17,7 @@ import anyio
 from tests.dispatching import provider_context
 from tests.fakes.runcomfy import TOKEN
 from tests.waiting import PATIENCE_SECONDS, Clock
+from tests.warm import around, open_pool
 
 from outpaint_mcp.errors import SourceUnreachable
 from outpaint_mcp.jobs.dispatcher import Dispatcher
@@ -29,12 +30,11 @@ from outpaint_mcp.providers.remote.schedule import PollSchedule
 from outpaint_mcp.providers.runcomfy.model import runcomfy_model
 from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.server.wording import TOOLS
-from outpaint_mcp.service.lifespan import Surroundings, open_service
+from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.service.service import CANCEL_SECONDS, OutpaintService
 from outpaint_mcp.sources import DownloadPolicy, fetch
 from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.store import FILE_NAME, Store
-from outpaint_mcp.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.storage.ledger import Ledger
     from outpaint_mcp.storage.records import RequestRecord
+    from outpaint_mcp.workers.pool import WorkerPool
 
 RESTORED, AS_MADE = ExportOptions(), ExportOptions(restore_source=False)
 
@@ -176,7 +177,7 @@ async def open_house(  # noqa: PLR0913 - what tests turn
     """Open everything as the server does, on the fake."""
     settings = settings_on(fake, settings, **changes)
     timing = RemoteTiming(schedule=schedule or quick_schedule())
-    surroundings = Surroundings(
+    surroundings = around(
         now=now, fetch=fetch_link, timing=timing, accept_seconds=accept_seconds, cancel_seconds=cancel_seconds
     )
     async with open_service(settings, runs=runs, vocabulary=TOOLS, surroundings=surroundings) as service:
@@ -226,7 +227,7 @@ async def open_house_around(
             store.ledger = parts.ledger(database)
         presence = Presence(settings.data_dir / "servers")
         stack.callback(presence.close)
-        pool = parts.pool or WorkerPool()
+        pool = parts.pool or open_pool()
         timing = RemoteTiming(schedule=quick_schedule())
         context = provider_context(store, settings, pool, timing=timing)
         model, client = runcomfy_model(context), parts.client

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from mcp.client import Client
 from mcp.types import CallToolResult, TextContent
+from tests.warm import around
 
 from outpaint_mcp.server.app import build_server
 
@@ -265,7 +266,7 @@ async def expect_refusal(client: Client, tool: str, arguments: dict[str, Any], w
 async def test_bad_audio_is_refused_and_the_server_goes_on(
     settings: Settings, subtests: pytest.Subtests
 ) -> None:
-    async with Client(build_server(settings)) as client:
+    async with Client(build_server(settings, surroundings=around())) as client:
         for name, (audio, word) in BAD_AUDIO.items():
             with subtests.test(name):
                 arguments = {"audio": audio, "tags": "", "extend_after_duration": 1}
@@ -274,7 +275,7 @@ async def test_bad_audio_is_refused_and_the_server_goes_on(
 
 async def test_bad_values_are_refused_by_name(settings: Settings, era: str, song: Path) -> None:
     good = {"audio": str(song), "tags": "lofi", "extend_after_duration": 1}
-    async with Client(build_server(settings), mode=era) as client:
+    async with Client(build_server(settings, surroundings=around()), mode=era) as client:
         for name, value in BAD_VALUES:
             await expect_refusal(client, SUBMIT, good | {name: value}, name)
 
@@ -282,7 +283,7 @@ async def test_bad_values_are_refused_by_name(settings: Settings, era: str, song
 async def test_bad_calls_are_refused_and_a_good_one_works_afterwards(
     settings: Settings, era: str, song: Path
 ) -> None:
-    async with Client(build_server(settings), mode=era) as client:
+    async with Client(build_server(settings, surroundings=around()), mode=era) as client:
         for tool, arguments, word in BAD_CALLS:
             await expect_refusal(client, tool, arguments, word)
         good = await client.call_tool(SUBMIT, {"audio": str(song), "tags": "", "extend_after_duration": 1})

@@ -16,12 +16,13 @@ import soundfile
 from filelock import FileLock
 from tests.stores import add
 from tests.waiting import until
+from tests.warm import around
 
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, ServerStopping, StorageFailed
 from outpaint_mcp.models import Status, SubmitRequest
 from outpaint_mcp.results import ExportOptions, Format
 from outpaint_mcp.server.wording import TOOLS
-from outpaint_mcp.service.lifespan import Surroundings, open_service
+from outpaint_mcp.service.lifespan import open_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +43,7 @@ DAY_SECONDS = 86_400
 @pytest.fixture
 async def aging_service(settings: Settings, clock: Clock) -> AsyncIterator[OutpaintService]:
     """The service, with a clock that a test sets."""
-    async with open_service(settings, vocabulary=TOOLS, surroundings=Surroundings(now=clock)) as opened:
+    async with open_service(settings, vocabulary=TOOLS, surroundings=around(now=clock)) as opened:
         yield opened
 
 
@@ -129,7 +130,7 @@ async def test_forms_that_are_asked_for_at_once_do_not_get_in_each_others_way(
 async def test_a_file_that_takes_longer_than_the_wait_is_being_written_and_there_later(
     settings: Settings, song: Path
 ) -> None:
-    surroundings = Surroundings(delivery_seconds=0.05)
+    surroundings = around(delivery_seconds=0.05)
     async with open_service(settings, vocabulary=TOOLS, surroundings=surroundings) as service:
         whole = await extended(service, song)
         mp3 = ExportOptions(format="mp3")
@@ -273,7 +274,7 @@ async def test_a_result_that_nobody_fetches_waits_for_a_month_after_its_end(
 async def test_a_server_that_runs_for_weeks_tidies_up_meanwhile(
     settings: Settings, song: Path, clock: Clock
 ) -> None:
-    surroundings = Surroundings(now=clock, tidy_seconds=0.05)
+    surroundings = around(now=clock, tidy_seconds=0.05)
     async with open_service(settings, vocabulary=TOOLS, surroundings=surroundings) as service:
         whole = await extended(service, song)
         stored = settings.data_dir / "jobs" / whole.request_id
@@ -303,7 +304,7 @@ async def test_a_result_whose_file_was_edited_is_no_source_under_its_id_but_unde
 
 async def test_nothing_that_the_service_started_outlives_it(settings: Settings, song: Path) -> None:
     before = asyncio.all_tasks()
-    async with open_service(settings, vocabulary=TOOLS) as service:
+    async with open_service(settings, vocabulary=TOOLS, surroundings=around()) as service:
         whole = await extended(service, song)
         lock = FileLock(settings.data_dir / "locks" / f"{whole.request_id}.whole-mp3.lock")
         lock.acquire()
@@ -328,7 +329,7 @@ async def test_who_waits_for_a_request_is_sent_away_when_the_server_stops(
 ) -> None:
     request_id = add(store)
     before = asyncio.all_tasks()
-    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
         waiting, leaving = (
             asyncio.create_task(service.result(request_id, wait_seconds=WAIT_SECONDS)) for _ in range(2)
         )

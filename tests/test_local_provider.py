@@ -19,6 +19,7 @@ from outpaint_mcp.errors import GenerationFailed, WorkerDied, WorkerInterrupted
 from outpaint_mcp.models import Status
 from outpaint_mcp.providers.local.provider import LocalProvider
 from outpaint_mcp.sources import fetch
+from outpaint_mcp.workers.forking import start_nursery
 from outpaint_mcp.workers.orders import Extend
 from outpaint_mcp.workers.outliving import JobFolder
 from outpaint_mcp.workers.pool import WorkerPool
@@ -51,7 +52,7 @@ class FakePool(WorkerPool):
     """Carries orders out as a test says, with no process."""
 
     def __init__(self, work: Work = finish_at_once) -> None:
-        super().__init__(forks=False)
+        super().__init__(start_nursery=None)
         self.orders: list[Extend] = []
         self.turn = asyncio.Event()  # slots are free
         self.turn.set()
@@ -239,7 +240,7 @@ async def test_a_system_that_starts_no_process_fails_the_job_with_the_reason(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(song))  # not a program
     request_id = add(store, source=str(song))
-    pool = WorkerPool(forks=forks)
+    pool = WorkerPool(start_nursery=start_nursery if forks else None)
     ended = await carry_out(store, settings, provider(store, settings, pool), request_id)
     await pool.close()
     assert (ended.status, ended.error_kind) == (Status.FAILED, "ProviderUnavailable")

@@ -19,6 +19,7 @@ from tests.fakes.runcomfy import FakeRunComfy
 from tests.hosting import open_house, settings_on
 from tests.stores import new_request
 from tests.waiting import Clock, until
+from tests.warm import around
 
 from outpaint_mcp.errors import OutpaintError, RequestNotFound, SourceError
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
@@ -26,7 +27,7 @@ from outpaint_mcp.providers.registry import PROVIDERS
 from outpaint_mcp.providers.runcomfy.model import account_of
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.exporter import STORED_DAYS
-from outpaint_mcp.service.lifespan import Surroundings, open_service
+from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.sources import fetch
 from outpaint_mcp.storage.store import Store
 
@@ -97,8 +98,11 @@ class World:
         """Open the service; a new provider is added to the match."""
         match self.provider:
             case "local":
-                around = Surroundings(now=self.clock, fetch=self.fetch_link)
-                opened = open_service(self.settings, vocabulary=TOOLS, surroundings=around)
+                opened = open_service(
+                    self.settings,
+                    vocabulary=TOOLS,
+                    surroundings=around(now=self.clock, fetch=self.fetch_link),
+                )
                 store = Store(self.settings.data_dir, now=self.clock)
                 try:
                     async with opened as service:

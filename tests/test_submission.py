@@ -15,12 +15,13 @@ import pytest
 from tests.dispatching import has
 from tests.stores import add, claim, end, outcome
 from tests.waiting import until
+from tests.warm import around
 
 from outpaint_mcp.errors import StorageFailed
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
 from outpaint_mcp.server.wording import TOOLS
-from outpaint_mcp.service.lifespan import Surroundings, open_service
+from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.storage.journal import Journal
 from outpaint_mcp.storage.leased_jobs import LeaseLost
 
@@ -46,21 +47,21 @@ def inline(song: Path) -> str:
 async def test_a_service_that_runs_nothing_takes_requests_on_and_leaves_them_to_others(
     store: Store, settings: Settings, song: Path
 ) -> None:
-    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
         first = await service.submit(request_for(song, seed=1))
         second = await service.submit(request_for(song, seed=2))
         assert (await service.status(first.request_id)).queue_position == 1
         assert (await service.status(second.request_id)).queue_position == 2
         assert (await service.cancel(second.request_id)).outcome is CancelOutcome.CANCELLED
     assert not (settings.data_dir / "servers").exists()
-    async with open_service(settings, vocabulary=TOOLS):
+    async with open_service(settings, vocabulary=TOOLS, surroundings=around()):
         await until(has(store, first.request_id, Status.COMPLETED))
 
 
 async def test_a_job_whose_server_sleeps_is_cancelled_without_it(
     store: Store, settings: Settings, song: Path
 ) -> None:
-    soon = Surroundings(cancel_seconds=0.1)
+    soon = around(cancel_seconds=0.1)
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=soon) as service:
         request_id = (await service.submit(request_for(song))).request_id
         asleep = Presence(settings.data_dir / "servers")
@@ -77,13 +78,13 @@ async def test_a_folder_that_cannot_be_used_is_reported(settings: Settings, name
     settings.data_dir.mkdir()
     (settings.data_dir / name).write_text("in the way")
     with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
-        async with open_service(settings, vocabulary=TOOLS):
+        async with open_service(settings, vocabulary=TOOLS, surroundings=around()):
             raise AssertionError
 
 
 async def test_the_folders_of_the_service_are_their_owners_alone(settings: Settings) -> None:
     settings.data_dir.mkdir(mode=0o755)
-    async with open_service(settings, vocabulary=TOOLS):
+    async with open_service(settings, vocabulary=TOOLS, surroundings=around()):
         for name in ("servers", "jobs"):
             assert (settings.data_dir / name).stat().st_mode & 0o077 == 0, name
 
@@ -92,7 +93,7 @@ async def test_the_folders_of_the_service_are_their_owners_alone(settings: Setti
 async def test_audio_that_came_with_a_request_is_there_for_each_take(
     settings: Settings, store: Store, song: Path, takes: int
 ) -> None:
-    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
         submission = await service.submit(request_for(inline(song), takes=takes))
     for take in store.journal.takes(submission.request_id):
         source = settings.data_dir / "jobs" / take.request_id / "source"
@@ -102,7 +103,7 @@ async def test_audio_that_came_with_a_request_is_there_for_each_take(
 async def test_audio_that_finds_no_room_is_reported_and_leaves_no_request(
     settings: Settings, song: Path
 ) -> None:
-    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
         (settings.data_dir / "jobs").write_text("in the way")
         with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
             await service.submit(request_for(inline(song)))
@@ -112,7 +113,7 @@ async def test_audio_that_finds_no_room_is_reported_and_leaves_no_request(
 async def test_audio_of_a_request_that_is_there_already_is_thrown_away(
     settings: Settings, song: Path
 ) -> None:
-    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
         first = await service.submit(request_for(inline(song)))
         again = await service.submit(request_for(inline(song)))
         assert (again.request_id, again.is_repeat) == (first.request_id, True)
@@ -122,7 +123,7 @@ async def test_audio_of_a_request_that_is_there_already_is_thrown_away(
 async def test_audio_of_a_request_that_cannot_be_written_is_thrown_away(
     settings: Settings, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
 
         def fail(_new: object) -> None:
             raise StorageFailed("The disk is broken.")
@@ -172,7 +173,7 @@ async def test_whoever_tidies_up_when_the_server_stops_ends_with_the_folder_at_h
         goes_on.wait()
         return get(journal, request_id)
 
-    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
         with monkeypatch.context() as patched:
             patched.setattr(Journal, "get", hang)
             tidying = asyncio.create_task(service.housekeeper.tidy())
@@ -188,7 +189,7 @@ async def test_whoever_tidies_up_when_the_server_stops_ends_with_the_folder_at_h
 async def test_files_of_a_request_that_came_to_nothing_go(
     settings: Settings, store: Store, song: Path
 ) -> None:
-    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
         request_id = (await service.submit(request_for(inline(song)))).request_id
         await service.housekeeper.tidy()
         assert (settings.data_dir / "jobs" / request_id).exists()

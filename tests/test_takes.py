@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from tests.stores import end, new_request
+from tests.warm import around
 
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, SourceError
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
@@ -285,7 +286,7 @@ async def test_what_is_left_of_a_request_is_cancelled_where_a_take_has_ended(
     new = new_request(takes=2)
     store.journal.add(new)
     end(store, new.ids[0], Status.FAILED)
-    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
         cancellation = await service.cancel(new.ids[0])
         assert cancellation.outcome is CancelOutcome.CANCELLED
         assert cancellation.status.is_final
@@ -301,7 +302,7 @@ async def test_a_request_of_which_a_take_refuses_to_be_cancelled_is_not_called_c
     store.journal.add(new)
     job = store.queue.claim("here", "local")
     assert job is not None
-    async with open_service(settings, vocabulary=TOOLS, runs=False) as service:
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
         cancelling = asyncio.create_task(service.cancel(new.ids[0]))
         while store.queue.cancel_wish(job.request_id) is not CancelWish.WANTED:  # noqa: ASYNC110 - another task
             await asyncio.sleep(0.01)

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 from mcp.client import Client
 from mcp.types import CallToolResult, ResourceLink, TextContent
+from tests.warm import around
 
 from outpaint_mcp import __version__
 from outpaint_mcp.config import ProviderName, Settings
@@ -308,7 +309,7 @@ async def test_a_data_folder_that_cannot_be_used_is_told_by_every_tool(
     settings: Settings, era: str, song: Path
 ) -> None:
     settings.data_dir.write_text("a file where the folder should be")
-    async with Client(build_server(settings), mode=era) as client:
+    async with Client(build_server(settings, surroundings=around()), mode=era) as client:
         for tool, arguments in {
             "submit_outpaint": {"audio": str(song), "tags": ""},
             "list_outpaints": {},
@@ -336,14 +337,16 @@ async def test_the_tools_are_the_published_ones(
 
 @pytest.mark.parametrize("provider", get_args(ProviderName))
 async def test_the_tool_list_is_small(settings: Settings, era: str, provider: ProviderName) -> None:
-    async with Client(build_server(dataclasses.replace(settings, provider=provider)), mode=era) as client:
+    async with Client(
+        build_server(dataclasses.replace(settings, provider=provider), surroundings=around()), mode=era
+    ) as client:
         listed = await client.list_tools()
     assert len(listed.tools) <= 8
     assert len(listed.model_dump_json(by_alias=True, exclude_none=True).encode()) < 9_600
 
 
 async def published_tools(settings: Settings) -> list[Tool]:
-    async with Client(build_server(settings)) as client:
+    async with Client(build_server(settings, surroundings=around())) as client:
         return (await client.list_tools()).tools
 
 

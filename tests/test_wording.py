@@ -17,6 +17,7 @@ import pytest
 from mcp.client import Client
 from mcp.types import CallToolResult, TextContent
 from tests.stores import DELIVERY
+from tests.warm import around
 
 import outpaint_mcp
 from outpaint_mcp import errors
@@ -311,7 +312,7 @@ def accepted(schema: dict[str, Any], value: object) -> bool:
 
 @pytest.mark.anyio
 async def test_every_tool_refuses_every_wrong_argument_in_its_own_words(settings: Settings, era: str) -> None:
-    async with Client(build_server(settings), mode=era) as client:
+    async with Client(build_server(settings, surroundings=around()), mode=era) as client:
         for tool in all_tools("local"):
             properties = tool.parameters["properties"]
             good = dict.fromkeys(tool.parameters.get("required", ()), "x")

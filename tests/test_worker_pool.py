@@ -31,7 +31,7 @@ from outpaint_mcp.errors import (
 )
 from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.workers import outliving, wire
-from outpaint_mcp.workers.forking import CAN_FORK
+from outpaint_mcp.workers.forking import CAN_FORK, start_nursery
 from outpaint_mcp.workers.listening import SourceAnalyzer
 from outpaint_mcp.workers.orders import Analyze, Extend, LengthSeconds, Measure, Order, Probe, Probed
 from outpaint_mcp.workers.pool import WorkerPool
@@ -63,7 +63,7 @@ async def pool(
     forks: bool,  # noqa: FBT001 - a fixture
     marked: None,  # noqa: ARG001 - for the workers
 ) -> AsyncIterator[WorkerPool]:
-    opened = WorkerPool(slots=2, forks=forks, start_seconds=30)
+    opened = WorkerPool(slots=2, start_nursery=start_nursery if forks else None, start_seconds=30)
     yield opened
     await opened.close()
     assert opened.busy == 0

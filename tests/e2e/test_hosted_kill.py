@@ -70,8 +70,9 @@ _STARTS_SLOW_WORKERS = """
 from functools import partial
 from outpaint_mcp.cli.main import main
 from outpaint_mcp.service import lifespan
+from outpaint_mcp.workers.pool import WorkerPool
 
-lifespan.WorkerPool = partial(lifespan.WorkerPool, forks=False)
+lifespan.Surroundings = partial(lifespan.Surroundings, open_pool=partial(WorkerPool, start_nursery=None))
 main([])
 """
 

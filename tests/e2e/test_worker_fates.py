@@ -282,7 +282,7 @@ from outpaint_mcp.workers.pool import WorkerPool
 from outpaint_mcp.workers.orders import Extend, Measure
 from outpaint_mcp.workers import wire
 async def main():
-    pool = WorkerPool(slots=3, forks=sys.argv[1] == "forks")
+    pool = WorkerPool(slots=3, start_nursery=start_nursery if sys.argv[1] == "forks" else None)
     await asyncio.gather(*(pool.run(wire.decode_order(line.encode())) for line in sys.argv[2:]))
 asyncio.run(main())
 """

@@ -151,7 +151,7 @@ async def test_a_file_that_cannot_be_written_here_is_made_once_it_can_be(
 async def test_where_no_process_can_be_started_what_was_paid_waits_until_one_can(
     fake: FakeRunComfy, settings: Settings, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_house_around(Parts(pool=WorkerPool(forks=False)), fake, settings) as house:
+    async with open_house_around(Parts(pool=WorkerPool(start_nursery=None)), fake, settings) as house:
         with monkeypatch.context() as short_of_processes:
             fake.on("download", lambda _: short_of_processes.setattr(sys, "executable", "/nowhere"))
             request_id = (await house.submit(song)).request_id

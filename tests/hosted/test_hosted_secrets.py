@@ -15,6 +15,7 @@ from mcp.client import Client
 from tests.fakes.bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LoopbackBucket
 from tests.fakes.runcomfy import TOKEN, Fault, Switches
 from tests.hosting import Web, open_house, settings_on
+from tests.warm import around
 
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.server.app import build_server
@@ -132,7 +133,7 @@ async def test_the_token_is_in_no_tools_answer_and_a_signature_in_a_results_url_
     fake.switches = Switches(queue_polls=0, running_polls=0)
     arguments = {"audio": str(song), "tags": "lofi", "extend_after_duration": 1, "lyrics": LYRICS}
     answers: list[str] = []
-    async with Client(build_server(settings_on(fake, settings))) as client:
+    async with Client(build_server(settings_on(fake, settings), surroundings=around())) as client:
         submitted: Any = await client.call_tool("submit_outpaint", arguments)
         asked = {"request_id": submitted.structured_content["request_id"]}
         result: Any = await client.call_tool(

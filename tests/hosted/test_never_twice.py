@@ -17,6 +17,7 @@ from mcp.client import Client
 from tests.fakes.runcomfy import Fault, Switches
 from tests.hosting import Parts, nobodys_base, open_house, open_house_around, settings_on
 from tests.waiting import until
+from tests.warm import around
 
 from outpaint_mcp.errors import ProviderRejected
 from outpaint_mcp.models import Status
@@ -65,7 +66,7 @@ async def test_five_at_once_through_the_tools_are_one_request(
 ) -> None:
     fake.hold()
     arguments = {"audio": str(song), "tags": "lofi", "extend_after_duration": 1}
-    async with Client(build_server(settings_on(fake, settings))) as client:
+    async with Client(build_server(settings_on(fake, settings), surroundings=around())) as client:
         answers = await asyncio.gather(*(client.call_tool("submit_outpaint", arguments) for _ in range(5)))
         await until(lambda: fake.count("submit") > 0)
     structures = [answer.structured_content or {} for answer in answers]

@@ -11,6 +11,7 @@ from mcp.client import Client
 from mcp.types import CallToolResult, TextContent
 from tests.fakes.runcomfy import Switches
 from tests.hosting import open_house, settings_on
+from tests.warm import around
 
 from outpaint_mcp.errors import ProviderUnavailable, Unauthorized
 from outpaint_mcp.models import Status, SubmitRequest
@@ -63,7 +64,7 @@ async def test_what_runcomfy_made_can_be_extended_here(
 ) -> None:
     async with open_house(fake, settings) as house:
         first = await house.extend(song)
-    async with open_service(settings, vocabulary=TOOLS) as service:
+    async with open_service(settings, vocabulary=TOOLS, surroundings=around()) as service:
         submission = await service.submit(request_for(Path(first.request_id)))
         second = await service.result(submission.request_id, wait_seconds=60)
     assert (second.provider, second.status) == ("local", Status.COMPLETED)
@@ -73,7 +74,7 @@ async def test_what_runcomfy_made_can_be_extended_here(
 async def test_what_was_made_here_can_be_extended_by_runcomfy(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    async with open_service(settings, vocabulary=TOOLS) as service:
+    async with open_service(settings, vocabulary=TOOLS, surroundings=around()) as service:
         first = await service.result((await service.submit(request_for(song))).request_id, wait_seconds=60)
     async with open_house(fake, settings) as house:
         second = await house.extend(first.request_id)
@@ -92,7 +93,9 @@ TOKENS = {
 async def test_without_a_token_that_is_taken_the_server_runs_and_says_what_to_do(
     fake: FakeRunComfy, settings: Settings, song: Path, token: str | None, words: str
 ) -> None:
-    async with Client(build_server(settings_on(fake, settings, token=token))) as client:
+    async with Client(
+        build_server(settings_on(fake, settings, token=token), surroundings=around())
+    ) as client:
         assert len((await client.list_tools()).tools) == 6
         said = await refusal(client, song)
         listed = await client.call_tool("list_outpaints", {})
@@ -124,7 +127,7 @@ async def test_where_runcomfy_cannot_be_reached_the_server_runs_and_takes_the_re
 ) -> None:
     unreachable = settings_on(fake, settings, runcomfy_base=f"http://127.0.0.1:{free_port()}/v1")
     arguments = {"audio": str(song), "tags": "lofi", "extend_after_duration": 1}
-    async with Client(build_server(unreachable)) as client:
+    async with Client(build_server(unreachable, surroundings=around())) as client:
         assert len((await client.list_tools()).tools) == 6
         answer = await client.call_tool("submit_outpaint", arguments)
     submitted = answer.structured_content or {}

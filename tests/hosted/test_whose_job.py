@@ -202,16 +202,18 @@ async def test_only_what_can_be_delivered_is_kept_and_a_week_later_nothing(  # n
         request_id = (await house.submit(song, extend_before_duration=before_seconds)).request_id
         await house.status_once(request_id, lambda seen: seen.status is Status.COMPLETED)
         await until(lambda: {path.name for path in (folder / request_id).iterdir()} == files)
-    async with open_house(fake, settings, now=clock) as house:  # which tidies up
+    async with open_house(fake, settings, now=clock) as house:
+        await house.service.housekeeper.tidy()
         result = await house.result(request_id)
         assert result.status is Status.COMPLETED
         assert result.cost_usd == pytest.approx(sum(job.cost_usd for job in house.jobs()))
     clock.now += 6 * 86_400
-    async with open_house(fake, settings, now=clock):
+    async with open_house(fake, settings, now=clock) as house:
+        await house.service.housekeeper.tidy()
         assert {path.name for path in (folder / request_id).iterdir()} == files
     clock.now += 2 * 86_400
     async with open_house(fake, settings, now=clock):
-        assert not list(folder.iterdir())
+        await until(lambda: not list(folder.iterdir()))
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:

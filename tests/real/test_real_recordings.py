@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from mcp.client import Client
+from tests.warm import around
 
 from outpaint_mcp.audio.engine.outpaint import Outpainted, outpaint_file
 from outpaint_mcp.audio.files.decode import AudioReader
@@ -145,7 +146,7 @@ async def test_an_agent_gets_a_real_recording_longer(
     name = "machine_wars.mp3"
     source = decoded(recording(name))
     (settings.input_dirs[0] / name).write_bytes(recording(name).read_bytes())
-    async with Client(build_server(settings)) as client:
+    async with Client(build_server(settings, surroundings=around())) as client:
         submission = (
             await client.call_tool(
                 "submit_outpaint", {"audio": name, "tags": "", "extend_after_duration": ADDED_SECONDS}

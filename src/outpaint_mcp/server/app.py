@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.server.content import Lifespan
+    from outpaint_mcp.service.lifespan import Surroundings
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def build_server(
     *,
     on_closed: Callable[[], None] = lambda: None,
     may_outlive: Callable[[], bool] = lambda: False,
+    surroundings: Surroundings | None = None,
 ) -> MCPServer[Lifespan]:
     """Build the server; nothing is opened until it runs.
 
@@ -55,11 +57,12 @@ def build_server(
         settings: where things are, and who carries out new requests.
         on_closed: called when everything is closed again, however that went.
         may_outlive: asked at the end whether local jobs under way may be finished after it.
+        surroundings: as `open_service` takes them.
     """
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
-        service = ServiceOnDemand(settings, TOOLS)
+        service = ServiceOnDemand(settings, TOOLS, surroundings)
         opening = asyncio.create_task(_open_soon(service))
         try:
             yield service

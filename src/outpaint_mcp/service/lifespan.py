@@ -40,6 +40,7 @@ class Surroundings:
         now: Unix seconds.
         sleep: pauses, in seconds.
         fetch: fetches a link into a file, as `sources.fetch` does.
+        open_pool: opens the pool of workers.
         timing: of calls to remote services.
         accept_seconds: how long a submission waits for a provider's answer; None for what the provider says.
         cancel_seconds: how long a cancellation waits for whoever carries the request out.
@@ -50,6 +51,7 @@ class Surroundings:
     now: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     fetch: Callable[..., Coroutine[object, object, None]] = fetch
+    open_pool: Callable[[], WorkerPool] = WorkerPool
     timing: RemoteTiming = field(default_factory=RemoteTiming)
     accept_seconds: float | None = None
     cancel_seconds: float = CANCEL_SECONDS
@@ -57,12 +59,9 @@ class Surroundings:
     tidy_seconds: float = _TIDY_SECONDS
 
 
-_REAL = Surroundings()
-
-
 @asynccontextmanager
 async def open_service(
-    settings: Settings, *, vocabulary: Vocabulary, runs: bool = True, surroundings: Surroundings = _REAL
+    settings: Settings, *, vocabulary: Vocabulary, runs: bool = True, surroundings: Surroundings | None = None
 ) -> AsyncIterator[OutpaintService]:
     """Open the service for as long as the block lasts.
 
@@ -72,15 +71,16 @@ async def open_service(
         settings: where things are.
         vocabulary: the words of the surface that opens it.
         runs: whether to carry requests out meanwhile, or only to look.
-        surroundings: clocks and the network.
+        surroundings: clocks, the network and workers; None for the real ones.
 
     Raises:
         StorageFailed: the data folder cannot be used.
     """
+    surroundings = surroundings or Surroundings()
     async with AsyncExitStack() as stack:
         store = await asyncio.to_thread(Store, settings.data_dir, now=surroundings.now)
         stack.push_async_callback(asyncio.to_thread, store.close)
-        pool, signal = WorkerPool(), UpdateSignal()
+        pool, signal = surroundings.open_pool(), UpdateSignal()
         providers = _open_providers(settings, store, pool, surroundings)
         for provider in providers.values():
             stack.push_async_callback(provider.close)

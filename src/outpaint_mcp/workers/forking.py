@@ -14,10 +14,14 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
 from outpaint_mcp.workers.messages import ENDED, FORK, KILL, REPLY, REQUEST, STARTED
 from outpaint_mcp.workers.pipes import Pipes, open_pipes
 from outpaint_mcp.workers.process import worker_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 
@@ -64,10 +68,21 @@ class ForkedProcess:
         return await asyncio.shield(self.exited)
 
 
+class NurseryProcess(Protocol):
+    """The nursery's process, of which its server needs no more than this."""
+
+    def wait(self) -> int:
+        """Wait for its end; returns the exit code."""
+
+    def kill(self) -> None:
+        """End it by a signal that it cannot catch."""
+
+
 class Nursery:
     """Starts the nursery at first need, and again when it has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: Callable[[socket.socket], NurseryProcess]) -> None:
+        self._start_process = start
         self._link: _Link | None = None
         self._starting: asyncio.Task[_Link] | None = None
         self._failures = 0
@@ -123,7 +138,7 @@ class Nursery:
             with theirs:
                 try:
                     # In a thread: until the new program runs, this waits.
-                    process = await asyncio.to_thread(_start_nursery, theirs)
+                    process = await asyncio.to_thread(self._start_process, theirs)
                 except BaseException:
                     ours.close()
                     raise
@@ -136,7 +151,7 @@ class Nursery:
 class _Link:
     """A nursery that runs, and the socket to it."""
 
-    def __init__(self, control: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, control: socket.socket, process: NurseryProcess) -> None:
         control.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._control = control
@@ -218,7 +233,8 @@ class _Link:
         self._workers.clear()
 
 
-def _start_nursery(control: socket.socket) -> subprocess.Popen[bytes]:
+def start_nursery(control: socket.socket) -> NurseryProcess:
+    """Start a nursery that serves the other end of a socket; blocks until the new program runs."""
     return subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-P", "-m", "outpaint_mcp.workers.nursery", str(control.fileno())],
         pass_fds=(control.fileno(),),

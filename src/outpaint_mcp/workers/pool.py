@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from outpaint_mcp import errors
 from outpaint_mcp.workers import outliving, wire
-from outpaint_mcp.workers.forking import CAN_FORK, Nursery, NurseryGone
+from outpaint_mcp.workers.forking import CAN_FORK, Nursery, NurseryGone, start_nursery
 from outpaint_mcp.workers.orders import Extend, Finish, Order, Probe
 from outpaint_mcp.workers.process import PlainProcess, Process, Worker, not_started
 from outpaint_mcp.workers.slots import Slots, stopping
@@ -17,6 +17,9 @@ from outpaint_mcp.workers.slots import Slots, stopping
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from socket import socket
+
+    from outpaint_mcp.workers.forking import NurseryProcess
 
 _AnswerT = TypeVar("_AnswerT")
 
@@ -43,18 +46,23 @@ class WorkerPool:
     """
 
     def __init__(
-        self, *, slots: int | None = None, forks: bool = CAN_FORK, start_seconds: float = _START_SECONDS
+        self,
+        *,
+        slots: int | None = None,
+        start_nursery: Callable[[socket], NurseryProcess] | None = start_nursery if CAN_FORK else None,
+        start_seconds: float = _START_SECONDS,
     ) -> None:
         """Start nothing yet.
 
         Args:
             slots: the most workers at once; None for one a core, and two at least.
+            start_nursery: starts the warm process that forks workers; where there is None, each worker gets an
+                interpreter of its own.
             start_seconds: how long a server that leaves waits for workers that are being started.
-            forks: whether workers are forked from a warm process; otherwise each gets an interpreter of its own.
         """
         self._slots = Slots(max(2, os.cpu_count() or 1) if slots is None else slots)
         self.long_slots = self._slots.long
-        self._nursery = Nursery() if forks else None
+        self._nursery = None if start_nursery is None else Nursery(start_nursery)
         self._workers: dict[Worker, type[Order[Any]]] = {}
         self._job_folders: set[Path] = set()
         self._start_seconds = start_seconds
