@@ -340,6 +340,21 @@ def test_a_setting_that_cannot_be_used_is_told_before_anything_else(
     assert capsys.readouterr().err.startswith("outpaint-mcp: OUTPAINT_DATA_DIR is 'relative'")
 
 
+@pytest.mark.parametrize("arguments", [[], ["serve", "--http", "--port", "0"], ["demo"]], ids=" ".join)
+def test_a_provider_that_does_not_exist_ends_every_command_before_it_begins(
+    environment: dict[str, str], settings: Settings, arguments: list[str]
+) -> None:
+    command = [sys.executable, "-m", "outpaint_mcp", *arguments]
+    nonsense = os.environ | environment | {"OUTPAINT_PROVIDER": "nonsense"}
+    done = subprocess.run(
+        command, env=nonsense, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    words = "outpaint-mcp: OUTPAINT_PROVIDER is 'nonsense'; use one of auto, runcomfy, local.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (8, "", words)
+    assert not settings.data_dir.exists()
+    assert not settings.output_dir.exists()
+
+
 def test_a_data_folder_that_cannot_be_used_is_told(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -167,18 +167,9 @@ def test_the_offered_providers_are_taken(provider: str) -> None:
     assert Settings.from_env({"OUTPAINT_PROVIDER": provider}) == Settings.from_env({})
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "offered"),
-    [
-        ("OUTPAINT_PROVIDER", "cloud", "auto, runcomfy, local"),
-        ("OUTPAINT_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING"),
-    ],
-)
-def test_a_value_that_is_not_offered_is_refused_with_those_that_are(
-    name: str, value: str, offered: str
-) -> None:
-    with pytest.raises(ConfigError, match=f"{name} is '{value}'.*{offered}"):
-        Settings.from_env({name: value})
+def test_a_log_level_that_is_not_offered_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=r"OUTPAINT_LOG_LEVEL is 'LOUD'.*DEBUG, INFO, WARNING"):
+        Settings.from_env({"OUTPAINT_LOG_LEVEL": "LOUD"})
 
 
 def test_settings_never_change() -> None:

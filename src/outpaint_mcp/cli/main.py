@@ -65,7 +65,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SystemExit as exc:  # after --help, or a command line that cannot be read
         return int(exc.code or 0)
     try:
-        return int(parsed.run(parsed, Settings.from_env(os.environ)))
+        return int(parsed.run(parsed, _settings()))
     except errors.OutpaintError as exc:
         message = explain(exc, TERMINAL)
         if getattr(parsed, "json", False):
@@ -75,6 +75,15 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         print("outpaint-mcp: interrupted.", file=sys.stderr)
         return _CANCELLED_EXIT_CODE
+
+
+def _settings() -> Settings:
+    """Read the settings; one that cannot be used ends every command before it begins."""
+    from outpaint_mcp.providers.registry import check_provider  # noqa: PLC0415 - loads asyncio
+
+    settings = Settings.from_env(os.environ)
+    check_provider(settings.provider)
+    return settings
 
 
 def _parser() -> argparse.ArgumentParser:
