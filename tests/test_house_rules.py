@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1] / "src" / "outpaint_mcp"
+REPOSITORY = Path(__file__).parents[1]
+ROOT = REPOSITORY / "src" / "outpaint_mcp"
 MODULES = {path.relative_to(ROOT): path.read_text("utf-8") for path in ROOT.rglob("*.py")}
 
 
@@ -25,3 +27,11 @@ def test_untyped_mappings_stay_at_the_edges() -> None:
 
 def test_names_and_prose_use_the_words_of_the_trade() -> None:
     assert sum(len(re.findall(r"\b(told|heard|made|said|kept)\b", text)) for text in MODULES.values()) <= 60
+
+
+def test_the_picture_of_the_layers_is_that_of_the_import_contract() -> None:
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    picture = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8").split("```\n")[1]
+    assert [re.split(r"  +", line)[0] for line in picture.splitlines()] == contracts[0]["layers"]
