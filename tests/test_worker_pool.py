@@ -523,6 +523,15 @@ def test_a_job_that_another_process_is_at_is_not_begun_twice(tmp_path: Path) -> 
         assert (tmp_path / "stop").exists()
 
 
+def test_a_worker_that_is_seen_to_have_its_job_in_hand_may_outlive_its_server_at_once(tmp_path: Path) -> None:
+    (tmp_path / "progress.json").mkdir()  # so that nothing comes after the lock
+    job = outliving.JobFolder(tmp_path)
+    assert not job.is_taken
+    with pytest.raises(OSError, match=r"progress\.json"), job.locked():
+        raise AssertionError
+    assert job.is_taken
+
+
 @needs_proc
 async def test_a_job_whose_worker_is_being_started_as_its_server_leaves_is_begun_all_the_same(
     pool: WorkerPool, song: Path, tmp_path: Path

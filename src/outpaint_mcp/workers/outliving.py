@@ -93,7 +93,11 @@ def ask_to_stop(folder: Path) -> None:
 
 
 class JobFolder:
-    """A job's folder in the hands of its worker."""
+    """A job's folder in the hands of its worker.
+
+    Attributes:
+        is_taken: whether this worker got the folder's lock.
+    """
 
     def __init__(
         self,
@@ -106,6 +110,7 @@ class JobFolder:
         self._clock = clock
         self._lock_timeout_seconds = lock_timeout_seconds
         self._written_at = -_PROGRESS_SECONDS
+        self.is_taken = False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -119,6 +124,7 @@ class JobFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self._folder / "lock", timeout=self._lock_timeout_seconds):
+                self.is_taken = True  # before anything else: a server that sees the lock may leave at once
                 for name in ("progress.json", ANSWER_NAME, "stop"):
                     (self._folder / name).unlink(missing_ok=True)
                 yield

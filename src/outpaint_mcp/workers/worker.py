@@ -83,6 +83,7 @@ def _carry_out(line: bytes, lifeline: _Lifeline, send: Callable[[wire.Reply[Any]
         order = wire.decode_order(line)
         _be_modest()  # not before: pydantic aborts where there is no memory
         folder = outliving.JobFolder(order.folder) if isinstance(order, orders.Extend) else None
+        lifeline.folder = folder
 
         def report(share: float, step: str) -> None:
             progress = wire.Progress(share=share, step=step)
@@ -91,7 +92,6 @@ def _carry_out(line: bytes, lifeline: _Lifeline, send: Callable[[wire.Reply[Any]
                 folder.write_progress(progress)
 
         with nullcontext() if folder is None else folder.locked():
-            lifeline.folder = folder
             reply = _answer(order, report)
             if folder is not None:
                 folder.write_reply(reply)
@@ -144,7 +144,7 @@ class _Lifeline:
     """Ends this process when its server is gone or says so.
 
     Attributes:
-        folder: the job's, once its lock is held, for a worker that may go on without its server.
+        folder: the job's, for a worker that may go on without its server once it has the folder's lock.
     """
 
     def __init__(self) -> None:
@@ -154,7 +154,7 @@ class _Lifeline:
         """Wait for the end of stdin, and end the process."""
         is_unwanted = bool(os.read(0, 1))
         deadline = time.monotonic() + outliving.OUTLIVE_SECONDS
-        while self.folder is not None and not is_unwanted and time.monotonic() < deadline:
+        while self.folder and self.folder.is_taken and not is_unwanted and time.monotonic() < deadline:
             time.sleep(outliving.STOP_POLL_SECONDS)
             is_unwanted = self.folder.is_asked_to_stop()
         os._exit(_ABANDONED)
