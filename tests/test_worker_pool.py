@@ -174,10 +174,16 @@ async def test_a_task_that_is_cancelled_as_its_turn_comes_hands_the_place_on() -
 
 
 @pytest.mark.parametrize(("cores", "total", "long"), [(1, 2, 1), (2, 2, 1), (8, 8, 7), (None, 2, 1)])
+@pytest.mark.parametrize("is_known", [True, False], ids=["of its own", "of the machine"])
 def test_there_is_one_worker_a_core_and_room_for_a_look_on_a_single_one(
-    monkeypatch: pytest.MonkeyPatch, cores: int | None, total: int, long: int
+    monkeypatch: pytest.MonkeyPatch, cores: int | None, total: int, long: int, *, is_known: bool
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    if is_known:
+        monkeypatch.setattr(os, "cpu_count", lambda: 64)  # of which a container is given these
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {*range(cores or 1)}, raising=False)
+    else:
+        monkeypatch.setattr(os, "cpu_count", lambda: cores)
+        monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     pool = WorkerPool()
     assert (pool._slots._total, pool.long_slots) == (total, long)
 

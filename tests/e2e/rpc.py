@@ -36,7 +36,7 @@ PATIENCE_SECONDS = 60.0
 _START = ("-m", "outpaint_mcp")
 _START_ON_ONE_CORE = (
     "-c",
-    "import os; os.cpu_count = lambda: 1; from outpaint_mcp.cli.main import main; main([])",
+    "import os; os.sched_getaffinity = lambda _: {0}; from outpaint_mcp.cli.main import main; main([])",
 )
 
 

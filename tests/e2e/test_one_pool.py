@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.e2e.processes import HAS_PROC, watching, workers_of
 from tests.e2e.rpc import structure_of
+
+from outpaint_mcp.workers.slots import count_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.config import Settings
 
-_MOST = max(2, os.cpu_count() or 1)
+_MOST = max(2, count_cores())
 
 
 @pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /proc")

@@ -64,7 +64,7 @@ _extend = partial(extend, before_seconds=240, after_seconds=240)
 @pytest.fixture
 def three_slots(marked: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - for the workers
     """Room for two jobs and a look."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr("outpaint_mcp.workers.pool.count_cores", lambda: 3)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +11,7 @@ from outpaint_mcp.workers import outliving, wire
 from outpaint_mcp.workers.forking import CAN_FORK, Nursery, NurseryGone, start_nursery
 from outpaint_mcp.workers.orders import Extend, Finish, Order, Probe
 from outpaint_mcp.workers.process import PlainProcess, Process, Worker, not_started
-from outpaint_mcp.workers.slots import Slots, stopping
+from outpaint_mcp.workers.slots import Slots, count_cores, stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +59,7 @@ class WorkerPool:
                 interpreter of its own.
             start_seconds: how long a server that leaves waits for workers that are being started.
         """
-        self._slots = Slots(max(2, os.cpu_count() or 1) if slots is None else slots)
+        self._slots = Slots(max(2, count_cores()) if slots is None else slots)
         self.long_slots = self._slots.long
         self._nursery = None if start_nursery is None else Nursery(start_nursery)
         self._workers: dict[Worker, type[Order[Any]]] = {}

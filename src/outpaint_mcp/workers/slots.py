@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -85,3 +86,10 @@ class Slots:
 def stopping() -> ServerStopping:
     """Return the error for work that a server which is leaving does not begin or finish."""
     return ServerStopping("This server is shutting down. Try again in a moment.")
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use: a container is often given fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
