@@ -89,3 +89,13 @@ def test_server_json_calls_the_token_a_secret() -> None:
     (package,) = json.loads((ROOT / "server.json").read_text())["packages"]
     secrets = [each["name"] for each in package["environmentVariables"] if each.get("isSecret")]
     assert secrets == ["RUNCOMFY_API_TOKEN"]
+
+
+def test_whatever_is_to_be_installed_comes_from_the_checkout() -> None:
+    """No package of this name is published: whoever finds one under it finds somebody else's."""
+    texts = [README, *(ROOT / "src").rglob("*.py")]
+    lines = [
+        line for text in texts for line in re.findall(r"(?:pip|tool) install .*", text.read_text("utf-8"))
+    ]
+    assert lines
+    assert not [line for line in lines if re.search(r"install (-\S+ )*[\"']?outpaint", line)]

@@ -170,7 +170,8 @@ class Bucket:
             from obstore.exceptions import BaseError  # noqa: PLC0415  as above
         except ImportError as exc:
             raise SourceNotHosted(
-                'Uploads to OUTPAINT_UPLOAD need a package more: pip install "outpaint-mcp[upload]".'
+                'Uploads to OUTPAINT_UPLOAD need one more package: run pip install ".[upload]" in the checkout of'
+                " outpaint-mcp."
             ) from exc
         try:
             async with asyncio.timeout(_SIGN_SECONDS):
