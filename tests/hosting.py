@@ -30,8 +30,8 @@ from outpaint_mcp.providers.remote.schedule import PollSchedule
 from outpaint_mcp.providers.runcomfy.model import runcomfy_model
 from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.server.wording import TOOLS
-from outpaint_mcp.service.lifespan import open_service
-from outpaint_mcp.service.service import CANCEL_SECONDS, OutpaintService
+from outpaint_mcp.service.lifespan import CANCEL_SECONDS, open_service
+from outpaint_mcp.service.service import OutpaintService
 from outpaint_mcp.sources import DownloadPolicy, fetch
 from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.store import FILE_NAME, Store
@@ -237,9 +237,8 @@ async def open_house_around(
         stack.push_async_callback(provider.close)
         providers, folder = {"runcomfy": provider}, settings.data_dir / "jobs"
         dispatcher = Dispatcher(store, presence, signal, providers, folder)
-        service = OutpaintService(
-            settings, store, providers, pool, signal, dispatcher, TOOLS, accept_seconds=accept_seconds
-        )
+        around = Surroundings(accept_seconds=accept_seconds)
+        service = OutpaintService(settings, store, providers, pool, signal, dispatcher, TOOLS, around)
         running = asyncio.create_task(dispatcher.run())
         stack.push_async_callback(asyncio.wait, {running})
         stack.callback(running.cancel)

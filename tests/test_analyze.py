@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from mcp.types import CallToolResult, ImageContent, TextContent
+from tests.hosting import Web
 
 from outpaint_mcp.cli.demo_music import BPM, compose_piece
+from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.lifespan import Surroundings, open_service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +74,14 @@ async def test_audio_inside_of_the_request_is_heard(client: Client, song: Path) 
     inline = "data:audio/wav;base64," + base64.b64encode(song.read_bytes()).decode()
     told, _ = await analyze(client, audio=inline)
     assert told["duration_seconds"] == 3.0
+
+
+async def test_a_link_is_fetched_as_the_service_fetches(settings: Settings, song: Path) -> None:
+    link = "https://music.example/song.wav"
+    around = Surroundings(fetch=Web({link: song.read_bytes()}))
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around) as service:
+        report, _ = await service.analyze(link)
+    assert report.duration_seconds == 3.0
 
 
 async def test_a_result_is_heard_by_its_id(client: Client, song: Path) -> None:

@@ -29,7 +29,7 @@ from outpaint_mcp.errors import (
     WorkerInterrupted,
     WorkerTimedOut,
 )
-from outpaint_mcp.sources import LocalFile
+from outpaint_mcp.sources import LocalFile, fetch
 from outpaint_mcp.workers import outliving, wire
 from outpaint_mcp.workers.forking import CAN_FORK, start_nursery
 from outpaint_mcp.workers.listening import SourceAnalyzer
@@ -241,7 +241,7 @@ async def test_waiting_for_a_slot_is_not_held_against_a_source(
 ) -> None:
     first = asyncio.create_task(pool.run(measure(endless)))
     await _worker_of(settings)
-    analyzer = SourceAnalyzer(pool, timeout_seconds=0)
+    analyzer = SourceAnalyzer(pool, fetch, timeout_seconds=0)
     waiting = asyncio.create_task(
         analyzer.analyze(LocalFile(song), picture=False, seams_seconds=(), on_progress=lambda *_: None)
     )
@@ -281,7 +281,7 @@ async def test_a_look_that_hangs_is_told_as_what_it_is(
     looking = asyncio.create_task(Prober(pool, timeout_seconds=0.1).source_seconds(LocalFile(endless)))
     with pytest.raises(SourceError, match="copy it to a disk"):
         await looking
-    analyzer = SourceAnalyzer(pool, timeout_seconds=0.1)
+    analyzer = SourceAnalyzer(pool, fetch, timeout_seconds=0.1)
     with pytest.raises(SourceError, match="could not be analyzed"):
         await analyzer.analyze(
             LocalFile(endless), picture=False, seams_seconds=(), on_progress=lambda *_: None

@@ -14,7 +14,7 @@ from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.providers.base import ProviderContext, RemoteTiming
 from outpaint_mcp.providers.registry import PROVIDERS
-from outpaint_mcp.service.service import CANCEL_SECONDS, DELIVERY_SECONDS, OutpaintService
+from outpaint_mcp.service.service import OutpaintService
 from outpaint_mcp.sources import fetch
 from outpaint_mcp.storage.database import storage_errors
 from outpaint_mcp.storage.store import Store
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from outpaint_mcp.providers.base import Provider
     from outpaint_mcp.reports.wording import Vocabulary
 
+CANCEL_SECONDS = 3.5
+"""Whoever works on a job sees a wish to cancel within a second, and then asks the service that has it."""
+
+# Agents' frameworks give up on a call after five seconds at the earliest; coding four minutes as MP3 takes ten.
+_DELIVERY_SECONDS = 3.5
 _TIDY_SECONDS = 6 * 3600.0
 
 _log = logging.getLogger(__name__)
@@ -55,7 +60,7 @@ class Surroundings:
     timing: RemoteTiming = field(default_factory=RemoteTiming)
     accept_seconds: float | None = None
     cancel_seconds: float = CANCEL_SECONDS
-    delivery_seconds: float = DELIVERY_SECONDS
+    delivery_seconds: float = _DELIVERY_SECONDS
     tidy_seconds: float = _TIDY_SECONDS
 
 
@@ -88,16 +93,7 @@ async def open_service(
         if runs:
             dispatcher = await _start_dispatcher(stack, settings, store, providers, signal, surroundings)
         service = OutpaintService(
-            settings,
-            store,
-            providers,
-            pool,
-            signal,
-            dispatcher,
-            vocabulary,
-            accept_seconds=surroundings.accept_seconds,
-            cancel_seconds=surroundings.cancel_seconds,
-            delivery_seconds=surroundings.delivery_seconds,
+            settings, store, providers, pool, signal, dispatcher, vocabulary, surroundings
         )
         stack.push_async_callback(service.close)
         if runs:

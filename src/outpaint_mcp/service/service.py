@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Submission,
     )
     from outpaint_mcp.reports.wording import Vocabulary
+    from outpaint_mcp.service.lifespan import Surroundings
     from outpaint_mcp.service.poller import OnUpdate
     from outpaint_mcp.storage.records import RequestRecord
     from outpaint_mcp.storage.store import Store
@@ -51,12 +52,6 @@ _MOST_LISTED = 1_000_000
 _DEFAULT = ExportOptions()
 
 _UPDATE_SECONDS = 1.0
-
-DELIVERY_SECONDS = 3.5
-"""Agents' frameworks give up on a call after five seconds at the earliest; coding four minutes as MP3 takes ten."""
-
-CANCEL_SECONDS = 3.5
-"""Whoever works on a job sees a wish to cancel within a second, and then asks the service that has it."""
 
 _GLANCE_SECONDS = 0.25
 
@@ -77,10 +72,7 @@ class OutpaintService:
         signal: UpdateSignal,
         dispatcher: Dispatcher | None,
         vocabulary: Vocabulary,
-        *,
-        accept_seconds: float | None = None,
-        cancel_seconds: float = CANCEL_SECONDS,
-        delivery_seconds: float = DELIVERY_SECONDS,
+        surroundings: Surroundings,
     ) -> None:
         """Put the service together.
 
@@ -92,17 +84,15 @@ class OutpaintService:
             signal: says when something happens to a request.
             dispatcher: carries requests out; None where that is left to other processes.
             vocabulary: the words of the surface that opens it.
-            accept_seconds: how long a submission waits for a provider's answer; None for what the provider says.
-            cancel_seconds: how long a cancellation waits for whoever carries the request out.
-            delivery_seconds: how long `result` waits for a file to be written, at least.
+            surroundings: the network, and how long calls wait.
         """
         self._store = store
         self._providers = providers
         self._pool = pool
         self._signal = signal
         self._dispatcher = dispatcher
-        self._cancel_seconds = cancel_seconds
-        self._delivery_seconds = delivery_seconds
+        self._cancel_seconds = surroundings.cancel_seconds
+        self._delivery_seconds = surroundings.delivery_seconds
         self._vocabulary = vocabulary
         self._jobs_folder = settings.data_dir / "jobs"
         output_folder = OutputFolder(store.journal, settings.output_dir, settings.data_dir / "locks")
@@ -119,9 +109,9 @@ class OutpaintService:
             vocabulary,
             provider=settings.provider,
             ring=None if dispatcher is None else dispatcher.ring,
-            accept_seconds=accept_seconds,
+            accept_seconds=surroundings.accept_seconds,
         )
-        self._analyzer = SourceAnalyzer(pool)
+        self._analyzer = SourceAnalyzer(pool, surroundings.fetch)
         self._analyses: set[asyncio.Task[object]] = set()
 
     async def close(self, *, outlive: bool = False) -> None:

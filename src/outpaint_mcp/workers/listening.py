@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import SourceError, StorageFailed, WorkerTimedOut
-from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source, fetch
+from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, Source
 from outpaint_mcp.workers.orders import Analyze
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from outpaint_mcp.audio.hearing.records import Analysis
     from outpaint_mcp.workers.pool import WorkerPool
@@ -28,11 +28,19 @@ class SourceAnalyzer:
 
     Args:
         pool: runs the workers.
+        fetch: fetches a link into a file, as `sources.fetch` does.
         timeout_seconds: how long fetching may take, and then the analysis; waiting for a slot does not count.
     """
 
-    def __init__(self, pool: WorkerPool, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        pool: WorkerPool,
+        fetch: Callable[..., Coroutine[object, object, None]],
+        *,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+    ) -> None:
         self._pool = pool
+        self._fetch = fetch
         self._timeout_seconds = timeout_seconds
 
     async def analyze(
@@ -60,7 +68,7 @@ class SourceAnalyzer:
             OutpaintError: as `WorkerPool.run` raises it.
         """
         try:
-            async with _local_path(source, on_progress, self._timeout_seconds) as path:
+            async with self._local_path(source, on_progress) as path:
                 with TemporaryDirectory() as folder:
                     drawing = Path(folder, "picture.png") if picture else None
                     order = Analyze(
@@ -84,22 +92,21 @@ class SourceAnalyzer:
                 " again."
             ) from exc
 
-
-@asynccontextmanager
-async def _local_path(
-    source: Source, on_progress: Callable[[float, str], None], timeout_seconds: float
-) -> AsyncIterator[Path]:
-    """Give a source a path, for as long as the block lasts."""
-    if isinstance(source, LocalFile):
-        yield source.path
-        return
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "source")
-        match source:
-            case InlineAudio(content=content):
-                await asyncio.to_thread(path.write_bytes, content)
-            case RemoteUrl(url=url):
-                on_progress(0.0, "fetching")
-                async with asyncio.timeout(timeout_seconds):
-                    await fetch(url, path)
-        yield path
+    @asynccontextmanager
+    async def _local_path(
+        self, source: Source, on_progress: Callable[[float, str], None]
+    ) -> AsyncIterator[Path]:
+        """Give a source a path, for as long as the block lasts."""
+        if isinstance(source, LocalFile):
+            yield source.path
+            return
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "source")
+            match source:
+                case InlineAudio(content=content):
+                    await asyncio.to_thread(path.write_bytes, content)
+                case RemoteUrl(url=url):
+                    on_progress(0.0, "fetching")
+                    async with asyncio.timeout(self._timeout_seconds):
+                        await self._fetch(url, path)
+            yield path
