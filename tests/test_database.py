@@ -204,8 +204,10 @@ def test_a_file_of_an_unreleased_version_is_set_aside_once(path: Path, version: 
     Database(path).close()
 
     write_old_file()
-    with pytest.raises(StorageFailed, match="move one of them away"):
+    with pytest.raises(StorageFailed, match="move one of them away") as failure:
         Database(path)
+    assert "space" not in str(failure.value)
+    assert failure.value.path == str(path)
     assert kept.read_bytes() == old
     assert path.read_bytes() == old
 

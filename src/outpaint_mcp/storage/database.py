@@ -26,22 +26,30 @@ _ERASE_TIMEOUT_MILLISECONDS = 200
 
 
 def _set_aside_unreleased(path: Path) -> None:
-    """Rename a file of a version before 0.1.0, which this one cannot read; nothing in it is lost."""
+    """Rename a file of a version before 0.1.0, which this one cannot read; nothing in it is lost.
+
+    Raises:
+        StorageFailed: another such file has that name already.
+    """
     with closing(
         sqlite3.connect(path)
     ) as connection:  # the last to close puts the write-ahead log into the file
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     if not 0 < version < VERSION:
         return
-    kept = path.with_stem(f"{path.stem}-unreleased-{version}")
-    if kept.exists():
-        raise FileExistsError(f"{path} and {kept} are both of a version before 0.1.0: move one of them away")
+    aside = path.with_stem(f"{path.stem}-unreleased-{version}")
+    if aside.exists():
+        raise StorageFailed(
+            f"{path} and {aside} are both of a version before 0.1.0. To start anew, move one of them away, then try"
+            " again.",
+            path=str(path),
+        )
     for end in ("-wal", "-shm", ""):
         written = path.with_name(path.name + end)
         if written.exists():
-            written.rename(kept.with_name(kept.name + end))
+            written.rename(aside.with_name(aside.name + end))
     path.touch(mode=0o600)
-    _log.warning("a database of an unreleased version was set aside as %s", kept)
+    _log.warning("a database of an unreleased version was set aside as %s", aside)
 
 
 @contextmanager
@@ -73,10 +81,10 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or create it.
+        """Open the file, or create it; one of an unreleased version is set aside under another name.
 
         Raises:
-            StorageFailed: the file cannot be used, or another version of this program wrote it.
+            StorageFailed: the file cannot be used, or a newer version of this program wrote it.
         """
         self._path = path
         self._local = threading.local()

@@ -1,4 +1,4 @@
-"""The tables. A database file of another version is refused, never changed."""
+"""The tables. A file of an unreleased version is set aside, one of a newer version refused; neither is changed."""
 
 # 1 to 3 were those of versions before 0.1.0.
 VERSION = 4
