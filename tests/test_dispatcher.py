@@ -429,6 +429,7 @@ async def test_an_end_is_written_as_soon_as_it_can_be_and_the_trouble_reported_o
     async with dispatching(store, settings.data_dir, FakeExecutor()):
         await until(has(store, request_id, Status.COMPLETED))
     (reported,) = warnings(caplog)
+    assert f"The state of request {request_id} cannot be written" in reported
     assert "the disk is broken" in reported
 
 

@@ -226,7 +226,7 @@ class Dispatcher:
     async def _give_back(self, lease: Lease) -> None:
         """Leave a job to others that nobody works on here any more."""
         with suppress(LeaseLost, ServerStopping):
-            await until_written(lambda: self._store.queue.release(lease), sleep=self._sleep)
+            await until_written(lambda: self._store.queue.release(lease), lease.request_id, sleep=self._sleep)
 
     async def _carry_out(self, run: Run, executor: Executor) -> _End:
         try:
@@ -259,7 +259,7 @@ class Dispatcher:
             # In the same thread: a server that leaves now has deleted them all the same.
             _clear(run.folder, files)
 
-        await until_written(write, sleep=self._sleep)
+        await until_written(write, run.job.request_id, sleep=self._sleep)
 
 
 def log_crash(request_id: str, exc: Exception) -> InternalError:

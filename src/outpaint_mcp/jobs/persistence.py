@@ -43,15 +43,20 @@ class Trouble:
 
 
 async def until_written(
-    write: Callable[[], object], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    write: Callable[[], object], request_id: str, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> None:
     """Write what must not be forgotten, however long the disk takes.
+
+    Args:
+        write: writes it.
+        request_id: of the request that it is about.
+        sleep: pauses, in seconds.
 
     Raises:
         LeaseLost: it is not ours to write any more.
         ServerStopping: the database is closed.
     """
-    trouble = Trouble("Something cannot be written")
+    trouble = Trouble(f"The state of request {request_id} cannot be written")
     while True:
         try:
             return await asyncio.to_thread(_call, write)

@@ -162,4 +162,4 @@ class Run:
         return step
 
     async def _write(self, write: Callable[[], object]) -> None:
-        await until_written(write, sleep=self._sleep)
+        await until_written(write, self.job.request_id, sleep=self._sleep)
