@@ -237,8 +237,8 @@ async def open_house_around(
         stack.push_async_callback(provider.close)
         providers, folder = {"runcomfy": provider}, settings.data_dir / "jobs"
         dispatcher = Dispatcher(store, presence, signal, providers, folder)
-        around = Surroundings(accept_seconds=accept_seconds)
-        service = OutpaintService(settings, store, providers, pool, signal, dispatcher, TOOLS, around)
+        surroundings = around(accept_seconds=accept_seconds)
+        service = OutpaintService(settings, store, providers, pool, signal, dispatcher, TOOLS, surroundings)
         running = asyncio.create_task(dispatcher.run())
         stack.push_async_callback(asyncio.wait, {running})
         stack.callback(running.cancel)

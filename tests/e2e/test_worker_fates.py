@@ -278,6 +278,7 @@ def test_a_worker_without_a_whole_order_ends_at_once() -> None:
 _SERVER = """
 import asyncio, sys
 from pathlib import Path
+from outpaint_mcp.workers.forking import start_nursery
 from outpaint_mcp.workers.pool import WorkerPool
 from outpaint_mcp.workers.orders import Extend, Measure
 from outpaint_mcp.workers import wire
