@@ -46,8 +46,10 @@ TASKS: dict[type[orders.Order[Any]], tuple[str, str]] = {
 
 def main() -> None:
     """Carry out the one order on stdin, and exit."""
-    # A server that was started in the background may ignore it, and would hand that down.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A server that was started in the background may ignore these, and would hand that down.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     sys.exit(serve())
 
 
