@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.jobs.dispatcher import Dispatcher
@@ -12,9 +13,10 @@ from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.providers.base import ProviderContext, RemoteTiming
 from outpaint_mcp.sources import fetch
+from outpaint_mcp.storage.store import FILE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
@@ -88,3 +90,15 @@ def has_ended(store: Store, request_id: str) -> Callable[[], bool]:
 def is_free(store: Store) -> Callable[[], bool]:
     """Whether no server has a job."""
     return lambda: not store.queue.servers_at_work()
+
+
+@contextmanager
+def refusing(settings: Settings, change: str, condition: str) -> Iterator[None]:
+    """Have the database refuse a change of a job, as a broken disk would."""
+    with closing(sqlite3.connect(settings.data_dir / FILE_NAME, isolation_level=None)) as connection:
+        connection.execute(
+            f"CREATE TRIGGER broken BEFORE UPDATE OF {change} ON jobs WHEN {condition}"
+            " BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END"
+        )
+        yield
+        connection.execute("DROP TRIGGER broken")

@@ -6,12 +6,12 @@ import asyncio
 import dataclasses
 import logging
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from tests.dispatching import dispatching, has, has_ended, is_free
+from tests.dispatching import dispatching, has, has_ended, is_free, refusing
 from tests.stores import add, at_work, claim, outcome, settle_plan
 from tests.waiting import until
 
@@ -33,7 +33,7 @@ from outpaint_mcp.storage.records import CancelWish, Lease
 from outpaint_mcp.storage.store import FILE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from tests.stores import Stores
 
@@ -92,18 +92,6 @@ class CountingQueue(JobQueue):
 def queue(store: Store) -> CountingQueue:
     store.queue = counting = CountingQueue(store._database)
     return counting
-
-
-@contextmanager
-def refusing(settings: Settings, change: str, condition: str) -> Iterator[None]:
-    """Have the database refuse a change of a job, as a broken disk would."""
-    with closing(sqlite3.connect(settings.data_dir / FILE_NAME, isolation_level=None)) as connection:
-        connection.execute(
-            f"CREATE TRIGGER broken BEFORE UPDATE OF {change} ON jobs WHEN {condition}"
-            " BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END"
-        )
-        yield
-        connection.execute("DROP TRIGGER broken")
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

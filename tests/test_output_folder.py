@@ -354,6 +354,22 @@ def test_a_delivered_file_that_is_gone_is_reported(
     assert (caught.value.hint, caught.value.path) == (None, delivery.path)
 
 
+def test_a_delivery_that_cannot_be_repeated_is_still_known(
+    folder: OutputFolder, journal: Journal, outcome: Outcome
+) -> None:
+    request_id = add_request(journal)
+    delivery = folder.deliver(request_id, WHOLE, outcome)
+    Path(delivery.path).unlink()
+    outcome.path.write_bytes(CONTENT[::-1])
+    with pytest.raises(DeliveryFailed, match="changed or damaged"):
+        folder.deliver(request_id, WHOLE, outcome)
+    left = journal.get(request_id).delivery
+    assert left is not None
+    assert (left.path, left.delivered_at) == (delivery.path, delivery.delivered_at)
+    outcome.path.write_bytes(CONTENT)
+    assert folder.deliver(request_id, WHOLE, outcome).path == delivery.path
+
+
 def test_a_delivered_file_is_put_at_another_place_too_but_over_nothing(
     folder: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -248,7 +249,7 @@ async def test_a_part_that_the_source_does_not_have_is_refused_before_anything_i
 
 
 async def test_a_take_that_was_thrown_away_does_not_take_the_others_along(
-    service: OutpaintService, song: Path
+    service: OutpaintService, song: Path, settings: Settings
 ) -> None:
     submission = await service.submit(
         SubmitRequest.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
@@ -265,6 +266,11 @@ async def test_a_take_that_was_thrown_away_does_not_take_the_others_along(
     assert not any(Path(other.path or "").exists() for other in others)
     assert (await service.analyze(submission.request_id))[0].duration_seconds == 5
     Path(kept.path or "").unlink()
+    all_again = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    assert {each.path for each in all_again.takes or ()} == {each.path for each in result.takes}
+    for each in result.takes:
+        Path(each.path or "").unlink()
+        shutil.rmtree(settings.data_dir / "jobs" / each.request_id)
     with pytest.raises(DeliveryFailed, match="moved or deleted"):
         await service.result(submission.request_id)
 

@@ -8,8 +8,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.dispatching import refusing
 from tests.stores import add, claim, settle_plan
 
+from outpaint_mcp.errors import StorageFailed
 from outpaint_mcp.models import Status
 from outpaint_mcp.storage.records import StepState
 from outpaint_mcp.storage.store import FILE_NAME
@@ -35,6 +37,16 @@ def test_one_that_cannot_be_read_fails_and_the_next_is_claimed(
     assert (record.status, record.error) == (Status.FAILED, "A stored request cannot be read.")
     query = f"SELECT source, inputs FROM jobs WHERE request_id = '{damaged}'"
     assert inputs not in str(execute(settings, query))
+
+
+def test_one_whose_end_cannot_be_written_is_nobodys_until_it_can(store: Store, settings: Settings) -> None:
+    damaged, sound = add(store), add(store)
+    execute(settings, f"UPDATE jobs SET inputs = '[' WHERE request_id = '{damaged}'")
+    with refusing(settings, "ended_at", f"old.request_id = '{damaged}'"), pytest.raises(StorageFailed):
+        claim(store)
+    query = f"SELECT server_id, attempt, status FROM jobs WHERE request_id = '{damaged}'"
+    assert execute(settings, query) == [(None, 0, "in_queue")]
+    assert claim(store).request_id == sound
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,11 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from tests.waiting import PATIENCE_SECONDS
 
 from outpaint_mcp.service.lifespan import Surroundings
 from outpaint_mcp.workers.pool import WorkerPool
@@ -34,15 +37,18 @@ class _Forked:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
     def wait(self) -> int:
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         poll.poll()
-        os.close(self._descriptor)
         return 0
 
     def kill(self) -> None:
-        signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
 
 class _Warm:
@@ -50,6 +56,7 @@ class _Warm:
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(PATIENCE_SECONDS)
         self._lock = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(
@@ -61,9 +68,14 @@ class _Warm:
             )
 
     def start_nursery(self, control: socket.socket) -> NurseryProcess:
-        with self._lock:
-            socket.send_fds(self._control, [json.dumps(worker_environment()).encode()], [control.fileno()])
-            _, (descriptor,), _, _ = socket.recv_fds(self._control, 1, 1)
+        try:
+            with self._lock:
+                socket.send_fds(
+                    self._control, [json.dumps(worker_environment()).encode()], [control.fileno()]
+                )
+                _, (descriptor,), _, _ = socket.recv_fds(self._control, 1, 1)
+        except (OSError, ValueError) as exc:  # which the pool would take for a nursery that cannot be had
+            raise AssertionError(f"the warm process has failed ({self._process.poll()})") from exc
         return _Forked(descriptor)
 
 

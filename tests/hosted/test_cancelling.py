@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from tests.fakes.runcomfy import Fault
 from tests.hosting import open_house, quick_schedule
 from tests.waiting import until
 
+from outpaint_mcp.errors import SourceUnreachable
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.sources import fetch
 from outpaint_mcp.storage.store import Store
@@ -243,6 +244,20 @@ async def test_a_hiccup_that_is_over_does_not_make_a_finished_file_one_to_give_u
         assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
         may_go_on.set()
         assert (await house.result(request_id)).status is Status.COMPLETED
+
+
+async def test_a_file_that_cannot_be_fetched_can_be_given_up(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    async def fetch_nothing(*_: object, **__: object) -> NoReturn:
+        raise SourceUnreachable("HTTP 403")
+
+    async with open_house(fake, settings, fetch_link=fetch_nothing) as house:
+        request_id = (await house.submit(song)).request_id
+        await house.status_once(request_id, lambda seen: "Trying again" in seen.message)
+        cancellation = await house.service.cancel(request_id)
+    assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
+    assert "which may be billed" in cancellation.message
 
 
 async def test_a_wish_outlives_the_server_that_heard_it(

@@ -19,7 +19,7 @@ from tests.hosting import Parts, nobodys_base, open_house, open_house_around, se
 from tests.waiting import until
 from tests.warm import around
 
-from outpaint_mcp.errors import ProviderRejected
+from outpaint_mcp.errors import ProviderRejected, RateLimited
 from outpaint_mcp.models import Status
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.storage.job_queue import JobQueue
@@ -262,6 +262,17 @@ async def test_what_was_refused_unread_is_sent_again_in_a_moment_and_taken_on_on
     result = await house.extend(song)
     assert result.status is Status.COMPLETED
     assert (house.fake.count("submit"), len(house.jobs())) == (3, 1)
+
+
+@pytest.mark.parametrize("retry_after", [None, "60"])
+async def test_what_is_refused_for_too_long_fails_and_costs_nothing_and_what_asks_for_longer_is_asked_once(
+    house: House, song: Path, retry_after: str | None
+) -> None:
+    house.fake.fail("submit", *[Fault(status=429, retry_after=retry_after)] * 1_000)
+    with pytest.raises(RateLimited, match="not accepted, and is not billed"):
+        await house.submit(song)
+    assert (house.fake.count("submit") == 1) is (retry_after is not None)
+    assert house.jobs() == []
 
 
 async def test_a_submission_that_may_have_been_taken_on_after_a_refusal_is_not_sent_again_either(

@@ -210,6 +210,7 @@ async def test_a_week_after_it_was_delivered_what_was_delivered_is_found_and_the
         own = await house.result(restored.request_id, AS_MADE)
     clock.now += 8 * 86_400
     async with open_house(fake, settings, now=clock) as house:
+        await house.service.housekeeper.tidy()
         assert (await house.result(restored.request_id)).path == restored.path
         assert (await house.result(restored.request_id, AS_MADE)).path == own.path
         with pytest.raises(DeliveryFailed, match="7 days"):

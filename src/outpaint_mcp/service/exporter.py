@@ -7,14 +7,13 @@ import dataclasses
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from outpaint_mcp.errors import GenerationFailed, InvalidRequest, OutpaintError
+from outpaint_mcp.errors import GenerationFailed, InvalidRequest, OutpaintError, SourceError
 from outpaint_mcp.models import Status
 from outpaint_mcp.service.delivery_failures import (
     changed_since_delivery,
@@ -45,15 +44,15 @@ _MAX_SECONDS = 900.0
 _UPDATE_SECONDS = 1.0
 _STALE_SECONDS = 86_400.0
 
-Delivered = Mapping[str, "Delivery | OutpaintError | None"]
+Delivered = dict[str, "Delivery | OutpaintError | None"]
 """By the id of each take: its file, why there is none, or None while it is being written."""
 
 
 @dataclass(slots=True, eq=False)
 class _Export:
-    """One file on its way to a folder, asked for alone or with others; `progress` is the share written, 0 to 1."""
+    """One file on its way to a folder; `progress` is the share of it that is written, 0 to 1."""
 
-    is_alone: bool
+    is_only_take: bool
     progress: float = 0.0
     task: asyncio.Task[Delivery] = field(init=False)
 
@@ -129,8 +128,10 @@ class Exporter:
         side = options.part
         if side != "whole" and not getattr(takes[0], f"extend_{side}_duration"):
             raise InvalidRequest(f"Nothing was added {side} the source, so there is no such part.")
-        is_alone = len(takes) == 1
-        exports = {take.request_id: self._export(take, options, target, is_alone=is_alone) for take in takes}
+        is_only_take = len(takes) == 1
+        exports = {
+            take.request_id: self._export(take, options, target, is_only_take=is_only_take) for take in takes
+        }
         tasks = [export.task for export in exports.values()]
         until = time.monotonic() + wait_seconds
         while (left := until - time.monotonic()) > 0:
@@ -176,12 +177,12 @@ class Exporter:
             raise server_stopping()
 
     def _export(
-        self, record: RequestRecord, options: ExportOptions, target: Path | None, *, is_alone: bool
+        self, record: RequestRecord, options: ExportOptions, target: Path | None, *, is_only_take: bool
     ) -> _Export:
         """Find the export that is under way, or start one."""
         key = (record.request_id, options, target)
         if key not in self._exports:
-            export = self._exports[key] = _Export(is_alone)
+            export = self._exports[key] = _Export(is_only_take)
             export.task = asyncio.create_task(self._deliver(export, record, options, target))
             export.task.add_done_callback(lambda task: self._forget_success(key, task))
         return self._exports[key]
@@ -210,7 +211,7 @@ class Exporter:
         lock = self._locks.setdefault((record.request_id, options), asyncio.Lock())
         async with lock:
             delivery = await self._threads.run(
-                self._output_folder.delivered, record.request_id, options, is_alone=export.is_alone
+                self._output_folder.delivered, record.request_id, options, is_only_take=export.is_only_take
             )
             if delivery is None:
                 delivery = await self._deliver_anew(export, record, options, target)
@@ -234,13 +235,17 @@ class Exporter:
                 return await self._deliver(export, record, options, target)
             outcome = outcome.as_made
         if (options.part, options.format) == ("whole", "source"):
-            return await self._put(record, options, outcome, target)
+            return await self._threads.run(
+                self._output_folder.deliver, record.request_id, options, outcome, target
+            )
         if not await self._threads.run(self._output_folder.is_stored, outcome):
             raise changed_since_generation(record)
         folder = await self._threads.run(self._new_folder)
         try:
-            outcome = await self._convert(export, record.request_id, options, outcome, folder)
-            return await self._put(record, options, outcome, target)
+            outcome = await self._convert(export, record, options, outcome, folder)
+            return await self._threads.run(
+                self._output_folder.deliver, record.request_id, options, outcome, target
+            )
         finally:
             await self._threads.run(shutil.rmtree, folder, ignore_errors=True)
 
@@ -255,15 +260,8 @@ class Exporter:
             raise no_longer_stored(record, STORED_DAYS)
         return outcome
 
-    async def _put(
-        self, record: RequestRecord, options: ExportOptions, outcome: Outcome, target: Path | None
-    ) -> Delivery:
-        return await self._threads.run(
-            self._output_folder.deliver, record.request_id, options, outcome, target
-        )
-
     async def _convert(
-        self, export: _Export, request_id: str, options: ExportOptions, outcome: Outcome, folder: Path
+        self, export: _Export, record: RequestRecord, options: ExportOptions, outcome: Outcome, folder: Path
     ) -> Outcome:
         """Have a worker write the form that was asked for."""
 
@@ -281,7 +279,9 @@ class Exporter:
         try:
             converted = await self._pool.run(order, on_progress=note, timeout_seconds=_MAX_SECONDS)
         except GenerationFailed as exc:
-            raise not_converted(request_id, exc) from exc
+            raise not_converted(record.request_id, exc) from exc
+        except SourceError as exc:  # it was tidied away meanwhile
+            raise no_longer_stored(record, STORED_DAYS) from exc
         return dataclasses.replace(
             outcome,
             path=converted.path,

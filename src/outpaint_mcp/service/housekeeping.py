@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import OutpaintError, RequestNotFound, StorageFailed
+from outpaint_mcp.errors import OutpaintError, RequestNotFound, ServerStopping, StorageFailed
 from outpaint_mcp.jobs.run import SOURCE_NAME
 from outpaint_mcp.models import Status
 from outpaint_mcp.service.exporter import STORED_DAYS
@@ -78,8 +78,12 @@ class Housekeeper:
         # The person's folder comes last: its drive is the one most likely to hang.
         jobs = partial(self._tidy_jobs, stopping)
         for tidy in (jobs, self._exporter.tidy, self._output_folder.tidy):
+            if stopping.is_set():
+                return
             try:
                 tidy()
+            except ServerStopping:
+                return
             except (OutpaintError, OSError) as exc:  # what is in the way of one is in no other's
                 _log.warning("Old files cannot be deleted for now: %s", exc)
 

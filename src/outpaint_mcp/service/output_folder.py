@@ -65,15 +65,15 @@ class OutputFolder:
         if self._stopping.is_set():
             raise server_stopping()
 
-    def delivered(self, request_id: str, options: ExportOptions, *, is_alone: bool) -> Delivery | None:
+    def delivered(self, request_id: str, options: ExportOptions, *, is_only_take: bool) -> Delivery | None:
         """Return what was delivered of a request in this form, if anything was.
 
-        A file that was removed counts as not delivered while what it was written from is stored, if it `is_alone`: of
-        several takes, some may have been thrown away.
+        A file that was removed counts as not delivered while what it was written from is stored. Of several takes, some
+        may have been thrown away: these count as delivered.
         """
         record = self._journal.get(request_id)
         delivery, outcome = record.deliveries.get(str(options)), record.outcome
-        if delivery is None or not is_alone or outcome is None or not is_removed(delivery):
+        if delivery is None or not is_only_take or outcome is None or not is_removed(delivery):
             return delivery
         return None if outcome.path.is_file() else delivery
 
@@ -95,10 +95,9 @@ class OutputFolder:
         """
         with self._locks.held(key_of(request_id, options), request_id):
             record = self._journal.get(request_id)
-            if (delivered := record.deliveries.get(str(options))) is not None:
-                if not is_removed(delivered):
-                    return delivered
-                self._journal.forget_delivery(request_id, options)
+            delivered = record.deliveries.get(str(options))
+            if delivered is not None and not is_removed(delivered):
+                return delivered
             delivery = Delivery(
                 path=str(self._place(record, options, outcome, target)),
                 sha256=outcome.sha256,

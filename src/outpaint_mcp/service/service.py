@@ -8,7 +8,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import InvalidRequest, OutpaintError, ServerStopping
+from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, OutpaintError, ServerStopping
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.reports import analysis
 from outpaint_mcp.reports import requests as reports
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Submission,
     )
     from outpaint_mcp.reports.wording import Vocabulary
+    from outpaint_mcp.service.exporter import Delivered
     from outpaint_mcp.service.lifespan import Surroundings
     from outpaint_mcp.service.poller import OnUpdate
     from outpaint_mcp.storage.records import RequestRecord
@@ -216,13 +217,18 @@ class OutpaintService:
             return reports.not_delivered(whole, self._vocabulary)
         if target is not None and len(completed) > 1 and not await asyncio.to_thread(target.is_dir):
             raise InvalidRequest(f"{target.name} is one file's name; name a folder for several takes.")
-        delivered = await self._exporter.deliver(
-            completed,
-            options,
-            target=target,
-            wait_seconds=max(0.0, until - time.monotonic()),
-            on_update=on_update,
-        )
+
+        async def deliver(some: list[RequestRecord]) -> Delivered:
+            left = max(0.0, until - time.monotonic())
+            return await self._exporter.deliver(
+                some, options, target=target, wait_seconds=left, on_update=on_update
+            )
+
+        delivered = await deliver(completed)
+        if len(completed) > 1 and all(isinstance(each, DeliveryFailed) for each in delivered.values()):
+            # All were thrown away: what is asked for all the same is written again.
+            for take in completed:
+                delivered |= await deliver([take])
         ready = {each: found for each, found in delivered.items() if isinstance(found, Delivery)}
         if None in delivered.values():
             return reports.being_written(whole, self._vocabulary, options)

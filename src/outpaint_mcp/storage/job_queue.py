@@ -12,7 +12,7 @@ from outpaint_mcp.storage.rows import pack_outcome, read_job, unpack_outcome
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from outpaint_mcp.storage.records import Job
 
@@ -27,6 +27,16 @@ _CRASHED = (
 _CANCELLED = f"status = 'cancelled', {ENDED}"
 
 
+class _Unreadable(Exception):
+    """The next job is none that this version writes."""
+
+    def __init__(self, request_id: str, steps: Sequence[sqlite3.Row], error: StorageFailed) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
+        self.steps = steps
+        self.error = error
+
+
 class JobQueue(LeasedJobs):
     """Claims jobs, cancels them, and leaves those of dead servers to others; may be called from any thread."""
 
@@ -38,6 +48,13 @@ class JobQueue(LeasedJobs):
             provider: whose jobs to look at.
             most_running: how many of these may run on this machine at a time; None for any number.
         """
+        while True:
+            try:
+                return self._claim(server_id, provider, most_running)
+            except _Unreadable as exc:  # it would be in the way of every job behind it
+                self._end_unreadable(exc)
+
+    def _claim(self, server_id: str, provider: str, most_running: int | None) -> Job | None:
         with self._database.write("queue") as connection:
             if most_running is not None and _running(connection, provider) >= most_running:
                 return None
@@ -50,17 +67,28 @@ class JobQueue(LeasedJobs):
             if row is None:
                 return None
             steps = _steps(connection, row["request_id"])
-        try:
-            return read_job(row, steps)
-        except StorageFailed as exc:  # it would be in the way of every job behind it
-            lease = Lease(row["request_id"], server_id, row["attempt"])
-            is_unknown = any(step["state"] == StepState.SENDING for step in steps)
-            sent = ", ".join(step["remote_id"] for step in steps if step["remote_id"])
-            which = f" (the service's request {sent})" if sent else ""
-            bill = f" What was sent may be carried out and billed{which}." if sent or is_unknown else ""
-            status = Status.UNKNOWN if is_unknown else Status.FAILED
-            self.end(lease, status, error=StorageFailed(f"{exc}{bill}"))
-            return self.claim(server_id, provider, most_running=most_running)
+            try:
+                return read_job(row, steps)
+            except StorageFailed as exc:  # undoes the claim
+                raise _Unreadable(row["request_id"], steps, exc) from exc
+
+    def _end_unreadable(self, job: _Unreadable) -> None:
+        is_unknown = any(step["state"] == StepState.SENDING for step in job.steps)
+        sent = ", ".join(step["remote_id"] for step in job.steps if step["remote_id"])
+        which = f" (the service's request {sent})" if sent else ""
+        bill = f" What was sent may be carried out and billed{which}." if sent or is_unknown else ""
+        with self._database.write(f"job {job.request_id}", erases=True) as connection:
+            connection.execute(
+                f"UPDATE jobs SET status = ?, error = ?, error_kind = ?, {ENDED}"
+                f" WHERE request_id = ? AND server_id IS NULL AND {IS_OPEN}",
+                (
+                    Status.UNKNOWN if is_unknown else Status.FAILED,
+                    f"{job.error}{bill}",
+                    type(job.error).__name__,
+                    self._now(),
+                    job.request_id,
+                ),
+            )
 
     def has_claimable(self, provider: str, *, most_running: int | None = None) -> bool:
         """Whether a claim is likely to succeed; cheaper than one in vain."""

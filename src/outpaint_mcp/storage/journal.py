@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # A host that lost an answer asks again within its own limit of five minutes; an agent in a loop, sooner.
 DEDUP_SECONDS = 600.0
 
+# A drive that was named once, and is not there any more, is not looked at for ever.
+_PLANNED_SECONDS = 40 * 86_400.0
+
 # Databases take some thousands of values in a statement.
 _MOST_VALUES = 500
 
@@ -232,19 +235,14 @@ class Journal:
             )
 
     def planned_places(self) -> list[tuple[str, str, Path]]:
-        """Return where files are about to be put, or were when a server was killed: request, form, place."""
+        """Return where files are about to be put, or were lately when a server was killed: request, form, place."""
         with self._database.read() as connection:
             rows = connection.execute(
-                "SELECT request_id, options, path FROM deliveries WHERE delivered_at IS NULL"
+                "SELECT request_id, options, path FROM deliveries JOIN requests USING (request_id)"
+                " WHERE delivered_at IS NULL AND created_at > ?",
+                (self._now() - _PLANNED_SECONDS,),
             ).fetchall()
         return [(row["request_id"], row["options"], Path(row["path"])) for row in rows]
-
-    def forget_delivery(self, request_id: str, options: ExportOptions) -> None:
-        """Forget a delivery whose file is gone, so that it can be delivered again."""
-        with self._database.write(f"deliveries {request_id}") as connection:
-            connection.execute(
-                "DELETE FROM deliveries WHERE request_id = ? AND options = ?", (request_id, str(options))
-            )
 
     def deliver(self, request_id: str, options: ExportOptions, delivery: Delivery) -> Delivery:
         """Write down that a file is in its place; returns it with the time."""
@@ -260,7 +258,11 @@ class Journal:
 
 
 def is_removed(delivery: Delivery) -> bool:
-    """Whether a file is gone from its folder; where the folder is away, too, its drive may just not be there."""
+    """Whether a file is gone from its folder.
+
+    Where the folder is away, too, its drive may just not be there. A drive whose folder stays, empty, looks as though
+    the file was removed.
+    """
     path = Path(delivery.path)
     return path.parent.is_dir() and not path.is_file()
 

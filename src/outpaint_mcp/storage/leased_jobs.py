@@ -25,7 +25,8 @@ IS_UNSENT = (
 )
 
 
-# How a job's row is left: with nothing of the source or the lyrics, and free where nothing was sent. Takes the time.
+# How a job's row is left: with nothing of the source or the lyrics, and free where nothing was sent. Its last
+# placeholder is for the time.
 ENDED = (
     "server_id = NULL, source = '', inputs = '', step = '', queue_position = NULL, progress = NULL,"
     f" cost_usd = CASE WHEN account <> '' AND {IS_UNSENT} THEN 0 ELSE cost_usd END, ended_at = ?"

@@ -89,7 +89,7 @@ def stopping() -> ServerStopping:
 
 
 def count_cores() -> int:
-    """Return how many cores this process may use: a container is often given fewer than the machine has."""
+    """Return how many cores this process may run on; a limit of its processor time is not seen."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

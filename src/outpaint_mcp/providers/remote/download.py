@@ -68,6 +68,7 @@ async def download(remote: RemoteRun, step: Step, result: RemoteResult) -> str:
                 raise PermanentFailure(GenerationFailed(f"The file that {title} returned {why}.")) from exc
         except SourceError as exc:
             why = f"cannot be fetched: {_fault(remote, exc)}"
+        remote.is_held_up = True
         await remote.report(f"{remote.label(step)}, is ready; the file {why}. Trying again")
         await remote.pause(schedule.retry_pause_seconds(attempt))
         await remote.stop_if_cancelled()

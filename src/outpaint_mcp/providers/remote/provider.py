@@ -201,6 +201,7 @@ async def _fetch(remote: RemoteRun, step: Step) -> tuple[Step, str | None]:
             dataclasses.replace(step, state=StepState.FINISHED, cost_usd=result.cost_usd)
         )
         url = await download(remote, step, result)
+        remote.is_held_up = False
     step = await remote.run.record_step(dataclasses.replace(step, state=StepState.FETCHED))
     if step.object_name is not None:
         await remote.context.transfer.remove(step.object_name)

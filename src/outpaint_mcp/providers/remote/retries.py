@@ -30,7 +30,7 @@ class RetryPolicy(NamedTuple):
     clock: Callable[[], float]
 
     async def run(self, call: Callable[[float], Awaitable[_Answer]], within_seconds: float) -> _Answer:
-        """Make a call until it is carried out; it is told how many seconds are left.
+        """Make a call until it is carried out; it receives how many seconds are left.
 
         Raises:
             ProviderUnavailable: the last one's, once another pause would end too late.

@@ -27,7 +27,7 @@ from outpaint_mcp.storage.records import StepState
 from outpaint_mcp.workers.orders import WriteContext
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
     from outpaint_mcp.providers.remote.prepare import PreparedSource
@@ -67,7 +67,28 @@ async def submit(
     await remote.report(f"{remote.label(step)}: transferring the audio")
     step, transferred = await _transfer(remote, step, source, parts)
     await remote.stop_if_cancelled()
-    posting = asyncio.create_task(_send(remote, step, transferred))
+    return await _send(remote, step, transferred)
+
+
+async def _send(remote: RemoteRun, step: Step, transferred: TransferredAudio) -> Step:
+    """Send a step; again only after the service provably did not take it, and nobody wants it cancelled meanwhile."""
+    request = _request(remote, step, transferred.audio)
+
+    async def pause(seconds: float) -> None:
+        await remote.report(f"{remote.label(step)}: not accepted yet; sent again in a moment")
+        await remote.pause(seconds)
+        await remote.stop_if_cancelled()
+
+    schedule = remote.context.schedule
+    policy = RetryPolicy(pause, Random(), schedule.clock)  # noqa: S311 - jitter
+    return await policy.run(
+        lambda _left: _to_its_end(_send_once(remote, step, request, transferred)), schedule.submit_seconds
+    )
+
+
+async def _to_its_end(sending: Coroutine[object, object, Step]) -> Step:
+    """Await a submission, and for a moment more when cancelled."""
+    posting = asyncio.create_task(sending)
     try:
         return await asyncio.shield(posting)
     except asyncio.CancelledError:
@@ -77,21 +98,6 @@ async def submit(
         if not posting.cancelled():
             posting.exception()  # it is on disk; the next server reports it
         raise
-
-
-async def _send(remote: RemoteRun, step: Step, transferred: TransferredAudio) -> Step:
-    """Send a step; again only after the service provably did not take it, and nobody wants it cancelled meanwhile."""
-    request = _request(remote, step, transferred.audio)
-
-    async def pause(seconds: float) -> None:
-        await remote.pause(seconds)
-        await remote.stop_if_cancelled()
-
-    schedule = remote.context.schedule
-    policy = RetryPolicy(pause, Random(), schedule.clock)  # noqa: S311 - jitter
-    return await policy.run(
-        lambda _left: _send_once(remote, step, request, transferred), schedule.submit_seconds
-    )
 
 
 async def _send_once(
