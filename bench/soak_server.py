@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp.errors import OutpaintError
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import SubmitRequest
 from outpaint_mcp.providers.base import RemoteTiming
 from outpaint_mcp.providers.remote.schedule import PollSchedule
-from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import Surroundings, open_service
 

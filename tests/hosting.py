@@ -20,6 +20,7 @@ from tests.waiting import PATIENCE_SECONDS, Clock
 from tests.warm import around, open_pool
 
 from outpaint_mcp.errors import SourceUnreachable
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.jobs.dispatcher import Dispatcher
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.jobs.signal import UpdateSignal
@@ -28,7 +29,6 @@ from outpaint_mcp.providers.base import RemoteTiming
 from outpaint_mcp.providers.remote.provider import RemoteProvider
 from outpaint_mcp.providers.remote.schedule import PollSchedule
 from outpaint_mcp.providers.runcomfy.model import runcomfy_model
-from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import CANCEL_SECONDS, open_service
 from outpaint_mcp.service.service import OutpaintService

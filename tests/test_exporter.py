@@ -19,8 +19,8 @@ from tests.waiting import until
 from tests.warm import around
 
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, ServerStopping, StorageFailed
+from outpaint_mcp.export_options import ExportOptions, Format
 from outpaint_mcp.models import Status, SubmitRequest
-from outpaint_mcp.results import ExportOptions, Format
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
 

@@ -9,7 +9,7 @@ import pytest
 from tests.deliveries import Pool, add_completed, add_request, any_type, outcome_at
 
 from outpaint_mcp.errors import DeliveryFailed, Hint, InvalidRequest, ServerStopping, WorkerDied
-from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.service.exporter import Exporter
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.storage.records import Delivery

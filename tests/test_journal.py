@@ -11,8 +11,8 @@ import pytest
 from tests.stores import DELIVERY, LYRICS, SIGNED_LINK, add, at_work, claim, end, new_request, outcome
 
 from outpaint_mcp.errors import Hint, RequestNotFound, StorageFailed
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import Status
-from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.storage.ids import is_request_id, new_request_id
 from outpaint_mcp.storage.journal import DEDUP_SECONDS
 from outpaint_mcp.storage.records import RequestProgress, RequestRecord

@@ -13,7 +13,7 @@ from filelock import FileLock
 from tests.deliveries import add_completed, add_request, outcome_at
 
 from outpaint_mcp.errors import DeliveryFailed, Hint, ServerStopping, StorageFailed
-from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.service.file_names import part_of
 from outpaint_mcp.service.output_folder import OutputFolder
 

@@ -13,7 +13,7 @@ from tests.waiting import until
 from outpaint_mcp.errors import Hint, RequestNotFound, ServerStopping
 from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.models import Status
-from outpaint_mcp.reports.requests import in_words
+from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.storage.journal import Journal
 from outpaint_mcp.storage.records import RequestProgress

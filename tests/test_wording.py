@@ -24,11 +24,11 @@ from outpaint_mcp import errors
 from outpaint_mcp.cli.main import main
 from outpaint_mcp.cli.wording import TERMINAL
 from outpaint_mcp.errors import Hint, InvalidRequest, OutpaintError
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
 from outpaint_mcp.providers.registry import PROVIDERS, describe
 from outpaint_mcp.reports import requests, submissions
 from outpaint_mcp.reports.wording import explain
-from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS

@@ -1,4 +1,4 @@
-"""The result of a request, in which form it is delivered, and how it is stored."""
+"""The result of a request, and how it is stored."""
 
 from __future__ import annotations
 
@@ -6,34 +6,13 @@ import json
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.audio.verdict.records import Verdict
 from outpaint_mcp.errors import StorageFailed
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
-
-Part = Literal["whole", "before", "after"]
-Format = Literal["source", "wav16", "wav24", "wav_float", "flac", "mp3", "ogg", "opus"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOptions:
-    """In which form a result is delivered.
-
-    Attributes:
-        part: all of it, or only what was added on one side.
-        format: `source` is lossless, and as deep as the source.
-        restore_source: whether the person's own samples are in it, or the provider's rendering of them.
-    """
-
-    part: Part = "whole"
-    format: Format = "source"
-    restore_source: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.part}, {self.format}{'' if self.restore_source else ', as made'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

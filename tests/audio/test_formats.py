@@ -17,7 +17,7 @@ from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, AudioReader, Probe, pr
 from outpaint_mcp.audio.files.formats import FORMATS, WrittenFile, format_of, write_as
 from outpaint_mcp.audio.files.ogg import pages
 from outpaint_mcp.errors import GenerationFailed, InvalidRequest, SourceUnreachable
-from outpaint_mcp.results import Format
+from outpaint_mcp.export_options import Format
 
 if TYPE_CHECKING:
     import numpy.typing as npt

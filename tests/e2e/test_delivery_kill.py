@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.deliveries import add_request, outcome_at
 
-from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.storage.journal import Journal
 
@@ -28,7 +28,7 @@ _CONTENT = b"longer music" * 100_000
 _DOOMED = """
 import os, pathlib, signal, sys
 from tests.deliveries import outcome_at
-from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.journal import Journal

@@ -10,7 +10,7 @@ import pytest
 from tests.deliveries import add_request, outcome_at
 
 from outpaint_mcp.errors import DeliveryFailed
-from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.storage.journal import Journal
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SLOW = """
 import pathlib, sys
 from tests.deliveries import outcome_at
-from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.journal import Journal

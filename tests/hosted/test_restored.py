@@ -15,8 +15,8 @@ from tests.fakes.runcomfy import Fault
 from tests.hosting import AS_MADE, Parts, open_house, open_house_around
 
 from outpaint_mcp.errors import DeliveryFailed, NothingNew, OutpaintError, OverBudget, WorkerDied
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status
-from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.sources import DownloadPolicy, fetch
 from outpaint_mcp.workers.orders import Finish
 from outpaint_mcp.workers.pool import WorkerPool

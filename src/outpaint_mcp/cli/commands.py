@@ -14,8 +14,8 @@ from outpaint_mcp import errors
 from outpaint_mcp.cli.places import named_path
 from outpaint_mcp.cli.progress import Bar, wait
 from outpaint_mcp.cli.wording import TERMINAL
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import SubmitRequest
-from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.service.file_names import place_at
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.sources.paths import path_of_file_url
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.cli.progress import Begin
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.export_options import Format
     from outpaint_mcp.reports.models import AnalysisReport, RequestList
-    from outpaint_mcp.results import Format
     from outpaint_mcp.service.service import OutpaintService
 
 _FORMATS_BY_SUFFIX: dict[str, Format] = {".mp3": "mp3", ".ogg": "ogg", ".opus": "opus", ".flac": "flac"}

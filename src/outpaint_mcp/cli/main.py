@@ -16,8 +16,8 @@ from outpaint_mcp._version import __version__
 from outpaint_mcp.cli.output import finish, is_closed_pipe, prepare
 from outpaint_mcp.cli.wording import TERMINAL
 from outpaint_mcp.config import Settings
+from outpaint_mcp.export_options import Format, Part
 from outpaint_mcp.reports.wording import explain
-from outpaint_mcp.results import Format, Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.cli.wording import TERMINAL
-from outpaint_mcp.reports.requests import in_words
+from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.service.service import OutpaintService
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.export_options import ExportOptions
     from outpaint_mcp.reports.models import ResultReport
-    from outpaint_mcp.results import ExportOptions
     from outpaint_mcp.storage.records import RequestProgress
 
 

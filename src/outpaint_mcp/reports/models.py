@@ -27,7 +27,10 @@ _OBJECTS = WithJsonSchema({"type": "array", "items": {"type": "object"}})
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, json_schema_extra=lambda schema: schema.pop("description", None))
+    # Those within others are never needed by themselves.
+    model_config = ConfigDict(
+        frozen=True, defer_build=True, json_schema_extra=lambda schema: schema.pop("description", None)
+    )
 
 
 class Submission(_Answer):

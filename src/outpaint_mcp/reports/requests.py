@@ -12,27 +12,16 @@ from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.providers.registry import describe
 from outpaint_mcp.reports import takes as comparison
 from outpaint_mcp.reports.models import Cancellation, RequestSummary, ResultReport, StatusReport, TakeReport
+from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.reports.verdicts import file_notes
 from outpaint_mcp.reports.wording import explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from outpaint_mcp.export_options import ExportOptions
     from outpaint_mcp.reports.wording import Vocabulary
-    from outpaint_mcp.results import ExportOptions
-    from outpaint_mcp.storage.records import Delivery, RequestProgress, RequestRecord
-
-
-def in_words(seen: RequestProgress) -> str:
-    """Describe in a few words the progress of a request that has not ended."""
-    if seen.queue_position is not None:
-        ahead = seen.queue_position - 1
-        queued = "Next in the queue" if not ahead else f"In the queue, {ahead} ahead"
-        return f"{queued} ({seen.step})" if seen.step else queued
-    if seen.status is Status.IN_QUEUE:
-        return f"In the queue ({seen.step})" if seen.step else "In the queue"
-    share = "" if seen.progress is None else f", {seen.progress:.0%} done"
-    return f"In progress ({seen.step}){share}" if seen.step else f"In progress{share}"
+    from outpaint_mcp.storage.records import Delivery, RequestRecord
 
 
 def basis(record: RequestRecord) -> str:

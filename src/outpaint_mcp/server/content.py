@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
 
-from outpaint_mcp.reports.requests import in_words
+from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:

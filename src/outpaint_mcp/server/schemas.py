@@ -64,7 +64,9 @@ def tool(
     # The SDK drops unknown arguments silently: a mistyped duration would be carried out with the default.
     arguments.model_config |= {"extra": "forbid", "hide_input_in_errors": True}
     arguments.model_rebuild(force=True)
-    built.parameters = _terse(arguments.model_json_schema(), titled=OutpaintRequest.model_fields)
+    built.parameters = _terse(
+        built.parameters | {"additionalProperties": False}, titled=OutpaintRequest.model_fields
+    )
     for name in built.parameters.get("required", ()):
         field = built.parameters["properties"][name]
         if "default" in field:  # frameworks would fill it in

@@ -8,6 +8,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
+from outpaint_mcp.export_options import ExportOptions, Format, Part
 from outpaint_mcp.models import (
     NO_BOOL,
     Audio,
@@ -31,7 +32,6 @@ from outpaint_mcp.reports.models import (
     StatusReport,
     Submission,
 )
-from outpaint_mcp.results import ExportOptions, Format, Part
 from outpaint_mcp.server.content import Lifespan, answer, caller, image, links, reporter
 from outpaint_mcp.server.schemas import tool
 

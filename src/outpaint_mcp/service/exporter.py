@@ -30,7 +30,8 @@ from outpaint_mcp.workers.orders import Convert
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from outpaint_mcp.results import ExportOptions, Outcome
+    from outpaint_mcp.export_options import ExportOptions
+    from outpaint_mcp.results import Outcome
     from outpaint_mcp.service.output_folder import OutputFolder
     from outpaint_mcp.service.poller import OnUpdate
     from outpaint_mcp.storage.records import Delivery, RequestRecord
@@ -199,10 +200,9 @@ class Exporter:
             del self._exports[key]
         if export.task.cancelled():
             return server_stopping(key[0])
-        failure = export.task.exception()
-        if failure is not None and not isinstance(failure, OutpaintError):
-            raise failure
-        return failure or export.task.result()
+        if isinstance(failure := export.task.exception(), OutpaintError):
+            return failure
+        return export.task.result()
 
     async def _deliver(
         self, export: _Export, record: RequestRecord, options: ExportOptions, target: Path | None

@@ -28,7 +28,8 @@ from outpaint_mcp.storage.rows import facts_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from outpaint_mcp.results import ExportOptions, Outcome
+    from outpaint_mcp.export_options import ExportOptions
+    from outpaint_mcp.results import Outcome
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.storage.records import RequestRecord
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp import sources
 from outpaint_mcp.errors import Hint, InvalidRequest, OutpaintError
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports.analysis import seams_seconds
 from outpaint_mcp.reports.takes import best_first
-from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.storage.ids import is_request_id

@@ -9,11 +9,11 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, OutpaintError, ServerStopping
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.reports import analysis
 from outpaint_mcp.reports import requests as reports
 from outpaint_mcp.reports.models import RequestList
-from outpaint_mcp.results import ExportOptions
 from outpaint_mcp.service.exporter import Exporter
 from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-    from outpaint_mcp.results import ExportOptions
+    from outpaint_mcp.export_options import ExportOptions
     from outpaint_mcp.storage.database import Database
     from outpaint_mcp.storage.records import Delivery, NewRequest, RequestRecord
 

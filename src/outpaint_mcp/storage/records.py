@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.results import ExportOptions
+from outpaint_mcp.export_options import ExportOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

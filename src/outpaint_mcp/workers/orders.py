@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 
 from outpaint_mcp.audio.hearing.records import Analysis
 from outpaint_mcp.audio.sides import Side
-from outpaint_mcp.results import Format, Outcome, Part
+from outpaint_mcp.export_options import Format, Part
+from outpaint_mcp.results import Outcome
 
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 
