@@ -1,4 +1,4 @@
-# The recipes; `make check` is what CI runs.
+# The recipes; `make check` and `make environments` are what CI runs.
 PYTHON ?= python3
 
 .PHONY: check test environments build
