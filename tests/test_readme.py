@@ -45,7 +45,8 @@ def _type(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     bounds = [f"{schema[bound]:,.0f}" for bound in ("minimum", "maximum") if bound in schema]
-    return str(schema["type"]) + (f", {' to '.join(bounds)}" if bounds else "")
+    within = " to ".join(bounds) if "maximum" in schema else f"{''.join(bounds)} or more"
+    return str(schema["type"]) + (f", {within}" if bounds else "")
 
 
 def _default(argument: str, schema: dict[str, Any], parameters: dict[str, Any]) -> str:
