@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import sqlite3
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.results import Outcome
+    from outpaint_mcp.storage.records import Job
     from outpaint_mcp.storage.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -532,6 +534,37 @@ async def test_a_server_that_is_stopping_hands_its_job_back_and_takes_no_more(
         for _ in range(5):
             dispatcher.ring()
             await asyncio.sleep(0.05)
+        assert len(executor.runs) == 1
+    records = [store.journal.get(each) for each in (first, second)]
+    assert [record.live and record.live.queue_position for record in records] == [1, 2]
+
+
+async def test_a_job_that_is_claimed_while_the_server_begins_to_stop_is_handed_back(
+    store: Store, settings: Settings
+) -> None:
+    first, second = add(store), add(store)
+    is_claiming, goes_on = threading.Event(), threading.Event()
+
+    class SlowQueue(JobQueue):
+        def claim(self, server_id: str, provider: str, *, most_running: int | None = None) -> Job | None:
+            job = super().claim(server_id, provider, most_running=most_running)
+            if job is not None and job.request_id == second:
+                is_claiming.set()
+                goes_on.wait()
+            return job
+
+    async def work(_run: Run) -> Outcome:
+        await until(is_claiming.is_set)
+        raise ServerStopping("This server is stopping.")
+
+    store.queue = SlowQueue(store._database)
+    executor = FakeExecutor(work)
+    async with dispatching(store, settings.data_dir, executor):
+        await until(is_claiming.is_set)
+        lease = executor.runs[0].job.lease
+        await until(lambda: lease not in store.queue.leases(lease.server_id))
+        goes_on.set()
+        await until(is_free(store))
         assert len(executor.runs) == 1
     records = [store.journal.get(each) for each in (first, second)]
     assert [record.live and record.live.queue_position for record in records] == [1, 2]

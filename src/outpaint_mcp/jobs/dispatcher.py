@@ -178,7 +178,10 @@ class Dispatcher:
         while not self._leaving.is_set() and (
             job := await asyncio.to_thread(self._claim, provider, executor)
         ):
-            self._start(group, job, executor)
+            if self._leaving.is_set():  # since the claim began
+                await self._give_back(job.lease)
+            else:
+                self._start(group, job, executor)
 
     def _claim(self, provider: str, executor: Executor) -> Job | None:
         queue = self._store.queue
