@@ -11,7 +11,7 @@ import sqlite3
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 from tests.dispatching import provider_context
@@ -59,6 +59,11 @@ def nobodys_base() -> str:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{reserved.getsockname()[1]}/v1"
+
+
+async def fetch_nothing(*_: object, **__: object) -> NoReturn:
+    """Fetch a link as though it led nowhere."""
+    raise SourceUnreachable("HTTP 403")
 
 
 def quick_schedule() -> PollSchedule:

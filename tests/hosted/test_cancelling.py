@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.fakes.runcomfy import Fault
-from tests.hosting import open_house, quick_schedule
+from tests.hosting import fetch_nothing, open_house, quick_schedule
 from tests.waiting import until
 
-from outpaint_mcp.errors import SourceUnreachable
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.sources import fetch
 from outpaint_mcp.storage.store import Store
@@ -249,9 +248,6 @@ async def test_a_hiccup_that_is_over_does_not_make_a_finished_file_one_to_give_u
 async def test_a_file_that_cannot_be_fetched_can_be_given_up(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    async def fetch_nothing(*_: object, **__: object) -> NoReturn:
-        raise SourceUnreachable("HTTP 403")
-
     async with open_house(fake, settings, fetch_link=fetch_nothing) as house:
         request_id = (await house.submit(song)).request_id
         await house.status_once(request_id, lambda seen: "Trying again" in seen.message)

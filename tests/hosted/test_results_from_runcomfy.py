@@ -8,15 +8,14 @@ import itertools
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 import soundfile
 from tests.fakes.runcomfy import Fault
-from tests.hosting import AS_MADE, open_house
+from tests.hosting import AS_MADE, fetch_nothing, open_house
 
-from outpaint_mcp.errors import SourceUnreachable
 from outpaint_mcp.models import Status
 from outpaint_mcp.sources import fetch
 
@@ -272,9 +271,6 @@ async def test_a_file_that_has_arrived_is_used_though_the_service_has_forgotten_
 async def test_a_link_that_leads_nowhere_expires_though_other_answers_fail_in_between(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    async def fetch_nothing(*_: object, **__: object) -> NoReturn:
-        raise SourceUnreachable("HTTP 403")
-
     def forget(request_id: str) -> None:
         fake.expire(request_id)
         fake.fail("result", *[Fault(status=404, body={"error_code": 404001}), Fault(status=400)] * 1_000)
