@@ -1,7 +1,7 @@
 # The recipes; `make check` and `make environments` are what CI runs.
 PYTHON ?= python3
 
-.PHONY: check test environments build
+.PHONY: check test environments attack build
 
 check: .venv  ## all tests, with lint, types and import contracts beside them
 	.venv/bin/pytest -q -n 2 --dist worksteal --house
@@ -11,6 +11,9 @@ test: .venv  ## the tests alone
 
 environments:  ## the smoke part with the lowest and the highest versions allowed, and against the built wheel
 	$(PYTHON) tests/environments.py lowest highest wheel
+
+attack: .venv  ## the whole attack again: seeded, on loopback only, some twenty minutes; SECURITY.md has its table
+	.venv/bin/python -m tests.attack --write
 
 build: .venv  ## wheel and source distribution in dist/
 	.venv/bin/pip install -q build

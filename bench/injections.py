@@ -152,6 +152,67 @@ def clipped(case: Case) -> Samples:
     return made
 
 
+def hole(case: Case) -> Samples:
+    """A dead stop of 0.6 s and 45 dB in the middle of the extension, as a fade that was kept leaves it."""
+    made, _, stop = case.made()
+    rate = case.sample_rate
+    first = (stop + len(made)) // 2
+    ramp = round(0.1 * rate)
+    gains = np.concatenate(
+        [np.linspace(0, -45, ramp), np.full(round(0.6 * rate), -45), np.linspace(-45, 0, ramp // 4)]
+    )
+    made[first : first + len(gains)] *= (10 ** (gains / 20)).astype(np.float32)[:, None]
+    return made
+
+
+def drifting(case: Case) -> Samples:
+    """The extension is ten milliseconds late with every four seconds, as a loop that was cut wrongly is."""
+    made, _, stop = case.made()
+    rate = case.sample_rate
+    late, every = round(0.01 * rate), round(4 * rate)
+    weights = np.linspace(0, 1, late, dtype=np.float32)[:, None]
+    parts = [made[:stop]]
+    for first in range(stop, len(made), every):
+        part = made[first : first + every].copy()
+        if first > stop:  # the ten milliseconds before it once more, crossfaded into it
+            again = made[first - late : first]
+            again = made[first : first + late] * (1 - weights) + again * weights
+            parts.append(again[: len(part)])
+        parts.append(part)
+    return np.concatenate(parts)[: len(made)]
+
+
+def stuck(case: Case) -> Samples:
+    """The same four seconds of the source over and over again, crossfaded for twenty milliseconds."""
+    made, start, stop = case.made()
+    rate = case.sample_rate
+    length, fade = min(4 * rate, (stop - start) // 2), round(0.02 * rate)
+    first = start + (stop - start) // 3
+    period = made[first : first + length].copy()
+    weights = np.linspace(0, 1, fade, dtype=np.float32)[:, None]
+    period[-fade:] = period[-fade:] * (1 - weights) + made[first - fade : first] * weights
+    made[stop:] = period[np.arange(len(made) - stop) % length]
+    return made
+
+
+def click_inside(case: Case) -> Samples:
+    """A jump of a quarter of full scale in the middle of the extension that dies away within two milliseconds."""
+    made, _, stop = case.made()
+    frames = round(0.002 * case.sample_rate)
+    at = (2 * stop + len(made)) // 3
+    made[at : at + frames] += 0.25 * np.exp(-np.linspace(0, 5, frames))[:, None].astype(np.float32)
+    return made
+
+
+def drop_inside(case: Case) -> Samples:
+    """Twelve decibels softer from the middle of the extension on, within ten milliseconds."""
+    made, _, stop = case.made()
+    middle, ramp = (stop + len(made)) // 2, round(0.01 * case.sample_rate)
+    made[middle : middle + ramp] *= np.linspace(1, 0.25, ramp, dtype=np.float32)[:, None]
+    made[middle + ramp :] *= np.float32(0.25)
+    return made
+
+
 FAULTS: dict[str, tuple[Callable[[Case], Samples], FaultKind]] = {
     "a click at the seam": (click, FaultKind.CLICK),
     "3 LU softer from the seam on": (jump, FaultKind.LOUDNESS_JUMP),
@@ -162,6 +223,11 @@ FAULTS: dict[str, tuple[Callable[[Case], Samples], FaultKind]] = {
     "slower by 0.1 %": (resampled, FaultKind.SOURCE_RESAMPLED),
     "the source 2 dB softer": (softer, FaultKind.SOURCE_GAIN),
     "the tail over again": (again, FaultKind.REPETITION),
+    "the same 4 s over and over": (stuck, FaultKind.STUCK),
+    "a hole of 45 dB inside": (hole, FaultKind.HOLE),
+    "10 ms late every 4 s": (drifting, FaultKind.DRIFT),
+    "a click inside": (click_inside, FaultKind.CLICK),
+    "12 dB softer from the middle on": (drop_inside, FaultKind.LOUDNESS_JUMP),
     "2 s too short": (shorter, FaultKind.TOO_SHORT),
     "clipped": (clipped, FaultKind.CLIPPING),
 }

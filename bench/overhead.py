@@ -9,12 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
-import socket
-import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
-from tests.e2e.processes import until
+from tests.e2e.over_http import http_server
 from tests.e2e.rpc import HANDSHAKES, Server, structure_of
 from tests.fakes.runcomfy import TOKEN, FakeRunComfy, Switches
 
@@ -55,7 +52,7 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     with TemporaryDirectory() as here, _service() as (base, remote_id_of):
         environment = _environment(Path(here), base)
-        with Server(environment) as server, _http_server(environment) as url, httpx.Client() as client:
+        with Server(environment) as server, http_server(environment) as http, httpx.Client() as client:
             submission = server.tool(
                 "submit_outpaint", audio=str(Path(here) / "piece.wav"), tags="", extend_after_duration=5
             )
@@ -63,7 +60,7 @@ def main() -> int:
             ways = (
                 _bare(client, base, remote_id_of()),
                 *_over_stdio(server, asked),
-                *_over_http(client, url, asked),
+                *_over_http(client, http.url, asked),
             )
             taken = _take_turns(ways, rounds)
             if server.noise:
@@ -114,6 +111,7 @@ def _environment(here: Path, base: str) -> dict[str, str]:
         "OUTPAINT_PROVIDER": "runcomfy",
         "RUNCOMFY_API_TOKEN": TOKEN,
         "RUNCOMFY_MODEL_API_BASE": base,
+        "OUTPAINT_MAX_COST_USD": "100",  # HTTP with a token needs a limit
     }
 
 
@@ -176,25 +174,6 @@ def _over_stdio(server: Server, asked: Json) -> tuple[_Way, ...]:
         return str(structure_of(answer)["status"]), seconds
 
     return _Way("a ping over stdio", ping), _Way(f"{_TOOL} over stdio", ask, is_tool_call=True)
-
-
-@contextmanager
-def _http_server(environment: dict[str, str]) -> Iterator[str]:
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    command = [sys.executable, "-m", "outpaint_mcp", "serve", "--http", "--port", str(port)]
-    with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            until(lambda: _is_listening(port))
-            yield f"http://127.0.0.1:{port}/mcp"
-        finally:
-            process.terminate()
-
-
-def _is_listening(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _over_http(client: httpx.Client, url: str, asked: Json) -> tuple[_Way, ...]:

@@ -21,6 +21,13 @@ PACKAGES = {
 }
 """Debian package to its music folder under `/usr/share`; all under free licences."""
 
+OTHER_PACKAGES = {
+    "hedgewars-data": "games/hedgewars/Data/Music",
+    "supertuxkart-data": "games/supertuxkart/data/music",
+    "warzone2100-music": "games/warzone2100/music",
+}
+"""The same for packages whose music nobody tuned on, for benches that name their recordings."""
+
 SHORTEST_SECONDS = {"frozen-bubble-data": 60.0}
 """What is shorter is a jingle or an effect; 40 s elsewhere, so that 20 s can be put before and 30 s after."""
 
@@ -76,6 +83,13 @@ def music_folder(package: str) -> Path | None:
         return _unpacked(package) or _fetch(package)
 
 
+def find_music(package: str, name: str) -> Path | None:
+    """A recording of a package by its name, without a suffix; None where the package cannot be had."""
+    folder = music_folder(package)
+    found = [] if folder is None else sorted(folder.rglob(f"{name}.*"))
+    return next((path for path in found if path.suffix in {".ogg", ".opus", ".mp3"}), None)
+
+
 def _music(folder: Path, package: str) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.suffix in {".ogg", ".mp3"})
     shortest = SHORTEST_SECONDS.get(package, 40.0)
@@ -85,7 +99,7 @@ def _music(folder: Path, package: str) -> list[Path]:
 def _unpacked(package: str) -> Path | None:
     named = [Path(folder) for folder in os.environ.get("OUTPAINT_MUSIC", "").split(os.pathsep) if folder]
     for root in [*named, cache_folder("music")]:
-        folder = root / package / "usr/share" / PACKAGES[package]
+        folder = root / package / "usr/share" / (PACKAGES | OTHER_PACKAGES)[package]
         if folder.is_dir():
             return folder
     return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,7 +99,13 @@ def run(asked: int) -> None:
     exact, off, refused, trusted, count = dict.fromkeys(METHODS, 0), [0.0], 0, 0, 0
     with TemporaryDirectory() as folder:
         source, made, whole = (Path(folder, name) for name in ("source", "made", "whole"))
-        how = {"before_seconds": asked, "after_seconds": asked, "max_source_seconds": 3_600}
+        put_back = partial(
+            restore,
+            before_seconds=asked,
+            after_seconds=asked,
+            max_source_seconds=3_600,
+            on_progress=lambda *_: None,
+        )
         previous: Samples | None = None
         for recording in recordings:
             music, rate = _excerpt(recording.path, asked)
@@ -109,7 +116,7 @@ def run(asked: int) -> None:
             write(source, own, rate, subtype="PCM_16")
             fault = next(faults)
             came = make(music, rate, fault, made)
-            told = restore(source, made, whole, **how, on_progress=lambda *_: None)
+            told = put_back(source, made, whole)
             count += 1
             versions = {"as it came": (came, first), "cut hard": (_cut_hard(came, own, first), first)}
             if told.assembled:
@@ -130,7 +137,7 @@ def run(asked: int) -> None:
                     seams += [measured] if measured else []
             if previous is not None:
                 write(made, previous, rate)
-                refused += not restore(source, made, whole, **how, on_progress=lambda *_: None).trusted
+                refused += not put_back(source, made, whole).trusted
             previous = music
     exact["cut hard"] = count
     _print(seams, exact, count, max(off), (trusted, refused, count - 1), missing)

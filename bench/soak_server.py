@@ -126,7 +126,7 @@ async def _see_through(service: OutpaintService, request: SubmitRequest) -> Resu
         return None
     while True:
         report, status = await asyncio.gather(
-            service.result(submission.request_id, wait_seconds=45, options=_AS_MADE),
+            service.result(submission.request_id, wait_seconds=45, options=_AS_MADE, details=True),
             service.status(submission.request_id, wait_seconds=45),
         )
         if report.status.is_final and status.status is report.status:

@@ -27,6 +27,7 @@ from tests.house import House
 from tests.leaks import check_files, check_words
 from tests.stores import STORES
 from tests.waiting import Clock
+from tests.workers import pipes_as_well
 
 from outpaint_mcp.config import Settings
 from outpaint_mcp.server.app import build_server
@@ -34,6 +35,10 @@ from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.store import FILE_NAME
+from outpaint_mcp.workers import inputs
+
+# What tests import from each other explains itself, too, whichever of them is collected first.
+pytest.register_assert_rewrite("tests.conversations", "tests.e2e")
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -114,10 +119,11 @@ def marked(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def endless(tmp_path: Path) -> Path:
-    """A file that nobody ever gets to read: opening it waits."""
+def endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that nobody ever gets to read, and that is handed to workers all the same: opening it waits."""
     path = tmp_path / "endless.wav"
     os.mkfifo(path)
+    monkeypatch.setattr(inputs, "open_regular", pipes_as_well)
     return path
 
 

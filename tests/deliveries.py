@@ -10,7 +10,7 @@ from tests.stores import claim
 
 from outpaint_mcp.models import Status, SubmitRequest
 from outpaint_mcp.results import Outcome
-from outpaint_mcp.storage.ids import new_request_id
+from outpaint_mcp.storage.ids import new_request_ids
 from outpaint_mcp.storage.records import NewRequest
 from outpaint_mcp.workers.orders import ConvertedFile
 
@@ -35,23 +35,26 @@ def add_request(  # noqa: PLR0913 - as a row begins
     request = SubmitRequest.of(
         audio="x.wav", tags="", extend_before_duration=before, extend_after_duration=after, takes=takes
     )
-    record, _ = journal.add(
+    request_id, ids = new_request_ids(takes)
+    journal.add(
         NewRequest(
             request=request,
-            ids=tuple(new_request_id() for _ in range(takes)),
+            request_id=request_id,
+            ids=ids,
             provider="local",
             audio="x.wav",
             title=title,
             source="/music/x.wav",
+            after_seconds=after,
             parent_request_id=parent,
         )
     )
-    return record.request_id
+    return request_id
 
 
-def add_completed(store: Store, outcome: Outcome, *, takes: int = 1) -> str:
+def add_completed(store: Store, outcome: Outcome, *, takes: int = 1, parent: str | None = None) -> str:
     """Write down a request that every take of has this outcome; returns its id."""
-    request_id = add_request(store.journal, takes=takes)
+    request_id = add_request(store.journal, takes=takes, parent=parent)
     for _ in range(takes):
         store.queue.end(claim(store).lease, Status.COMPLETED, outcome=outcome)
     return request_id

@@ -36,7 +36,7 @@ def provider_context(  # noqa: PLR0913 - what a provider works with
     settings: Settings,
     pool: WorkerPool,
     *,
-    fetch: Callable[..., Coroutine[object, object, None]] = fetch,
+    fetch: Callable[..., Coroutine[object, object, str | None]] = fetch,
     sleep: Callable[[float], Coroutine[object, object, None]] = asyncio.sleep,
     timing: RemoteTiming | None = None,
 ) -> ProviderContext:

@@ -35,6 +35,7 @@ from outpaint_mcp.service.service import OutpaintService
 from outpaint_mcp.sources import DownloadPolicy, fetch
 from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.store import FILE_NAME, Store
+from outpaint_mcp.workers.source_copies import SourceCopies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -101,7 +102,9 @@ class House:
 
     async def result(self, request_id: str, options: ExportOptions = RESTORED) -> ResultReport:
         """Wait for the end of a request."""
-        report = await self.service.result(request_id, wait_seconds=PATIENCE_SECONDS, options=options)
+        report = await self.service.result(
+            request_id, wait_seconds=PATIENCE_SECONDS, options=options, details=True
+        )
         assert report.status.is_final, report.message
         return report
 
@@ -176,7 +179,7 @@ async def open_house(  # noqa: PLR0913 - what tests turn
     schedule: PollSchedule | None = None,
     accept_seconds: float = PATIENCE_SECONDS,
     cancel_seconds: float = CANCEL_SECONDS,
-    fetch_link: Callable[..., Coroutine[object, object, None]] = fetch,
+    fetch_link: Callable[..., Coroutine[object, object, str | None]] = fetch,
     **changes: Any,  # noqa: ANN401 - settings
 ) -> AsyncIterator[House]:
     """Open everything as the server does, on the fake."""
@@ -243,7 +246,10 @@ async def open_house_around(
         providers, folder = {"runcomfy": provider}, settings.data_dir / "jobs"
         dispatcher = Dispatcher(store, presence, signal, providers, folder)
         surroundings = around(accept_seconds=accept_seconds)
-        service = OutpaintService(settings, store, providers, pool, signal, dispatcher, TOOLS, surroundings)
+        copies = SourceCopies(surroundings.fetch, settings.data_dir / "scratch" / presence.server_id)
+        service = OutpaintService(
+            settings, store, providers, pool, copies, signal, dispatcher, TOOLS, surroundings
+        )
         running = asyncio.create_task(dispatcher.run())
         stack.push_async_callback(asyncio.wait, {running})
         stack.callback(running.cancel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.models import Status, SubmitRequest
 from outpaint_mcp.results import Outcome
-from outpaint_mcp.storage.ids import new_request_id
+from outpaint_mcp.storage.ids import new_request_ids
 from outpaint_mcp.storage.records import Delivery, NewRequest, RequestProgress, Step
 from outpaint_mcp.storage.store import FILE_NAME, Store
 
@@ -102,13 +103,16 @@ def new_request(  # noqa: PLR0913 - what a request has
         extend_before_duration=1,
         extend_after_duration=2,
     )
+    request_id, ids = new_request_ids(takes)
     return NewRequest(
         request=request,
-        ids=tuple(new_request_id() for _ in range(takes)),
+        request_id=request_id,
+        ids=ids,
         provider=provider,
         audio=f"/music/{title}.wav",
         title=title,
         source=source,
+        after_seconds=request.extend_after_duration,
         parent_request_id=parent_request_id,
         expected_duration_seconds=34.5,
         dedup_key=dedup_key,
@@ -120,9 +124,9 @@ def new_request(  # noqa: PLR0913 - what a request has
 
 def add(store: Store, **values: Any) -> str:  # noqa: ANN401 - see `new_request`
     """Write a request; returns its id."""
-    record, is_new = store.journal.add(new_request(**values))
+    takes, is_new = store.journal.add(new_request(**values))
     assert is_new
-    return record.request_id
+    return takes[0].family
 
 
 def claim(
@@ -159,28 +163,18 @@ def outcome(path: str = "/data/longer.wav", *, url: str | None = None) -> Outcom
 def two_steps() -> list[Step]:
     """Return the plan of a paid job."""
     return [
-        Step(number=1, side=Side.BEFORE, seconds=1, context_seconds=3),
-        Step(number=2, side=Side.AFTER, seconds=2, context_seconds=3),
+        Step(number=1, side=Side.BEFORE, seconds=1, context_seconds=3, estimated_cost_usd=0.25),
+        Step(number=2, side=Side.AFTER, seconds=2, context_seconds=3, estimated_cost_usd=0.25),
     ]
 
 
 def settle_plan(
-    store: Store,
-    lease: Lease,
-    steps: Sequence[Step] | None = None,
-    *,
-    cost_usd: float = 0.5,
-    limit_usd: float | None = None,
+    store: Store, lease: Lease, steps: Sequence[Step] | None = None, *, cost_usd: float = 0.5
 ) -> None:
-    """Write down what a job's steps are, and that they cost half a dollar."""
-    store.ledger.settle_plan(
-        lease,
-        two_steps() if steps is None else steps,
-        source_seconds=3,
-        estimated_cost_usd=cost_usd,
-        basis="Why.",
-        limit_usd=limit_usd,
-    )
+    """Write down what a job's steps are, and that they cost half a dollar together."""
+    steps = two_steps() if steps is None else steps
+    priced = [dataclasses.replace(step, estimated_cost_usd=cost_usd / len(steps)) for step in steps]
+    store.ledger.settle_plan(lease, priced, source_seconds=3, basis="Why.")
 
 
 def at_work(progress: float = 0.5, step: str = "rendering") -> RequestProgress:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.name == "nt", reason="POSIX paths and special files")]
 
 SUBMIT, STATUS, RESULT = "submit_outpaint", "get_outpaint_status", "get_outpaint_result"
-CANCEL, LIST = "cancel_outpaint", "list_outpaints"
+CANCEL, LIST, FILES = "cancel_outpaint", "list_outpaints", "list_audio"
 SONG = "song.wav"
 """Stands for a path that is fine, so that only the other argument is bad."""
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
@@ -131,7 +131,7 @@ BAD_AUDIO: dict[str, tuple[str, str]] = {
     "a file URL outside": ("file:///etc/passwd", "outside"),
     "a file URL of another machine": ("file://server/share/song.wav", "file:///"),
     "a relative file URL": ("file:song.wav", "file:///"),
-    "a file URL in another encoding": ("file:///%ff%fe.wav", "UTF-8"),
+    "a file URL in another encoding": ("file:///%ff%fe.wav", "outside"),
     "a file URL with a way up": ("file:///tmp/../etc/passwd", "outside"),
     "plain http": ("http://example.com/song.mp3", "https"),
     "this machine by name": ("https://localhost/song.mp3", "private"),
@@ -179,7 +179,7 @@ BAD_AUDIO: dict[str, tuple[str, str]] = {
 }
 
 NO_TEXTS: list[Any] = [None, 5, [], {}]
-NO_NUMBERS: list[Any] = [None, True, float("nan"), float("inf"), "long", "30 s", "", [], {}]
+NO_NUMBERS: list[Any] = [True, "nan", "inf", "long", "30 s", "1:75", "1:2:3:4", "-1:00", "", [], {}]
 NO_DURATIONS: list[Any] = [*NO_NUMBERS, -1, -1e-9, 240.001, 1e308]
 
 BAD_VALUES: list[tuple[str, Any]] = [
@@ -193,7 +193,6 @@ BAD_VALUES: list[tuple[str, Any]] = [
     ("tags", 7),
     ("tags", "x" * 2_001),
     ("tags", "half a character: \udfff"),
-    ("lyrics", None),
     ("lyrics", {"verse": "la"}),
     ("lyrics", "la" * 10_001),
     ("lyrics", "\ud83c"),
@@ -202,7 +201,7 @@ BAD_VALUES: list[tuple[str, Any]] = [
         for name in ("extend_before_duration", "extend_after_duration")
         for value in NO_DURATIONS
     ),
-    *(("seed", value) for value in (None, False, -2, 2**31, 10**30, 1.5, float("nan"), "random", "", [1])),
+    *(("seed", value) for value in (False, -2, 2**31, 10**30, 1.5, "nan", "random", "", [1])),
     ("extend_after_duration", 0),
     ("duration", 30),
     ("Audio", "song.wav"),
@@ -238,11 +237,23 @@ BAD_CALLS: list[tuple[str, dict[str, Any], str]] = [
     *(
         (tool, {"request_id": "op_00000000000000000000", "wait_seconds": wrong}, "wait_seconds")
         for tool in (STATUS, RESULT)
-        for wrong in (-1, 45.1, 1e9, float("nan"), float("inf"), None, True, "soon", [45])
+        for wrong in (-1, "nan", "-inf", True, "soon", "-1:00", [45])
     ),
-    *((LIST, {"limit": wrong}, "limit") for wrong in (0, -1, 101, 2**70, 1.5, None, True, "all", [5])),
-    *((LIST, {"status": wrong}, "status") for wrong in ("", "done", "Completed", None, 3, ["failed"], True)),
+    *((LIST, {"limit": wrong}, "limit") for wrong in (0, -1, 101, 2**70, 1.5, True, "all", [5])),
+    *((LIST, {"status": wrong}, "status") for wrong in ("", "done", "Completed", 3, ["failed"], True)),
     (LIST, {"offset": 5}, "offset"),
+    (LIST, {"offset": None}, "offset"),
+    *((FILES, {"limit": wrong}, "limit") for wrong in (0, 101, "all")),
+    *(
+        (FILES, {"folder": wrong}, word)
+        for wrong, word in (
+            ("/etc", "outside"),
+            ("..", "outside"),
+            ("gone", "no folder"),
+            ("\0", "characters"),
+        )
+    ),
+    *((FILES, {name: wrong}, name) for name in ("folder", "query") for wrong in NO_TEXTS[1:]),
 ]
 
 

@@ -67,6 +67,12 @@ def test_extending_prints_json_for_programs(song: Path, capsys: pytest.CaptureFi
     assert captured.err == ""
 
 
+def test_times_are_taken_as_a_player_shows_them(song: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = ("--before", "0:01", "--after", "00:00:01.5", "--from", "0:00.5", "--to", "0:02")
+    assert run("extend", song, *times, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["duration_seconds"] == 4.0
+
+
 @pytest.mark.parametrize(
     ("output", "place"),
     [
@@ -85,11 +91,26 @@ def test_the_longer_file_goes_where_it_was_wanted(
     assert (tmp_path / place).is_file()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mine.wma"], "WMA is not an output format. Use .wav, .flac, .mp3, .m4a, .ogg or .opus."),
+        (["mine.aac"], "AAC is not an output format"),
+        (["mine.wv"], "WV is not an output format"),
+        (["mine.xyz"], "XYZ is not an output format"),
+        (["mine.mp3", "--format", "wav24"], "--format: mine.mp3 ends in .mp3"),
+        (["mine.wav", "--format", "flac"], "--format: mine.wav ends in .wav"),
+        (["mine.wav", "--bitrate", "320"], "--bitrate: A bit rate is for mp3, m4a, ogg, opus"),
+        (["mine.mp3", "--bitrate", "20"], "--bitrate: mp3 can have 64 to 320"),
+        (["mine.m4a", "--format", "alac", "--bitrate", "256"], "--bitrate: A bit rate is for"),
+    ],
+)
 def test_a_format_that_is_not_made_is_refused_before_any_work(
-    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    song: Path, tmp_path: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("extend", song, "--output", tmp_path / "mine.m4a") == 2
-    assert "M4A is not an output format" in capsys.readouterr().err
+    assert run("extend", song, "--output", tmp_path / arguments[0], *arguments[1:]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.glob("mine*"))
     assert run("list") == 0
     assert capsys.readouterr().err == "No requests yet.\n"
 
@@ -118,6 +139,32 @@ def test_the_longer_file_has_the_form_that_was_wanted(  # noqa: PLR0913
     assert soundfile.info(tmp_path / name).format == format_
 
 
+def test_a_dry_run_prints_what_would_be_done_and_starts_nothing(
+    song: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("extend", song, "--after", "2", "--dry-run") == 0
+    assert "run this again without --dry-run" in capsys.readouterr().out
+    assert run("extend", song, "--after", "2", "--dry-run", "--provider", "runcomfy", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["provider"] == "runcomfy"
+    assert run("extend", song, "--provider", "runcomfy") == 5
+    assert "RUNCOMFY_API_TOKEN" in capsys.readouterr().err
+    assert run("list") == 0
+    assert capsys.readouterr().err == "No requests yet.\n"
+
+
+def test_a_total_a_placement_and_an_ending_can_be_asked_for(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "cut.wav"
+    asked = ("--total", "0:07.5", "--after", "9", "--ending", "cut", "--placement", "outside")
+    assert run("extend", song, *asked, "--output", output) == 0
+    assert "--after is ignored, since --total is given." in capsys.readouterr().err
+    info = soundfile.info(output)
+    assert info.frames == round(7.5 * info.samplerate)
+    assert run("extend", song, "--total", "1") == 2
+    assert "--total: The source already lasts" in capsys.readouterr().err
+
+
 def test_takes_are_printed_one_a_line_and_compared(
     song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +176,8 @@ def test_takes_are_printed_one_a_line_and_compared(
         "song, extended 1s after, take 2.wav",
     }
     assert "take" in captured.err
+    assert run("list") == 0
+    assert all(line in capsys.readouterr().out for line in lines[:1])
 
 
 def test_the_longer_file_may_have_the_sources_name_with_another_suffix(
@@ -250,16 +299,57 @@ def test_a_list_of_nothing_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"requests": [], "spent_usd": 0, "open_estimate_usd": 0}
 
 
+def test_files_are_listed_one_a_line(
+    make_song: MakeSong, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_song("My Track (final mix 2).wav", seconds=61.2, sample_rate=8_000)
+    make_song("other.wav")
+    assert run("files", "track") == 0
+    captured = capsys.readouterr()
+    [line] = captured.out.splitlines()
+    assert line.split()[2] == "1:01"
+    assert line.endswith("  My Track (final mix 2).wav")
+    assert captured.err == "1 of 1 files, best match first.\n"
+    (tmp_path / "elsewhere").mkdir()
+    make_song("other.wav").rename(tmp_path / "elsewhere" / "third.wav")
+    assert run("files", "--folder", tmp_path / "elsewhere", "--json") == 0
+    [file] = json.loads(capsys.readouterr().out)["files"]
+    assert (file["name"], file["duration_seconds"]) == ("third.wav", 3)
+    assert run("files", "--folder", tmp_path / "nowhere") == 3
+    assert "is outside the folders" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["Music", "elsewhere"])
+def test_a_name_that_fits_one_file_is_taken(
+    song: Path,
+    tmp_path: Path,
+    where: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / where).mkdir(exist_ok=True)
+    song.rename(tmp_path / where / "My Track (final mix 2).wav")
+    monkeypatch.chdir(tmp_path / "elsewhere" if where == "elsewhere" else tmp_path)
+    assert run("extend", "my track", "--after", "1") == 0
+    captured = capsys.readouterr()
+    assert Path(captured.out.strip()).name == "My Track (final mix 2), extended 1s after.wav"
+    assert captured.err.startswith('Source: "My Track (final mix 2).wav". Accepted.')
+
+
+@pytest.mark.parametrize("command", ["list", "files"])
 @pytest.mark.parametrize("limit", ["0", "-1", "1000000000000000000000", "many"])
-def test_a_limit_that_is_none_is_refused(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("list", "--limit", limit) == 2
+def test_a_limit_that_is_none_is_refused(
+    command: str, limit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command, "--limit", limit) == 2
     assert "limit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["extend", "gone.wav"], 3, "There is no file"),
+        (["extend", "./gone.wav"], 3, "There is no file"),
+        (["extend", "gone.wav"], 3, '"gone.wav" is not there. Searched: '),
         (["extend", "http://example.com/a.mp3"], 3, "https"),
         (["extend", "https://127.0.0.1/a.mp3"], 3, "private"),
         (["extend", "https://nothing.invalid/a.mp3"], 3, "nothing.invalid"),
@@ -269,7 +359,8 @@ def test_a_limit_that_is_none_is_refused(limit: str, capsys: pytest.CaptureFixtu
         (["extend", "song.wav", "--after", "241"], 2, "--after: "),
         (["extend", "song.wav", "--before", "nan"], 2, "--before: "),
         (["extend", "song.wav", "--seed", "-2"], 2, "seed"),
-        (["extend", "song.wav", "--after", "long"], 2, "invalid float value"),
+        (["extend", "song.wav", "--after", "long"], 2, "give seconds, or 1:23"),
+        (["extend", "song.wav", "--to", "1:75"], 2, "--to: '1:75' is no time"),
         (["extend"], 2, "SOURCE"),
         (["prolong"], 2, "invalid choice"),
         (["serve", "--http", "--host", "0.0.0.0"], 8, "--host 0.0.0.0 is not allowed"),
@@ -326,9 +417,11 @@ def test_a_name_that_no_file_can_have_is_refused_in_words(
         "output": ["extend", song, "--output", name],
         "picture": ["analyze", song, "--picture", name],
     }
-    assert run(*arguments[where]) == 2
+    is_other_text = where == "source" and "caf" in name  # which a file that is read may have
+    assert run(*arguments[where]) == (3 if is_other_text else 2)
     captured = capsys.readouterr()
-    assert captured.err.startswith("outpaint-mcp: The name ")
+    beginning = "There is no file" if is_other_text else "The name"
+    assert captured.err.startswith(f"outpaint-mcp: {beginning} ")
     assert "Traceback" not in captured.err
 
 

@@ -47,7 +47,7 @@ def test_a_take_that_is_a_little_better_is_recommended_though_it_has_the_same_fa
 def test_takes_that_differ_by_less_than_anybody_hears_are_equal() -> None:
     takes = [take(5, (FaultKind.CLICK, 1.2)), take(6, (FaultKind.CLICK, 1.1)), take(7, (FaultKind.FADE, 9.0))]
     assert compared(takes) == (
-        "Takes 2, 1 measure equally well (it has the fewest faults (click)); let the person listen, take 2 first."
+        "Takes 1, 2 measure equally well (it has the fewest faults (click)); let the person listen, take 2 first."
         " Take 3: fade."
     )
 

@@ -22,6 +22,7 @@ def test_every_variable_is_heeded(tmp_path: Path) -> None:
             "OUTPAINT_INPUT_DIRS": os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b")]),
             "OUTPAINT_OUTPUT_DIR": str(tmp_path / "longer"),
             "OUTPAINT_DATA_DIR": str(tmp_path / "data"),
+            "OUTPAINT_EXPORT_DIRS": str(tmp_path / "desktop"),
             "OUTPAINT_PROVIDER": "local",
             "OUTPAINT_LOG_LEVEL": "debug",
         }
@@ -30,6 +31,7 @@ def test_every_variable_is_heeded(tmp_path: Path) -> None:
         input_dirs=(tmp_path / "a", tmp_path / "b", tmp_path / "longer"),
         output_dir=tmp_path / "longer",
         data_dir=tmp_path / "data",
+        export_dirs=(tmp_path / "desktop",),
         log_level="DEBUG",
     )
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -12,6 +16,7 @@ from filelock import FileLock
 
 from outpaint_mcp.errors import OutpaintError, ServerStopping, StorageFailed
 from outpaint_mcp.storage.database import Database
+from outpaint_mcp.storage.failures import storage_errors
 from outpaint_mcp.storage.schema import VERSION
 
 if TYPE_CHECKING:
@@ -212,11 +217,198 @@ def test_a_file_of_an_unreleased_version_is_set_aside_once(path: Path, version: 
     assert path.read_bytes() == old
 
 
-def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+RUINS = {
+    "text": b"not a database, but long enough to have been one" * 99,
+    "zeroed": bytes(8192),
+    "emptied": b"",
+    "a few bytes": b"SQLite",
+}
+
+
+@pytest.mark.parametrize("content", RUINS.values(), ids=RUINS)
+def test_a_file_that_is_no_database_any_more_is_called_damaged_copied_once_and_left_alone(
+    path: Path, content: bytes
+) -> None:
+    Database(path).close()
+    path.write_bytes(content)
+    log = path.with_name(path.name + "-wal")
+    log.write_bytes(b"what was written last")
+    for _ in range(2):
+        with pytest.raises(StorageFailed, match="is damaged") as failure:
+            Database(path)
+        assert failure.value.path == str(path)
+        (copy,) = path.parent.glob("outpaint-damaged-*.sqlite3")
+        assert str(copy) in str(failure.value)
+        assert "Put a backup in its place" in str(failure.value)
+        assert "space" not in str(failure.value)
+        assert "permissions" not in str(failure.value)
+        assert copy.read_bytes() == path.read_bytes() == content
+        assert copy.with_name(copy.name + "-wal").read_bytes() == log.read_bytes() == b"what was written last"
+        assert copy.stat().st_mode & 0o077 == 0
+    path.unlink()
+    Database(path).close()  # moved away: this is how one begins anew
+    assert copy.read_bytes() == content
+
+
+def test_a_file_that_is_damaged_further_on_is_copied_and_used_no_more(database: Database, path: Path) -> None:
+    for _ in range(40):
+        add(database, "x" * 4000)
+    database.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    ruin = path.read_bytes()
+    words = _refusal_of(lambda: Database(path))
+    assert "is damaged" in words
+    (copy,) = path.parent.glob("outpaint-damaged-*.sqlite3")
+    assert copy.read_bytes() == ruin
+    assert str(copy) in words
+
+
+def test_what_turns_out_to_be_damaged_while_it_is_open_is_not_written_to_any_more(
+    database: Database, path: Path
+) -> None:
+    other = Database(path)
+    with pytest.raises(StorageFailed, match="is damaged"), database.write("notes"):
+        raise _corrupt()
+    for use in (lambda: notes(database), lambda: add(database, "late")):
+        assert "is damaged" in _refusal_of(use)
+    assert notes(other) == []
+    other.close()
+
+
+def _corrupt() -> sqlite3.DatabaseError:
+    """Return the error that SQLite itself raises."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE t (x)")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET rootpage = 99")
+        connection.execute("PRAGMA writable_schema = RESET")
+        with pytest.raises(sqlite3.DatabaseError) as raised:
+            connection.execute("SELECT * FROM t").fetchall()
+    return raised.value
+
+
+def _refusal_of(use: Callable[[], object]) -> str:
+    with pytest.raises(StorageFailed) as failure:
+        use()
+    return str(failure.value)
+
+
+def _delete_the_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def _delete_the_files(path: Path) -> None:
+    for each in path.parent.glob(f"{path.name}*"):
+        each.unlink()
+
+
+def _delete_the_log(path: Path) -> None:
+    path.with_name(path.name + "-wal").unlink()
+
+
+def _rename_the_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("away"))
+
+
+def _replace_it_by_a_copy(path: Path) -> None:
+    copy = path.with_name("copy")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    copy.replace(path)
+
+
+def _replace_the_folder_by_a_copy(path: Path) -> None:
+    _rename_the_folder(path)
+    shutil.copytree(path.parent.with_name("away"), path.parent)
+
+
+def _replace_it_by_a_link_to_a_copy(path: Path) -> None:
+    copy = path.with_name("copy")
+    shutil.copyfile(path, copy)
+    path.unlink()
+    path.symlink_to(copy)
+
+
+def _empty_it(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, what is open cannot be taken away")
+@pytest.mark.parametrize(
+    ("ruin", "words"),
+    [
+        (_delete_the_folder, "deleted, moved or replaced"),
+        (_delete_the_files, "deleted, moved or replaced"),
+        (_delete_the_log, "deleted, moved or replaced"),
+        (_rename_the_folder, "deleted, moved or replaced"),
+        (_replace_it_by_a_copy, "deleted, moved or replaced"),
+        (_replace_the_folder_by_a_copy, "deleted, moved or replaced"),
+        (_replace_it_by_a_link_to_a_copy, "deleted, moved or replaced"),
+        (_empty_it, "is damaged: it was emptied"),
+    ],
+)
+def test_a_file_that_is_taken_away_while_it_is_open_is_neither_written_nor_read_any_more(
+    database: Database, path: Path, ruin: Callable[[Path], None], words: str
+) -> None:
+    add(database, "before")
+    ruin(path)
+    there = path.exists()
+    failures: list[str] = []
+
+    def use_in_another_thread() -> None:
+        failures.append(_refusal_of(lambda: add(database, "from a new connection")))
+
+    failures += [_refusal_of(lambda: add(database, "late")), _refusal_of(lambda: notes(database))]
+    run_in_threads(threading.Thread(target=use_in_another_thread))
+    assert len(failures) == 3
+    assert all(words in each and "Nothing is started or sent" in each for each in failures), failures
+    assert all("restart this server" in each for each in failures)
+    assert path.exists() == there  # no new one is begun in its place
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, what is open cannot be taken away")
+def test_a_folder_that_is_put_back_is_used_as_before(database: Database, path: Path) -> None:
+    _rename_the_folder(path)
+    assert "Put it back" in _refusal_of(lambda: add(database, "late"))
+    path.parent.with_name("away").rename(path.parent)
+    add(database, "after")
+    assert notes(database) == ["after"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, what is open cannot be taken away")
+def test_what_is_written_while_the_file_is_taken_away_is_not_called_written(
+    database: Database, path: Path
+) -> None:
+    def write_while_it_is_moved() -> None:
+        with database.write("notes") as connection:
+            connection.execute("INSERT INTO notes VALUES ('half')")
+            _rename_the_folder(path)
+
+    assert "moved" in _refusal_of(write_while_it_is_moved)
+
+
+def test_the_log_of_a_file_that_is_gone_is_not_read_into_a_new_one(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path.parent.mkdir()
-    path.write_text("not a database, but long enough to have been one" * 99)
-    with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
-        Database(path)
+    log = path.with_name(path.name + "-wal")
+    log.write_bytes(b"of another file")
+    Database(path).close()
+    (left,) = path.parent.glob("*-left-*")
+    assert left.read_bytes() == b"of another file"
+    assert str(left) in caplog.text
+
+
+def test_a_new_file_that_was_never_finished_is_begun_anew(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name(path.name + ".new").write_bytes(b"half")
+    opened = Database(path)
+    add_table(opened)
+    opened.close()
+    assert sorted(each.name for each in path.parent.iterdir()) == ["outpaint.lock", "outpaint.sqlite3"]
 
 
 @pytest.mark.parametrize("place", ["a file/outpaint.sqlite3", "a file/below/outpaint.sqlite3", "a folder"])
@@ -245,6 +437,7 @@ def test_a_full_disk_loses_nothing_that_was_written_before(database: Database) -
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on a lock soon rather than after ten seconds."""
     monkeypatch.setattr("outpaint_mcp.storage.database._BUSY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("outpaint_mcp.storage.database._IMPATIENT_SECONDS", 0.01)
 
 
 def _while_another_writes(path: Path) -> OutpaintError:
@@ -275,6 +468,58 @@ def test_a_lock_that_another_process_holds_is_not_taken_for_a_full_disk(
     assert "Try again in a moment" in text
     assert "space" not in text
     assert "permissions" not in text
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_file_that_stays_locked_is_waited_for_once_and_not_by_one_after_the_other(
+    database: Database, path: Path
+) -> None:
+    def patience_seconds() -> float:
+        with database.read() as connection:
+            return float(connection.execute("PRAGMA busy_timeout").fetchone()[0]) / 1000
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        first = patience_seconds()
+        assert "Another process is using it" in _refusal_of(lambda: add(database, "too late"))
+        assert patience_seconds() < first / 4
+        assert "Another process is using it" in _refusal_of(lambda: add(database, "too late"))
+        other.execute("ROLLBACK")
+    add(database, "after")
+    assert patience_seconds() == first
+
+
+READ_ONLY, CLOSED, FAILING = "are read-only", "Fix its permissions", "disk fails, or was disconnected"
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EDQUOT, "Free some space"),
+        (errno.EROFS, READ_ONLY),
+        (errno.EACCES, CLOSED),
+        (errno.EIO, FAILING),
+    ],
+)
+def test_what_the_system_says_of_the_folder_is_told_with_what_helps(
+    tmp_path: Path, code: int, advice: str
+) -> None:
+    with pytest.raises(StorageFailed) as failure, storage_errors(tmp_path):
+        raise OSError(code, os.strerror(code))
+    assert [
+        each for each in ("Free some space", READ_ONLY, CLOSED, FAILING) if each in str(failure.value)
+    ] == [advice]
+    assert os.strerror(code) in str(failure.value)
+
+
+def test_a_file_that_can_only_be_read_is_called_so(database: Database) -> None:
+    with database.read() as connection:
+        connection.execute("PRAGMA query_only = ON")
+    words = _refusal_of(lambda: add(database, "in vain"))
+    assert READ_ONLY in words
+    assert "space" not in words
+    assert notes(database) == []
 
 
 def test_references_between_rows_hold(database: Database) -> None:

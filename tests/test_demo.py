@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def test_the_demo_ends_with_a_longer_file_that_holds_the_piece(
     settings: Settings, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "demo"
+    folder = tmp_path / "demo-3.13.0"
     done = subprocess.run(
         [sys.executable, "-m", "outpaint_mcp", "demo", "--output", folder],
         env=os.environ | environment,

@@ -97,6 +97,19 @@ async def test_a_part_that_nothing_was_added_to_is_refused(service: OutpaintServ
         await service.result(whole.request_id, options=ExportOptions(part="before"))
 
 
+async def test_the_music_that_a_total_adds_is_a_part_whatever_else_was_given(
+    service: OutpaintService, song: Path
+) -> None:
+    whole = await extended(
+        service, song, extend_before_duration=0, extend_after_duration=0, total_seconds=5.5
+    )
+    report = await service.result(
+        whole.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(part="after")
+    )
+    assert report.path is not None
+    assert soundfile.info(report.path).duration == report.duration_seconds == 2.5
+
+
 async def test_each_form_is_written_once_and_the_others_stay(
     service: OutpaintService, song: Path, settings: Settings
 ) -> None:
@@ -115,7 +128,7 @@ async def test_forms_that_are_asked_for_at_once_do_not_get_in_each_others_way(
     service: OutpaintService, song: Path, settings: Settings
 ) -> None:
     whole = await extended(service, song)
-    formats: tuple[Format, ...] = ("wav16", "mp3", "ogg", "opus", "mp3")
+    formats: tuple[Format, ...] = ("wav16", "mp3", "ogg", "m4a", "mp3")
     reports = await asyncio.gather(
         *(
             service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=ExportOptions(format=each))
@@ -136,7 +149,8 @@ async def test_a_file_that_takes_longer_than_the_wait_is_being_written_and_there
         mp3 = ExportOptions(format="mp3")
         with FileLock(settings.data_dir / "locks" / f"{whole.request_id}.whole-mp3.lock"):
             first = await service.result(whole.request_id, options=mp3)
-            assert (first.path, first.status) == (None, Status.COMPLETED)
+            assert (first.path, first.status) == (None, Status.IN_PROGRESS)
+            assert first.progress is not None
             assert "is being written" in first.message
         assert (await service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=mp3)).path
 
@@ -237,6 +251,17 @@ async def test_after_a_week_what_was_delivered_is_there_and_no_other_form_can_be
     assert (caught.value.request_id, caught.value.path) == (whole.request_id, whole.path)
 
 
+async def test_what_a_server_left_of_a_job_that_it_had_done_is_deleted_and_its_result_stays(
+    service: OutpaintService, song: Path, settings: Settings
+) -> None:
+    whole = await extended(service, song)
+    stored = settings.data_dir / "jobs" / whole.request_id
+    made = list(stored.iterdir())
+    (stored / "step-1").write_bytes(b"killed before this was deleted")
+    await service.housekeeper.tidy()
+    assert list(stored.iterdir()) == made
+
+
 async def test_a_result_can_be_had_in_other_forms_for_a_week_after_its_last_delivery(
     aging_service: OutpaintService, song: Path, settings: Settings, clock: Clock
 ) -> None:
@@ -313,14 +338,14 @@ async def test_nothing_that_the_service_started_outlives_it(settings: Settings, 
             asyncio.create_task(service.result(whole.request_id, wait_seconds=WAIT_SECONDS, options=mp3)),
             asyncio.create_task(service.analyze(str(song))),
         ]
-        under_way = ("Exporter._deliver", "SourceAnalyzer.analyze")
+        under_way = ("Exporter._deliver", "Analyses._analyze")
         await until(lambda: all(name in repr(asyncio.all_tasks()) for name in under_way))
     lock.release()
     ended = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(each) for each in ended] == [ServerStopping, ServerStopping]
     assert not any("Free up" in str(each) or "permissions" in str(each) for each in ended)
     assert asyncio.all_tasks() == before
-    assert not list((settings.data_dir / "exports").iterdir())
+    assert not list((settings.data_dir / "exports").glob("*"))
     assert [str(path) for path in settings.output_dir.iterdir()] == [whole.path]
 
 

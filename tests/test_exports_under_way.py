@@ -10,7 +10,7 @@ from tests.deliveries import Pool, add_completed, add_request, any_type, outcome
 
 from outpaint_mcp.errors import DeliveryFailed, Hint, InvalidRequest, ServerStopping, WorkerDied
 from outpaint_mcp.export_options import ExportOptions
-from outpaint_mcp.service.exporter import Exporter
+from outpaint_mcp.service.exporter import BeingWritten, Exporter
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.storage.records import Delivery
 
@@ -48,7 +48,7 @@ class Exports:
 
     async def deliver(
         self, options: ExportOptions, target: Path | None = None, *, wait_seconds: float = 20
-    ) -> list[Delivery | OutpaintError | None]:
+    ) -> list[Delivery | OutpaintError | BeingWritten]:
         async def note(status: RequestProgress) -> None:
             self.seen[options.format].append(status.progress)
 
@@ -83,7 +83,7 @@ async def test_a_form_is_written_once_for_all_who_ask_and_found_afterwards(expor
 
 
 async def test_a_failure_after_its_caller_has_left_is_reported_once_to_the_next(exports: Exports) -> None:
-    assert await exports.deliver(MP3, wait_seconds=0.05) == [None]
+    assert await exports.deliver(MP3, wait_seconds=0.05) == [BeingWritten(0.0)]
     await exports.pool.until_asked(1)
     exports.pool.finish(failure=WorkerDied("It died."))
     await exports.pool.until_ended(1)
@@ -100,7 +100,7 @@ async def test_a_failure_after_its_caller_has_left_is_reported_once_to_the_next(
 
 
 async def test_a_delivery_after_its_caller_has_left_is_there_for_the_next(exports: Exports) -> None:
-    assert await exports.deliver(MP3, wait_seconds=0.05) == [None]
+    assert await exports.deliver(MP3, wait_seconds=0.05) == [BeingWritten(0.0)]
     await exports.pool.until_asked(1)
     exports.pool.finish()
     assert isinstance((await exports.deliver(MP3))[0], Delivery)

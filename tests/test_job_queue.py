@@ -19,11 +19,11 @@ from tests.stores import (
     two_steps,
 )
 
-from outpaint_mcp.errors import GenerationFailed, Hint, RequestNotFound
+from outpaint_mcp.errors import GenerationFailed, Hint, OverBudget, RequestNotFound
 from outpaint_mcp.models import Status
-from outpaint_mcp.storage.job_queue import MAX_CRASHES
+from outpaint_mcp.storage.job_queue import FETCHING, MAX_CRASHES, MOST_FETCHING
 from outpaint_mcp.storage.leased_jobs import LeaseLost
-from outpaint_mcp.storage.records import CancelWish, Lease, StepState
+from outpaint_mcp.storage.records import CancelWish, Lease, RequestProgress, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,6 +129,37 @@ def test_no_more_jobs_run_at_once_than_allowed_over_all_servers(store: Store, el
     store.queue.end(first.lease, Status.COMPLETED, outcome=outcome())
     assert store.queue.has_claimable("local", most_running=2)
     assert claim(elsewhere, "there", most_running=2).request_id == third
+
+
+LINK = "https://files.example/song.wav"
+
+
+def test_a_job_that_fetches_its_source_takes_no_place_of_one_that_works(store: Store) -> None:
+    fetching = []
+    for _ in range(MOST_FETCHING):
+        add(store, source=LINK)
+        fetching.append(fetch(store, claim(store, most_running=1)))
+    one_more, mine = add(store, source=LINK), add(store)
+    assert claim(store, most_running=1).request_id == mine, "no more links are fetched at a time"
+    assert not store.queue.has_claimable("local", most_running=1)
+    assert not store.queue.has_claimable("local", most_running=2)
+    for job in fetching[:1]:
+        store.queue.end(job.lease, Status.COMPLETED, outcome=outcome())
+    assert claim(store, most_running=2).request_id == one_more
+
+
+def test_a_job_whose_source_has_been_fetched_takes_a_place(store: Store) -> None:
+    add(store, source=LINK)
+    job = claim(store, most_running=1)
+    fetch(store, job)
+    add(store)
+    store.queue.report(job.lease, RequestProgress(status=Status.IN_PROGRESS, step="starting"))
+    assert not store.queue.has_claimable("local", most_running=1)
+
+
+def fetch(store: Store, job: Job) -> Job:
+    store.queue.report(job.lease, RequestProgress(status=Status.IN_PROGRESS, step=FETCHING))
+    return job
 
 
 def test_the_jobs_of_another_provider_do_not_count_towards_a_limit(store: Store) -> None:
@@ -712,3 +743,26 @@ def test_a_request_is_accepted_once_the_service_has_an_id_for_a_step(store: Stor
         job.lease, dataclasses.replace(job.steps[0], state=StepState.ACCEPTED, sent_at=1, remote_id="theirs")
     )
     assert record(store, job.request_id).is_accepted
+
+
+def test_a_request_gets_the_title_of_what_was_fetched_from_who_carries_it_out_alone(store: Store) -> None:
+    first, second = add(store, title="uc"), add(store, title="uc")
+    old = claim(store)
+    store.queue.hand_back("here")
+    new = claim(store, "elsewhere")
+    store.queue.rename(new.lease, "Übung #3")
+    with pytest.raises(LeaseLost):
+        store.queue.rename(old.lease, "something else")
+    assert (record(store, first).title, record(store, second).title) == ("Übung #3", "uc")
+    store.queue.end(new.lease, Status.COMPLETED, outcome=outcome())
+    with pytest.raises(LeaseLost):
+        store.queue.rename(new.lease, "too late")
+
+
+@pytest.mark.parametrize("lowered", [0, 1])
+def test_a_limit_that_one_take_was_given_holds_for_the_request(store: Store, lowered: int) -> None:
+    add(store, provider="runcomfy", account="an account", takes=2)
+    takes = [claim(store, provider="runcomfy") for _ in range(2)]
+    store.ledger.lower_limit(takes[lowered].lease, 0.9)
+    with pytest.raises(OverBudget, match=r"limit of \$0\.9"):
+        settle_plan(store, takes[1 - lowered].lease)  # half a dollar each

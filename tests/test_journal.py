@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,9 @@ from tests.stores import DELIVERY, LYRICS, SIGNED_LINK, add, at_work, claim, end
 from outpaint_mcp.errors import Hint, RequestNotFound, StorageFailed
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import Status
+from outpaint_mcp.storage import journal
 from outpaint_mcp.storage.ids import is_request_id, new_request_id
-from outpaint_mcp.storage.journal import DEDUP_SECONDS
+from outpaint_mcp.storage.new_requests import DEDUP_SECONDS
 from outpaint_mcp.storage.records import RequestProgress, RequestRecord
 
 if TYPE_CHECKING:
@@ -28,8 +31,9 @@ WHOLE, MP3, AS_MADE = ExportOptions(), ExportOptions(format="mp3"), ExportOption
 
 def test_a_new_request_is_written_as_it_was_asked(store: Store, clock: Clock) -> None:
     new = new_request(caller="ann", parent_request_id=add(store))
-    record, is_new = store.journal.add(new)
+    (record,), is_new = store.journal.add(new)
     assert is_new
+    assert new.request_id == record.request_id
     assert is_request_id(record.request_id)
     assert store.journal.get(record.request_id) == record
     assert record == RequestRecord(
@@ -54,6 +58,8 @@ def test_a_new_request_is_written_as_it_was_asked(store: Store, clock: Clock) ->
         error_hint=None,
         error_field=None,
         is_accepted=False,
+        expected_cost_usd=None,
+        odd_cost=None,
         live=RequestProgress(status=Status.IN_QUEUE, queue_position=2),
         ended_at=None,
         outcome=None,
@@ -93,10 +99,10 @@ def test_who_is_not_given_the_new_request_may_believe_that_there_is_none(
 ) -> None:
     before = stores.rows()
 
-    def fail(_request_id: str) -> RequestRecord:
+    def fail(_request_id: str) -> list[RequestRecord]:
         raise StorageFailed("The disk is broken.")
 
-    monkeypatch.setattr(store.journal, "get", fail)
+    monkeypatch.setattr(store.journal, "takes", fail)
     with pytest.raises(StorageFailed):
         add(store)
     assert stores.rows() == before
@@ -149,7 +155,8 @@ def test_a_request_knows_when_it_ended(store: Store, clock: Clock) -> None:
 
 
 def ask(store: Store, *, takes: int = 1, dedup_key: str | None = "alike") -> tuple[RequestRecord, bool]:
-    return store.journal.add(new_request(takes=takes, dedup_key=dedup_key))
+    (first, *_), is_new = store.journal.add(new_request(takes=takes, dedup_key=dedup_key))
+    return first, is_new
 
 
 def test_the_same_request_again_is_the_one_that_is_there(
@@ -268,7 +275,7 @@ def test_takes_that_were_asked_for_before_are_the_same_request_whichever_of_them
     end(store, first.request_id, Status.FAILED)
     again, is_new = ask(store, takes=2)
     assert (again.request_id, is_new) == (first.request_id, False)
-    end(store, store.journal.takes(first.request_id)[1].request_id, Status.CANCELLED)
+    end(store, store.journal.takes(first.family)[1].request_id, Status.CANCELLED)
     assert ask(store, takes=2)[1]
 
 
@@ -310,7 +317,7 @@ def test_a_drive_that_hangs_holds_up_whoever_asks_for_what_is_on_it_and_nobody_e
 
 
 def statuses(store: Store, status: Status | None = None, *, limit: int = 99) -> list[str]:
-    return [takes[0].request_id for takes in store.journal.newest(limit=limit, status=status)]
+    return [takes[0].family for takes in store.journal.newest(limit=limit, status=status)]
 
 
 def test_the_newest_come_first_also_within_one_instant_and_when_the_clock_is_set_back(
@@ -350,8 +357,8 @@ def test_a_request_is_listed_once_with_all_its_takes_in_order(store: Store) -> N
     store.journal.add(several)
     ids = [[take.request_id for take in takes] for takes in store.journal.newest(limit=2)]
     assert ids == [list(several.ids), list(single.ids)]
-    assert statuses(store, limit=1) == [several.ids[0]]
-    assert statuses(store, Status.IN_QUEUE, limit=1) == [several.ids[0]]
+    assert statuses(store, limit=1) == [several.request_id]
+    assert statuses(store, Status.IN_QUEUE, limit=1) == [several.request_id]
 
 
 def test_a_request_is_listed_under_what_any_of_its_takes_has_come_to(store: Store) -> None:
@@ -360,7 +367,7 @@ def test_a_request_is_listed_under_what_any_of_its_takes_has_come_to(store: Stor
     end(store, new.ids[0], Status.FAILED)
     store.queue.report(claim(store).lease, at_work())
     for status in (Status.FAILED, Status.IN_PROGRESS, Status.IN_QUEUE):
-        assert statuses(store, status) == [new.ids[0]]
+        assert statuses(store, status) == [new.request_id]
     assert statuses(store, Status.COMPLETED) == []
 
 
@@ -369,7 +376,7 @@ def test_a_request_some_of_whose_takes_have_ended_is_in_progress_while_the_other
     store.journal.add(new)
     assert statuses(store, Status.IN_PROGRESS) == []
     end(store, new.ids[0])
-    assert statuses(store, Status.IN_PROGRESS) == [new.ids[0]]
+    assert statuses(store, Status.IN_PROGRESS) == [new.request_id]
     end(store, new.ids[1])
     assert statuses(store, Status.IN_PROGRESS) == []
 
@@ -397,14 +404,16 @@ def test_lists_carry_no_outcomes_and_single_requests_do(store: Store) -> None:
     assert (delivery.seed, delivery.note, delivery.has_as_made) == (7, "How.", False)
 
 
-def test_each_take_has_an_id_of_its_own_and_the_first_ones_is_the_requests(store: Store) -> None:
+def test_each_take_has_an_id_of_its_own_and_none_of_them_is_the_whole_requests(store: Store) -> None:
     new = new_request(takes=3)
     store.journal.add(new)
-    first, second, third = store.journal.takes(new.ids[0])
-    assert (first.take_of, second.take_of, third.take_of) == (None, new.ids[0], new.ids[0])
+    first, second, third = store.journal.takes(new.request_id)
+    assert (first.request_id, second.request_id, third.request_id) == new.ids
+    assert new.request_id not in new.ids
     assert {take.takes for take in (first, second, third)} == {3}
-    assert {take.family for take in (first, second, third)} == {new.ids[0]}
-    assert store.journal.takes(second.request_id) == [second]
+    assert {take.family for take in (first, second, third)} == {new.request_id}
+    for take in (first, second, third):
+        assert store.journal.takes(take.request_id) == [take]
     assert [take.live and take.live.queue_position for take in (first, second, third)] == [1, 2, 3]
 
 
@@ -511,3 +520,19 @@ def test_what_was_to_be_sung_and_signed_links_are_nowhere_once_a_request_has_end
         end(store, request_id)
     assert not stores.is_on_disk(LYRICS)
     assert not stores.is_on_disk(SIGNED_LINK)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_requests_of_a_status_are_found_without_reading_all_there_ever_were(
+    store: Store, tmp_path: Path, status: Status
+) -> None:
+    add(store)
+    (path,) = tmp_path.rglob("*.sqlite3")
+    asked: list[str] = []
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.set_trace_callback(asked.append)
+        journal._newest_families(connection, 20, status)
+        connection.set_trace_callback(None)
+        plans = connection.execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall()
+    assert not any(plan["detail"].startswith("SCAN") for plan in plans)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outpaint_mcp.errors import StorageFailed
-from outpaint_mcp.jobs.liveness import Presence
+from outpaint_mcp.jobs.liveness import Presence, scratch_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +50,17 @@ def test_a_folder_that_cannot_hold_signs_of_life_is_reported(tmp_path: Path) -> 
     (tmp_path / "servers").write_text("in the way")
     with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
         Presence(tmp_path / "servers")
+
+
+def test_what_dead_ones_left_goes_and_what_the_living_use_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "scratch"
+    one, other = Presence(tmp_path / "servers"), Presence(tmp_path / "servers")
+    for name in ("1-dead", one.server_id):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "source").touch()
+    assert scratch_of(other, folder) == folder / other.server_id
+    assert [path.name for path in folder.iterdir()] == [one.server_id]
+    one.close()
+    scratch_of(other, folder)
+    assert list(folder.iterdir()) == []
+    other.close()

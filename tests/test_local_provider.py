@@ -15,7 +15,7 @@ from tests.dispatching import dispatching, has, has_ended, moment, provider_cont
 from tests.stores import add, at_work, claim, new_request, outcome
 from tests.waiting import until
 
-from outpaint_mcp.errors import GenerationFailed, WorkerDied, WorkerInterrupted
+from outpaint_mcp.errors import GenerationFailed, SourceBusy, WorkerDied, WorkerInterrupted
 from outpaint_mcp.models import Status
 from outpaint_mcp.providers.local.provider import LocalProvider
 from outpaint_mcp.sources import fetch
@@ -124,7 +124,7 @@ async def test_a_worker_is_told_what_is_asked(store: Store, settings: Settings, 
     await carry_out(store, settings, provider(store, settings, pool), new.ids[0])
     (order,) = pool.orders
     assert (order.source, order.folder) == (song, folder_of(settings, new.ids[0]))
-    assert (order.before_seconds, order.after_seconds, order.seed) == (1, 2, 7)
+    assert (order.wishes.before_seconds, order.wishes.after_seconds, order.seed) == (1, 2, 7)
     assert (order.start_seconds, order.end_seconds) == (0.5, 2.5)
 
 
@@ -170,6 +170,31 @@ async def test_a_link_is_fetched_into_the_jobs_own_folder(store: Store, settings
     assert pool.orders[0].source == source
 
 
+async def test_what_is_extended_is_called_as_its_host_calls_the_file(
+    store: Store, settings: Settings
+) -> None:
+    async def fetch_link(_url: str, _destination: Path, **_: object) -> str:
+        return "My Song"
+
+    request_id = add(store, title="uc", source="https://files.example/uc?id=1")
+    executor = provider(store, settings, FakePool(), fetch_link=fetch_link)
+    assert (await carry_out(store, settings, executor, request_id)).title == "My Song"
+
+
+async def test_a_host_that_is_busy_is_asked_again(store: Store, settings: Settings) -> None:
+    tries: list[str] = []
+
+    async def fetch_link(url: str, _destination: Path, **_: object) -> None:
+        tries.append(url)
+        if len(tries) < 3:
+            raise SourceBusy("HTTP 503.")
+
+    request_id = add(store, source="https://files.example/song.mp3")
+    executor = provider(store, settings, FakePool(), fetch_link=fetch_link)
+    assert (await carry_out(store, settings, executor, request_id)).status is Status.COMPLETED
+    assert len(tries) == 3
+
+
 async def test_a_server_that_was_asleep_does_not_take_its_worker_for_hung(
     store: Store, settings: Settings, song: Path
 ) -> None:
@@ -193,6 +218,30 @@ async def test_a_worker_that_is_silent_is_stopped_with_the_reason(
     assert (ended.status, ended.error_kind) == (Status.FAILED, "GenerationFailed")
     assert "silent" in (ended.error or "")
     assert pool.is_stopped
+
+
+async def test_slow_links_keep_no_file_waiting_and_are_not_taken_for_hung_workers(
+    store: Store, settings: Settings, song: Path
+) -> None:
+    arrived = asyncio.Event()
+
+    async def fetch_link(_url: str, destination: Path, **_: object) -> None:
+        await arrived.wait()
+        destination.write_bytes(song.read_bytes())
+
+    links = [add(store, source=f"https://slow.example/{number}.wav") for number in range(4)]
+    executor = provider(store, settings, FakePool(), fetch_link=fetch_link, hang_seconds=0.25)
+    async with dispatching(store, settings.data_dir, executor):
+        await until(
+            lambda: all(getattr(store.journal.get(each).live, "step", "") == "fetching" for each in links)
+        )
+        local = add(store, source=str(song))
+        await until(has(store, local, Status.COMPLETED))
+        await asyncio.sleep(1)  # four times what a worker may be silent for
+        assert not any(store.journal.get(each).status.is_final for each in links)
+        arrived.set()
+        for each in links:
+            await until(has(store, each, Status.COMPLETED))
 
 
 async def test_a_job_that_waits_for_its_turn_is_not_taken_for_hung(
@@ -290,9 +339,10 @@ async def test_a_worker_that_still_works_is_followed_and_its_answer_taken_up(
         with survivor.locked():
             survivor.write_progress(Progress(share=0.75, step="writing"))
             await until(lambda: store.journal.get(request_id).live == at_work(0.75, "writing"))
-            survivor.write_reply(Reply(answer=outcome()))
+            found = outcome(str(folder_of(settings, request_id) / "output.wav"))
+            survivor.write_reply(Reply(answer=found))
         await until(has(store, request_id, Status.COMPLETED))
-    assert store.journal.get(request_id).outcome == outcome()
+    assert store.journal.get(request_id).outcome == found
     assert pool.orders == []
 
 
@@ -334,10 +384,11 @@ async def test_what_a_worker_left_behind_is_the_jobs_result(
     store: Store, settings: Settings, song: Path
 ) -> None:
     request_id = add(store, source=str(song))
-    leave(settings, request_id, Reply(answer=outcome("/left.wav")))
+    left = outcome(str(folder_of(settings, request_id) / "left.wav"))
+    leave(settings, request_id, Reply(answer=left))
     pool = FakePool()
     ended = await carry_out(store, settings, provider(store, settings, pool), request_id)
-    assert ended.outcome == outcome("/left.wav")
+    assert ended.outcome == left
     assert pool.orders == []
 
 

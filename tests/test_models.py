@@ -43,6 +43,15 @@ SUBMIT: dict[str, Any] = next(
 VALID: dict[str, Any] = {"audio": "song.wav", "tags": "lofi"}
 
 
+SECONDS = (
+    "extend_before_duration",
+    "extend_after_duration",
+    "source_start_seconds",
+    "source_end_seconds",
+    "total_seconds",
+)
+
+
 def refusal(model: type[OutpaintRequest] = OutpaintRequest, **inputs: Any) -> str:  # noqa: ANN401 - inputs
     """Give a model what it must refuse, and return what a tool then says."""
     with pytest.raises(InvalidRequest) as refused:
@@ -67,7 +76,8 @@ def test_a_field_of_the_request_is_what_was_published(name: str) -> None:
 
 def test_the_submit_tool_takes_the_published_fields_and_behind_them_what_is_done_around_the_model() -> None:
     ours = ["source_start_seconds", "source_end_seconds", "takes"]
-    assert list(SUBMIT["properties"]) == FIELDS + ours
+    ours += ["total_seconds", "placement", "beginning", "ending"]
+    assert list(SUBMIT["properties"]) == [*FIELDS, *ours, "provider", "dry_run"]
     assert list(SubmitRequest.model_fields) == FIELDS + ours
     assert SUBMIT["required"] == PUBLISHED["required"]
     assert SUBMIT["additionalProperties"] is False
@@ -99,8 +109,8 @@ def test_values_left_out_are_the_published_defaults() -> None:
 
 
 @given(
-    before=st.floats(0, 240),
-    after=st.floats(0, 240),
+    before=st.just(0.0) | st.floats(0.01, 240),
+    after=st.just(0.0) | st.floats(0.01, 240),
     seed=st.integers(-1, 2**31 - 1),
     lyrics=st.text(max_size=99),
 )
@@ -125,6 +135,21 @@ def test_whatever_lies_within_the_bounds_and_extends_something_is_taken_as_it_is
 )
 def test_a_duration_outside_the_bounds_is_refused_by_name(name: str, seconds: float) -> None:
     assert refusal(**VALID | {name: seconds}).startswith(f"{name}: Give a number from 0 to 240, not ")
+
+
+@given(
+    name=st.sampled_from([*SECONDS]), seconds=st.floats(5e-324, 0.01, exclude_max=True), is_text=st.booleans()
+)
+def test_seconds_that_nobody_would_hear_are_refused_by_name(
+    name: str, seconds: float, *, is_text: bool
+) -> None:
+    words = refusal(SubmitRequest, **VALID | {name: f"{seconds:.340f}" if is_text else seconds})
+    assert words.startswith(f"{name}: Give 0, or at least 0.01 seconds, not ")
+
+
+def test_a_total_that_adds_next_to_nothing_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="already lasts"):
+        SubmitRequest.of(**VALID, total_seconds=120.001).expected_seconds(120)
 
 
 @given(seed=st.integers().filter(lambda seed: not -1 <= seed < 2**31))
@@ -204,7 +229,12 @@ def test_what_is_used_of_a_source_is_what_lies_between_start_and_end(
 
 @pytest.mark.parametrize(
     ("start", "end", "name"),
-    [(120, 0, "source_start_seconds"), (500, 0, "source_start_seconds"), (0, 121, "source_end_seconds")],
+    [
+        (120, 0, "source_start_seconds"),
+        (119.995, 0, "source_start_seconds"),
+        (500, 0, "source_start_seconds"),
+        (0, 121, "source_end_seconds"),
+    ],
 )
 def test_what_lies_beyond_the_sources_end_is_refused_by_name(start: float, end: float, name: str) -> None:
     request = SubmitRequest.of(**VALID, source_start_seconds=start, source_end_seconds=end)
@@ -213,10 +243,24 @@ def test_what_lies_beyond_the_sources_end_is_refused_by_name(start: float, end: 
     assert refused.value.field == name
 
 
-@pytest.mark.parametrize(("start", "end"), [(10, 10), (10, 5)])
+@pytest.mark.parametrize(("start", "end"), [(10, 10), (10, 5), (10, 10.001)])
 def test_a_part_of_nothing_is_refused(start: float, end: float) -> None:
     nothing = refusal(SubmitRequest, **VALID, source_start_seconds=start, source_end_seconds=end)
     assert nothing.startswith(f"source_end_seconds: The part to extend ends at {end} s, which is not after")
+
+
+@pytest.mark.parametrize(("name", "wish"), [("beginning", "build"), ("ending", "loop")])
+def test_music_inside_leaves_the_sources_own_ends_alone(name: str, wish: str) -> None:
+    SubmitRequest.of(**VALID, placement="inside")
+    assert refusal(SubmitRequest, **VALID, **{"placement": "inside", name: wish}).startswith(
+        f"{name}: Music inside"
+    )
+
+
+def test_a_loop_needs_music_after_the_source() -> None:
+    inputs = VALID | {"extend_before_duration": 5, "extend_after_duration": 0, "ending": "loop"}
+    assert refusal(SubmitRequest, **inputs).startswith("ending: A file that loops needs new music after")
+    assert SubmitRequest.of(**inputs, total_seconds=60).ending == "loop"
 
 
 @pytest.mark.parametrize("takes", [0, 5, True, 1.5])

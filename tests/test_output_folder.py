@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,7 +16,7 @@ from tests.deliveries import add_completed, add_request, outcome_at
 
 from outpaint_mcp.errors import DeliveryFailed, Hint, ServerStopping, StorageFailed
 from outpaint_mcp.export_options import ExportOptions
-from outpaint_mcp.service.file_names import part_of
+from outpaint_mcp.service.file_names import new_part
 from outpaint_mcp.service.output_folder import OutputFolder
 
 if TYPE_CHECKING:
@@ -91,6 +93,28 @@ def test_a_chain_of_extensions_adds_up_under_the_first_title(
     assert placed(folder, first, outcome) == "song, extended 30s after.flac"
     assert placed(folder, second, outcome) == "song, extended 5s before and 60s after.flac"
     assert placed(folder, third, outcome) == "song, extended 5.5s before and 60s after.flac"
+
+
+def test_the_name_says_what_was_really_added_not_what_was_asked(
+    folder: OutputFolder, store: Store, outcome: Outcome
+) -> None:
+    shorter = dataclasses.replace(outcome, before_seconds=9.5, after_seconds=17.05)
+    request_id = add_completed(store, shorter)  # asked: 10 and 20
+    assert placed(folder, request_id, shorter) == "song, extended 9.5s before and 17.05s after.flac"
+    part = folder.deliver(request_id, ExportOptions(part="after"), shorter)
+    assert Path(part.path).name == "song, 17.05s after.flac"
+
+
+def test_what_was_cut_away_of_an_earlier_extension_is_not_counted_as_added(
+    folder: OutputFolder, store: Store, outcome: Outcome
+) -> None:
+    first = add_completed(store, outcome)  # 40 s, of which 10 before and 20 after
+    whole = dataclasses.replace(outcome, duration_seconds=70)  # 40 s and again 10 and 20
+    second = add_completed(store, whole, parent=first)
+    carried_on = dataclasses.replace(outcome, duration_seconds=60)  # of 70 s, 30 are left
+    third = add_completed(store, carried_on, parent=second)
+    assert placed(folder, second, whole) == "song, extended 20s before and 40s after.flac"
+    assert placed(folder, third, carried_on) == "song, extended 10s before and 20s after.flac"
 
 
 def test_delivering_again_finds_the_first_delivery(
@@ -211,6 +235,20 @@ def test_without_hard_links_a_move_that_fails_leaves_nothing_behind(
     with pytest.raises(DeliveryFailed, match="not here"):
         folder.deliver(add_request(journal), WHOLE, outcome)
     assert list(settings.output_dir.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_nothing_but_our_own_empty_file_is_removed_from_a_planned_place(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, settings: Settings
+) -> None:
+    request_id = add_request(journal)
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    planned = settings.output_dir / "planned.wav"
+    os.mkfifo(planned)
+    new_part(planned, request_id, WHOLE).touch()
+    journal.plan_delivery(request_id, WHOLE, planned)
+    assert folder.deliver(request_id, WHOLE, outcome).path != str(planned)
+    assert planned.is_fifo()
 
 
 def test_an_empty_file_of_somebody_else_at_a_planned_place_is_left_alone(
@@ -412,6 +450,23 @@ def test_a_delivered_file_that_was_changed_is_not_copied_as_the_result(
 
 
 @pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="it is stopped inside the kernel's copy")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_pipe_or_a_link_in_the_place_of_a_result_is_neither_read_nor_copied(
+    folder: OutputFolder, journal: Journal, outcome: Outcome, tmp_path: Path
+) -> None:
+    request_id = add_request(journal)
+    delivery = folder.deliver(request_id, WHOLE, outcome)
+    place = Path(delivery.path)
+    same = place.rename(tmp_path / "same.wav")
+    for put in (partial(os.mkfifo, place), partial(place.symlink_to, same)):
+        put()
+        assert not folder.is_unchanged(delivery)
+        with pytest.raises(DeliveryFailed, match="changed"):
+            folder.copy(request_id, WHOLE, delivery, tmp_path / "copy.wav")
+        assert not (tmp_path / "copy.wav").exists()
+        place.unlink()
+
+
 def test_a_delivery_is_stopped_midway_and_leaves_nothing(
     folder: OutputFolder,
     journal: Journal,
@@ -462,7 +517,7 @@ def test_what_was_half_written_beside_a_file_that_somebody_named_is_removed_afte
     for number in range(2):
         place, request_id = tmp_path / f"named {number}.flac", add_request(journal)
         journal.plan_delivery(request_id, WHOLE, place)
-        parts.append(part_of(place, request_id, WHOLE))
+        parts.append(new_part(place, request_id, WHOLE))
         parts[-1].touch()
     old, new = parts
     os.utime(old, (0, 0))

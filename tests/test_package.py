@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 RECORDS = {
     f"outpaint_mcp.audio{name}"
-    for name in ("", ".sides", ".tonality", ".verdict", ".verdict.records", ".hearing", ".hearing.records")
+    for name in (
+        *("", ".sides", ".tonality", ".clock", ".layout", ".surroundings", ".steering_words"),
+        *(".verdict", ".verdict.kinds", ".verdict.records", ".hearing", ".hearing.records"),
+        *(".files", ".files.decoder", ".files.refusals", ".files.texts"),
+    )
 }
-"""What the audio rooms' results are, without the means to compute them."""
+"""What the audio rooms' results are, without the means to compute them, and the words for what is no audio."""
 
 SERVER = "from outpaint_mcp.server.stdio import run_stdio"
 OPEN_SERVER = f"""{SERVER}
@@ -50,6 +54,10 @@ def test_starting_the_server_loads_nothing_heavy() -> None:
 def test_a_server_that_is_only_asked_for_its_tools_has_loaded_no_more_than_these() -> None:
     packages = {name.split(".")[1] for name in loaded_by(SERVER) if name.startswith("outpaint_mcp.")}
     assert not packages & {"jobs", "storage", "sources", "workers"}
+
+
+def test_what_serves_http_is_loaded_for_that_alone() -> None:
+    assert not {name for name in loaded_by(SERVER) if name.startswith("outpaint_mcp.server.http")}
 
 
 def test_the_records_of_verdicts_and_analyses_load_no_numerics_and_no_schemas() -> None:

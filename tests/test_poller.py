@@ -66,7 +66,7 @@ async def test_who_waits_gets_all_takes_as_soon_as_all_have_ended(
 ) -> None:
     new = new_request(takes=2)
     store.journal.add(new)
-    waiting = asyncio.create_task(poller.follow(new.ids[0], LONG_SECONDS))
+    waiting = asyncio.create_task(poller.follow(new.request_id, LONG_SECONDS))
     end(store, new.ids[0])
     signal.notify(new.ids[0])
     await asyncio.sleep(0.1)

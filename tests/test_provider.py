@@ -9,10 +9,12 @@ import base64
 import hashlib
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import numpy as np
 import pytest
 import soundfile
 from tests.fakes.runcomfy import FakeRunComfy
@@ -21,14 +23,16 @@ from tests.stores import new_request
 from tests.waiting import Clock, until
 from tests.warm import around
 
-from outpaint_mcp.errors import OutpaintError, RequestNotFound, SourceError
+from outpaint_mcp.audio.layout import Part, PartKind
+from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, OutpaintError, RequestNotFound, SourceError
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
 from outpaint_mcp.providers.registry import PROVIDERS
 from outpaint_mcp.providers.runcomfy.model import account_of
 from outpaint_mcp.server.wording import TOOLS
-from outpaint_mcp.service.exporter import STORED_DAYS
+from outpaint_mcp.service.conversion import STORED_DAYS
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.sources import fetch
+from outpaint_mcp.storage.journal import UNFETCHED_DAYS
 from outpaint_mcp.storage.store import Store
 
 if TYPE_CHECKING:
@@ -69,7 +73,7 @@ class Opened:
 
     async def delivered(self, request_id: str) -> ResultReport:
         """Wait for the extended file of a request."""
-        report = await self.service.result(request_id, wait_seconds=WAIT_SECONDS)
+        report = await self.service.result(request_id, wait_seconds=WAIT_SECONDS, details=True)
         assert report.status is Status.COMPLETED, report.error
         assert report.path is not None, report.message
         return report
@@ -90,7 +94,7 @@ class World:
         self.provider = provider
         self.settings = settings if fake is None else settings_on(fake, settings)
         self.clock = Clock()
-        self.fetch_link: Callable[..., Coroutine[object, object, None]] = fetch
+        self.fetch_link: Callable[..., Coroutine[object, object, str | None]] = fetch
         self._fake = fake
 
     @asynccontextmanager
@@ -261,6 +265,49 @@ async def test_a_random_seed_is_reported_and_can_be_used_again(opened: Opened, s
     assert again.path.read_bytes() == drawn.path.read_bytes()
 
 
+async def test_a_total_is_exact_to_the_frame_and_what_the_file_consists_of_is_known(
+    opened: Opened, make_song: MakeSong
+) -> None:
+    source = make_song(seconds=8)
+    submission = await opened.submit(source, total_seconds=20.0001, extend_before_duration=3, ending="fade")
+    assert submission.expected_duration_seconds == pytest.approx(20)
+    outcome = await opened.generated(submission.request_id)
+    assert soundfile.info(outcome.path).frames == 320_002
+    assert (outcome.before_seconds, outcome.after_seconds) == (3, 9.000125)
+    assert outcome.layout is not None
+    assert outcome.layout.frames == 320_002
+    assert outcome.layout.parts[-1].kind is PartKind.RING_OUT
+    assert [(each.start, each.stop, each.at_frame) for each in outcome.preserved] == [(0, 128_000, 48_000)]
+    longer, _ = soundfile.read(outcome.path, dtype="int16")
+    assert np.array_equal(longer[48_000 : 48_000 + 128_000], soundfile.read(source, dtype="int16")[0])
+
+
+async def test_a_total_that_leaves_nothing_to_add_is_refused_beforehand(opened: Opened, song: Path) -> None:
+    with pytest.raises(InvalidRequest, match="already lasts"):
+        await opened.submit(song, total_seconds=3)
+    assert (await opened.service.list()).requests == []
+
+
+async def test_an_earlier_result_goes_on_from_its_last_full_music_and_not_from_the_fade(
+    opened: Opened, make_song: MakeSong
+) -> None:
+    source = make_song(seconds=16)
+    first = await opened.generated(
+        (await opened.submit(source, extend_after_duration=12, ending="fade")).request_id
+    )
+    assert first.layout is not None
+    parent = (await opened.service.list()).requests[0].request_id
+    later = await opened.generated((await opened.submit(parent, extend_after_duration=9)).request_id)
+    one, two = (soundfile.read(each.path, dtype="int16")[0] for each in (first, later))
+    assert len(two) == len(one) + 9 * 16_000
+    cut = first.layout.full_to
+    assert cut < len(one)
+    assert np.array_equal(two[:cut], one[:cut])
+    assert later.layout is not None
+    assert later.layout.between(0, 16 * 16_000) == (Part(PartKind.SOURCE, 16 * 16_000, 0),)
+    assert later.preserved[0].stop == cut
+
+
 async def test_several_requests_at_once_each_get_their_own_result(opened: Opened, song: Path) -> None:
     asked = [await opened.submit(song, extend_after_duration=after) for after in (1, 1.5, 2)]
     outcomes = await asyncio.gather(*(opened.generated(each.request_id) for each in asked))
@@ -317,6 +364,28 @@ async def test_what_was_delivered_is_not_needed_for_ever(world: World, song: Pat
         assert Path(result.path or "").exists()
         stored = opened.store.journal.get(request_id).outcome
         assert stored == outcome.without_links()
+
+
+async def test_what_nobody_fetches_is_stored_until_the_day_that_its_status_names(
+    world: World, song: Path
+) -> None:
+    async with world.open() as opened:
+        request_ids = [(await opened.submit(song, seed=seed)).request_id for seed in (1, 2, 3)]
+        outcomes = [await opened.generated(each) for each in request_ids]
+        last_day = datetime.fromtimestamp(world.clock.now, UTC) + timedelta(days=UNFETCHED_DAYS)
+        for each in request_ids:
+            assert f"{last_day:%Y-%m-%d}" in (await opened.service.status(each)).message
+        world.clock.now += UNFETCHED_DAYS * 86_400 - 1
+        await opened.service.housekeeper.tidy()
+        assert all(each.path.exists() for each in outcomes)
+        await opened.delivered(request_ids[0])
+        assert "deleted" not in (await opened.service.status(request_ids[0])).message
+        world.clock.now += 370 * 86_400
+    async with world.open() as opened:
+        await opened.service.housekeeper.tidy()
+        assert not any(each.path.parent.exists() for each in outcomes)
+        with pytest.raises(DeliveryFailed, match="no longer stored"):
+            await opened.service.result(request_ids[1])
 
 
 async def test_a_request_outlives_the_process_that_took_it(world: World, song: Path) -> None:

@@ -674,6 +674,15 @@ async def test_a_submission_that_finds_no_free_connection_was_not_sent(
     assert fake.count("submit") == 0
 
 
+@pytest.mark.parametrize("status", [400, 402, 429])
+async def test_a_refusal_that_names_a_request_may_have_taken_it_on(
+    fake: FakeRunComfy, runcomfy: RunComfyClient, status: int
+) -> None:
+    fake.fail("submit", Fault(status=status, body={"request_id": "abc0", "status": "in_queue"}))
+    with pytest.raises(SubmissionUnknown):
+        await runcomfy.submit(REQUEST)
+
+
 async def test_a_submission_that_was_refused_unread_is_not_repeated_either(
     fake: FakeRunComfy, runcomfy: RunComfyClient, clock: Clock
 ) -> None:
@@ -929,11 +938,12 @@ def test_the_client_can_be_had_without_the_rest_of_the_house() -> None:
     loaded = loaded_by("from outpaint_mcp import RunComfyClient\nRunComfyClient('t')")
     assert "outpaint_mcp.providers.runcomfy.api.client" in loaded
     ours = {module for module in loaded if module.startswith("outpaint_mcp.")}
-    api = ("client", "inline", "reading", "refusals", "wire")
+    api = ("answers", "client", "inline", "reading", "refusals", "wire")
     assert ours == {
         f"outpaint_mcp.{name}"
         for name in (
-            *("_version", "config", "errors", "inputs", "models", "providers", "providers.remote"),
+            *("_version", "config", "errors", "fields", "inputs", "models", "wishes"),
+            *("providers", "providers.remote"),
             *("providers.base", "providers.remote.model", "providers.remote.retries"),
             *("providers.runcomfy", "providers.runcomfy.api"),
             *(f"providers.runcomfy.api.{module}" for module in api),

@@ -141,7 +141,7 @@ def test_what_is_read_is_within_bounds(body: Json) -> None:
         status.queue_position is None or 0 <= status.queue_position < 2**31
     )  # SQLite takes no more than 2**63
     assert status.queue_position is None or status.status is Status.IN_QUEUE
-    assert result.cost_usd is None or 0 <= result.cost_usd < math.inf
+    assert result.cost_usd is None or 0 <= result.cost_usd <= reading.MOST_USD
     assert len(set(result.urls)) == len(result.urls)
     assert SONG not in result.urls
     assert all(url.startswith(("http://", "https://")) for url in result.urls)
@@ -158,6 +158,15 @@ NOT_SECRET = st.text(st.characters(exclude_characters="0123456789abcdef"))
 MARKS = st.text("\0\x1b\x7f\u200b\u202e\ud800", max_size=2)  # vanish, wherever they stand
 SCHEMES = st.sampled_from(["https", "HTTPS", "http", "s3", "wss"])
 STARTS = st.sampled_from(["?", "#", "?filename*=UTF-8''a.wav&", "?x='y'&", "??", "?x=?"])
+
+
+@given(secret=SECRET, mark=st.sampled_from("\0\x7f\u00ad\u200b\u202e"), at=st.integers(1, 15))
+def test_an_echo_of_the_token_is_not_read_however_it_is_written(secret: str, mark: str, at: int) -> None:
+    for echo in (secret, secret.upper(), f"Bearer {secret[:at]}{mark}{secret[at:]}"):
+        body = reading.object_of(
+            json.dumps({"error": echo, echo: [echo], "status": echo}).encode(), secret=secret
+        )
+        assert secret not in json.dumps([body, reading.words_of(body), reading.word_of(body)]).lower()
 
 
 @given(around=NOT_SECRET, scheme=SCHEMES, mark=MARKS, start=STARTS, secret=SECRET)
@@ -301,6 +310,32 @@ def test_a_cost_is_a_number_or_not_told(cost: object, cost_usd: float | None) ->
     assert wire.balance_of({"balance_usd": cost}) == cost_usd
 
 
+@pytest.mark.parametrize(
+    ("cost", "odd"),
+    [
+        (-1, "-1"),
+        ("-0.5", "-0.5"),
+        (math.nan, "nan"),
+        ("NaN", "nan"),
+        (math.inf, "inf"),
+        (10**400, "inf"),
+        (1e308, "1e+308"),
+        (1_000_001, "1e+06"),
+    ],
+)
+def test_an_amount_that_no_money_can_be_is_none_and_is_told(cost: object, odd: str) -> None:
+    result = wire.result_of({"status": "succeeded", "cost": cost})
+    assert (result.cost_usd, result.odd_cost) == (None, odd)
+    assert wire.balance_of({"balance_usd": cost}) is None
+    with pytest.raises(UnexpectedReply):
+        wire.price_of({"base_price_usd": cost, "price_unit": "second"})
+
+
+@pytest.mark.parametrize("cost", [0.02, "0.02", 0, 1_000_000, None, "free", True, [], {}])
+def test_what_is_an_amount_and_what_is_no_attempt_at_one_is_not_odd(cost: object) -> None:
+    assert wire.result_of({"status": "succeeded", "cost": cost}).odd_cost is None
+
+
 def test_a_price_is_per_second_or_per_output() -> None:
     assert wire.price_of({"base_price_usd": "0.0002", "price_unit": "second"}).at_most_usd(
         90, 2
@@ -406,7 +441,7 @@ def test_an_answer_that_says_where_a_request_stands_is_no_refusal(body: Json) ->
     tags=st.text(),
     lyrics=st.text(),
     seed=st.integers(-1, 2**31 - 1),
-    before=st.floats(0, 240),
+    before=st.just(0.0) | st.floats(0.01, 240),
     after=st.floats(1, 240),
 )
 def test_what_is_sent_is_the_six_inputs_one_to_one(

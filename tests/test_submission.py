@@ -28,9 +28,11 @@ from outpaint_mcp.storage.leased_jobs import LeaseLost
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.conftest import MakeSong
+
     from outpaint_mcp.config import Settings
     from outpaint_mcp.service.service import OutpaintService
-    from outpaint_mcp.storage.records import RequestRecord
+    from outpaint_mcp.storage.records import NewRequest, RequestRecord
     from outpaint_mcp.storage.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -53,9 +55,39 @@ async def test_a_service_that_runs_nothing_takes_requests_on_and_leaves_them_to_
         assert (await service.status(first.request_id)).queue_position == 1
         assert (await service.status(second.request_id)).queue_position == 2
         assert (await service.cancel(second.request_id)).outcome is CancelOutcome.CANCELLED
-    assert not (settings.data_dir / "servers").exists()
+        assert not store.queue.servers_at_work()
+    assert not list((settings.data_dir / "servers").glob("*.lock"))
     async with open_service(settings, vocabulary=TOOLS, surroundings=around()):
         await until(has(store, first.request_id, Status.COMPLETED))
+
+
+async def test_a_source_that_is_spoilt_once_the_request_is_written_makes_no_error_of_its_submission(
+    store: Store, settings: Settings, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Journal.add
+
+    def add_and_spoil(journal: Journal, new: NewRequest) -> object:
+        added = plain(journal, new)
+        song.write_text("These are words, and no music at all.")
+        return added
+
+    monkeypatch.setattr(Journal, "add", add_and_spoil)
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
+        submission = await service.submit(request_for(song))
+    assert store.journal.get(submission.request_id).status is Status.IN_QUEUE
+
+
+async def test_what_waits_is_listed_with_the_seconds_that_make_its_total(
+    settings: Settings, make_song: MakeSong
+) -> None:
+    song = make_song("long.wav", seconds=10)
+    wanted = SubmitRequest.of(
+        audio=str(song), tags="", total_seconds=60, extend_before_duration=5, source_end_seconds=8
+    )
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
+        await service.submit(wanted)
+        (listed,) = (await service.list()).requests
+        assert (listed.extend_before_duration, listed.extend_after_duration) == (5, 47)
 
 
 async def test_a_job_whose_server_sleeps_is_cancelled_without_it(
@@ -98,6 +130,7 @@ async def test_audio_that_came_with_a_request_is_there_for_each_take(
     for take in store.journal.takes(submission.request_id):
         source = settings.data_dir / "jobs" / take.request_id / "source"
         assert source.read_bytes() == song.read_bytes()
+        assert source.stat().st_nlink == takes
 
 
 async def test_audio_that_finds_no_room_is_reported_and_leaves_no_request(

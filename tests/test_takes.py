@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +17,19 @@ import soundfile
 from tests.stores import end, new_request
 from tests.warm import around
 
+from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.verdict.records import Addition, Fault, FaultKind, Reused, Seam, Survival, Verdict
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, SourceError
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+from outpaint_mcp.reports import requests
+from outpaint_mcp.reports.takes import compared, figures
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.service.submission import _dedup_key
 from outpaint_mcp.service.takes import as_one
-from outpaint_mcp.sources import RemoteUrl
-from outpaint_mcp.storage.records import CancelWish, RequestProgress, RequestRecord
+from outpaint_mcp.sources import LocalFile, RemoteUrl
+from outpaint_mcp.storage.records import CancelWish, Delivery, RequestProgress, RequestRecord
 
 if TYPE_CHECKING:
     from tests.conftest import MakeSong
@@ -44,7 +51,7 @@ def take(status: Status, number: int = 1, **values: float | str | RequestProgres
         "extend_before_duration": 0.0,
         "extend_after_duration": 30.0,
         "parent_request_id": None,
-        "take_of": None if number == 1 else "op_1",
+        "take_of": "op_0",
         "takes": 2,
         "expected_duration_seconds": None,
         "created_at": 0.0,
@@ -57,6 +64,8 @@ def take(status: Status, number: int = 1, **values: float | str | RequestProgres
         "error_hint": None,
         "error_field": None,
         "is_accepted": True,
+        "expected_cost_usd": None,
+        "odd_cost": None,
         "live": None if status.is_final else RequestProgress(status=status),
         "ended_at": None,
         "outcome": None,
@@ -112,6 +121,20 @@ def test_progress_counts_all_takes_and_the_words_name_the_first_that_is_open() -
     assert as_one([take(Status.COMPLETED), take(Status.FAILED, 2)]).live is None
 
 
+def test_a_take_that_waits_for_the_person_has_the_word() -> None:
+    waiting = RequestProgress(status=Status.IN_PROGRESS, step="billed", awaits_agreement=True)
+    together = as_one([take(Status.IN_PROGRESS), take(Status.IN_PROGRESS, 2, live=waiting)])
+    assert together.awaits_agreement
+    assert together.live
+    assert together.live.step == "take 2 of 2, billed"
+
+
+def test_what_all_takes_were_expected_to_cost_is_told_where_one_has_cost_more() -> None:
+    dear = take(Status.COMPLETED, 2, cost_usd=5.0, expected_cost_usd=0.25)
+    assert as_one([take(Status.COMPLETED, cost_usd=0.5), dear]).expected_cost_usd == 0.75
+    assert as_one([take(Status.COMPLETED, cost_usd=0.5)] * 2).expected_cost_usd is None
+
+
 def test_the_place_in_the_queue_is_the_first_takes_while_none_has_begun() -> None:
     waiting = [
         take(Status.IN_QUEUE, number, live=RequestProgress(status=Status.IN_QUEUE, queue_position=number + 3))
@@ -157,7 +180,11 @@ async def test_takes_are_one_request_with_a_file_each_the_best_first(
     assert "take" in result.message.lower()
 
     (listed,) = (await service.list()).requests
-    assert (listed.request_id, listed.takes, listed.status) == (submission.request_id, 3, Status.COMPLETED)
+    assert (listed.request_id, listed.status, listed.path) == (submission.request_id, Status.COMPLETED, None)
+    assert {(each.request_id, each.path) for each in listed.takes or ()} == {
+        (each.request_id, each.path) for each in result.takes
+    }
+    assert submission.request_id not in {each.request_id for each in result.takes}
 
 
 async def test_a_take_is_the_same_as_the_request_with_its_seed(service: OutpaintService, song: Path) -> None:
@@ -171,21 +198,48 @@ async def test_a_take_is_the_same_as_the_request_with_its_seed(service: Outpaint
     assert Path(second.path or "").read_bytes() == Path(single.path or "").read_bytes()
 
 
-async def test_a_take_can_be_fetched_and_extended_by_its_own_id(service: OutpaintService, song: Path) -> None:
+async def test_every_take_can_be_fetched_by_its_own_id(service: OutpaintService, song: Path) -> None:
     submission = await service.submit(
         SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
     )
     result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
-    second = next(each for each in result.takes or [] if each.request_id != submission.request_id)
-    alone = await service.result(second.request_id)
-    assert (alone.path, alone.takes) == (second.path, None)
+    assert result.takes is not None
+    for each in result.takes:
+        alone = await service.result(each.request_id)
+        assert (alone.request_id, alone.path, alone.takes) == (each.request_id, each.path, None)
+        assert each.request_id in submission.message
+
+
+async def test_a_take_can_be_extended_by_its_own_id_and_the_whole_means_the_best(
+    service: OutpaintService, song: Path
+) -> None:
+    submission = await service.submit(
+        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
+    )
+    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    assert result.takes is not None
+    best, second = result.takes
     more = await service.submit(SubmitRequest.of(audio=second.request_id, tags="", extend_after_duration=1))
     assert more.expected_duration_seconds == 5.0
     of_the_best = await service.submit(SubmitRequest.of(audio=submission.request_id, tags="", seed=3))
     listed = {each.request_id: each.parent_request_id for each in (await service.list()).requests}
     assert listed[more.request_id] == second.request_id
-    assert result.takes is not None
-    assert listed[of_the_best.request_id] == result.takes[0].request_id
+    assert listed[of_the_best.request_id] == best.request_id
+    number = [each.request_id for each in service._store.journal.takes(submission.request_id)].index(
+        best.request_id
+    )
+    assert f"Extends take {number + 1} ({best.request_id}), the best of 2." in of_the_best.message
+    assert f"Extends take {3 - (number + 1)} of 2." in more.message
+
+
+async def test_cancelling_one_take_leaves_the_others_alone(settings: Settings, store: Store) -> None:
+    new = new_request(takes=3)
+    store.journal.add(new)
+    async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
+        cancellation = await service.cancel(new.ids[0])
+    assert (cancellation.request_id, cancellation.outcome) == (new.ids[0], CancelOutcome.CANCELLED)
+    takes = store.journal.takes(new.request_id)
+    assert [each.status for each in takes] == [Status.CANCELLED, Status.IN_QUEUE, Status.IN_QUEUE]
 
 
 async def test_cancelling_a_request_cancels_all_its_takes(
@@ -286,6 +340,64 @@ async def test_takes_that_are_the_same_music_are_reported_as_such(
     assert "All takes are the same" in result.message
 
 
+def delivered(number: int, *reused: Reused) -> Delivery:
+    return Delivery(
+        path=f"/{number}.wav",
+        sha256=str(number),
+        size_bytes=1,
+        duration_seconds=90.0,
+        before_seconds=0.0,
+        after_seconds=30.0,
+        seed=number,
+        verdict=Verdict(90.0, Survival(found=True, bit_exact=True), reused=reused),
+    )
+
+
+def test_takes_that_measure_equally_well_are_told_apart_by_what_they_play() -> None:
+    takes = [delivered(1, Reused(113, 143)), delivered(2, Reused(27, 42), Reused(60, 75))]
+    said = compared(takes)
+    assert said.startswith("Take 1 plays 1:53–2:23; take 2 plays 0:27–0:42, then 1:00–1:15")  # noqa: RUF001 - as printed
+    assert "equally well" not in said
+    assert "take 1 first" in said
+    assert "measure equally well" in compared([delivered(1), delivered(2)])
+
+
+def test_another_seed_is_not_advised_where_all_takes_are_the_same() -> None:
+    def advice(*digests: str, seeds_differ: bool = True) -> str:
+        faulty = [delivered(number) for number, _ in enumerate(digests, 1)]
+        found = {
+            f"op_{number}": replace(
+                each,
+                audio_sha256=digest,
+                seeds_differ=seeds_differ,
+                verdict=replace(each.verdict, faults=(Fault(FaultKind.CLICK, Side.AFTER, 3.0),)),
+            )
+            for number, (each, digest) in enumerate(zip(faulty, digests, strict=True), 1)
+            if each.verdict
+        }
+        takes = [take(Status.COMPLETED, number) for number, _ in enumerate(digests, 1)]
+        report = requests.delivered(as_one(takes), TOOLS, takes, found, {}, ExportOptions())
+        return report.verdict or ""
+
+    assert "another seed" in advice("a")
+    assert "another seed" in advice("a", "b")
+    assert "another seed" not in advice("a", "a")
+    assert "another seed" not in advice("a", seeds_differ=False)
+
+
+def test_figures_have_signs_and_limits_and_what_is_known_of_the_whole() -> None:
+    one = delivered(1)
+    assert one.verdict is not None
+    seams = (Seam(Side.AFTER, 60.0, click=0.4), Seam(None, 70.0, click=1.4))
+    additions = (Addition(side=Side.AFTER, asked_seconds=30.0, actual_seconds=30.0),)
+    heard = replace(one.verdict, additions=additions, seams=seams, seams_checked=5, lufs=-15.9)
+    measured = figures(replace(one, verdict=heard))
+    assert measured is not None
+    assert measured["after"]["click"] == 0.4  # type: ignore[index]
+    assert (measured["seams_checked"], measured["lufs"]) == (5, -15.9)
+    assert len(str(measured["limits"])) < 100
+
+
 async def test_what_is_left_of_a_request_is_cancelled_where_a_take_has_ended(
     settings: Settings, store: Store
 ) -> None:
@@ -293,11 +405,11 @@ async def test_what_is_left_of_a_request_is_cancelled_where_a_take_has_ended(
     store.journal.add(new)
     end(store, new.ids[0], Status.FAILED)
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        cancellation = await service.cancel(new.ids[0])
+        cancellation = await service.cancel(new.request_id)
         assert cancellation.outcome is CancelOutcome.CANCELLED
         assert cancellation.status.is_final
         assert "take 2" in cancellation.message.lower()
-    takes = store.journal.takes(new.ids[0])
+    takes = store.journal.takes(new.request_id)
     assert [each.status for each in takes] == [Status.FAILED, Status.CANCELLED]
 
 
@@ -309,12 +421,12 @@ async def test_a_request_of_which_a_take_refuses_to_be_cancelled_is_not_called_c
     job = store.queue.claim("here", "local")
     assert job is not None
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        cancelling = asyncio.create_task(service.cancel(new.ids[0]))
+        cancelling = asyncio.create_task(service.cancel(new.request_id))
         while store.queue.cancel_wish(job.request_id) is not CancelWish.WANTED:  # noqa: ASYNC110 - another task
             await asyncio.sleep(0.01)
         store.queue.refuse_to_cancel(job.lease)
         assert (await cancelling).outcome is CancelOutcome.NOT_CANCELLABLE
-    assert sorted(each.status for each in store.journal.takes(new.ids[0])).count(Status.CANCELLED) == 1
+    assert sorted(each.status for each in store.journal.takes(new.request_id)).count(Status.CANCELLED) == 1
 
 
 async def test_the_status_says_where_each_take_is_by_its_own_id(service: OutpaintService, song: Path) -> None:
@@ -350,3 +462,14 @@ def test_requests_that_differ_in_anything_that_is_asked_are_not_identical() -> N
         _dedup_key(request, source, "runcomfy", "bob"),
     }
     assert len(by_others - {asked}) == 3
+
+
+def test_an_earlier_result_that_was_delivered_again_is_the_same_audio(tmp_path: Path) -> None:
+    request = SubmitRequest.of(audio="x", tags="lofi", lyrics="la", seed=7)
+    path = tmp_path / "longer.wav"
+    keys = set()
+    for modified in (1, 2):
+        path.write_bytes(b"RIFF")
+        os.utime(path, (modified, modified))
+        keys.add(_dedup_key(request, LocalFile(path, is_exact=True), "local", "", parent_id="op_0"))
+    assert len(keys) == 1

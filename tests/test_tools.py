@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 from mcp.client import Client
-from mcp.types import CallToolResult, ResourceLink, TextContent
+from mcp.types import CallToolResult, TextContent
 from tests.warm import around
 
 from outpaint_mcp import __version__
@@ -27,7 +28,9 @@ from outpaint_mcp.config import Settings
 from outpaint_mcp.providers.registry import PROVIDERS, describe
 from outpaint_mcp.server import app
 from outpaint_mcp.server.app import build_server
-from outpaint_mcp.server.tools import MAX_WAIT_SECONDS, all_tools
+from outpaint_mcp.server.arguments import MAX_WAIT_SECONDS
+from outpaint_mcp.server.schemas import INJECTED_NAMES
+from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
@@ -45,17 +48,18 @@ NAMES = [
     "cancel_outpaint",
     "list_outpaints",
     "analyze_audio",
+    "list_audio",
 ]
 NOWHERE = "https://nothing.invalid/song.mp3"
 
 
-async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:  # noqa: ANN401 - JSON
+async def call(client: Client, tool: str, /, **arguments: Any) -> CallToolResult:  # noqa: ANN401 - JSON
     answer = await client.call_tool(tool, arguments)
     assert isinstance(answer, CallToolResult)
     return answer
 
 
-async def ask(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+async def ask(client: Client, tool: str, /, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     """Call a tool that must succeed, and hold its answer against what the tool has published."""
     answer = await call(client, tool, **arguments)
     first = answer.content[0]
@@ -69,7 +73,7 @@ async def ask(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:  #
     return structure
 
 
-async def refusal(client: Client, tool: str, **arguments: Any) -> str:  # noqa: ANN401 - JSON
+async def refusal(client: Client, tool: str, /, **arguments: Any) -> str:  # noqa: ANN401 - JSON
     """Call a tool that must refuse, and return what it says."""
     answer = await call(client, tool, **arguments)
     assert answer.is_error
@@ -79,7 +83,8 @@ async def refusal(client: Client, tool: str, **arguments: Any) -> str:  # noqa: 
 
 async def extend(client: Client, audio: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     submission = await ask(client, "submit_outpaint", audio=audio, **{"tags": "", **arguments})
-    return await ask(client, "get_outpaint_result", request_id=submission["request_id"], wait_seconds=45)
+    wait = {"request_id": submission["request_id"], "wait_seconds": 45, "details": True}
+    return await ask(client, "get_outpaint_result", **wait)
 
 
 @pytest.mark.smoke
@@ -103,15 +108,16 @@ async def test_a_recording_is_extended_from_submission_to_list(client: Client, s
     }
     assert "get_outpaint_result" in submission["message"]
 
-    status = await ask(client, "get_outpaint_status", request_id=request_id, wait_seconds=45)
+    status = await ask(client, "get_outpaint_status", request_id=request_id, wait_seconds="60")
     assert status.pop("message")
     assert status == {"request_id": request_id, "provider": "local", "status": "completed", "progress": 1.0}
 
     result = await ask(client, "get_outpaint_result", request_id=request_id)
     assert result == await ask(client, "get_outpaint_result", request_id=request_id)
-    assert {"request_id", "provider", "status", "message", "path", "url", "sha256", "size_bytes"} <= set(
-        result
-    )
+    assert {"request_id", "provider", "status", "message", "path", "written", "url"} <= set(result)
+    assert not {"sha256", "size_bytes"} & set(result)
+    detailed = await ask(client, "get_outpaint_result", request_id=request_id, details=True)
+    assert {"sha256", "size_bytes"} == set(detailed) - set(result)
     assert (result["before_seconds"], result["after_seconds"], result["seed"]) == (1.0, 1.5, 7)
     assert result["duration_seconds"] == 5.5
 
@@ -142,15 +148,13 @@ async def test_the_longer_file_holds_the_source_and_is_what_the_answer_says(
     assert np.array_equal(longer[rate // 2 : -rate], source)
 
 
-async def test_a_result_links_to_the_file_that_it_names(client: Client, song: Path) -> None:
+async def test_a_result_names_its_file_and_has_no_link_that_clients_stumble_over(
+    client: Client, song: Path
+) -> None:
     result = await extend(client, str(song), extend_after_duration=1)
     answer = await call(client, "get_outpaint_result", request_id=result["request_id"])
-    [link] = [block for block in answer.content if isinstance(block, ResourceLink)]
-    assert (link.uri, link.size) == (result["url"], result["size_bytes"])
-    assert Path(unquote(urlsplit(link.uri).path)) == Path(result["path"])
-    assert link.name == Path(result["path"]).name
-    assert link.mime_type is not None
-    assert link.mime_type.startswith("audio/")
+    assert [block.type for block in answer.content] == ["text"]
+    assert Path(unquote(urlsplit(result["url"]).path)) == Path(result["path"])
 
 
 async def test_a_result_asked_for_too_early_says_where_the_request_stands(client: Client, song: Path) -> None:
@@ -161,7 +165,7 @@ async def test_a_result_asked_for_too_early_says_where_the_request_stands(client
     assert structure["status"] in {"in_queue", "in_progress"}
     assert "path" not in structure
     assert "wait_seconds=45" in structure["message"]
-    assert not any(isinstance(block, ResourceLink) for block in answer.content)
+    assert [block.type for block in answer.content] == ["text"]
 
 
 async def test_an_earlier_request_is_extended_by_its_id(client: Client, song: Path) -> None:
@@ -219,9 +223,77 @@ async def test_the_list_is_newest_first_and_can_be_narrowed(client: Client, song
     assert await listed(status="cancelled") == []
 
 
+async def test_what_can_be_extended_is_listed_newest_first_with_its_length(
+    client: Client, make_song: MakeSong
+) -> None:
+    for age, name in enumerate(("new.wav", "old.flac", "oldest.ogg")):
+        made = make_song(name, seconds=age + 1)
+        os.utime(made, (1_700_000_000 - age, 1_700_000_000 - age))
+    result = await extend(client, "new", extend_after_duration=1)
+    listed = await ask(client, "list_audio")
+    assert listed["message"] == "4 of 4 files, newest first."
+    first, second, *_ = listed["files"]
+    assert first.pop("modified_at") > second["modified_at"]
+    assert first == {
+        "name": "new, extended 1s after.wav",
+        "request_id": result["request_id"],
+        "duration_seconds": 2.0,
+    }
+    assert second == {"name": "new.wav", "duration_seconds": 1.0, "modified_at": "2023-11-14T22:13:20+00:00"}
+    assert [each["duration_seconds"] for each in listed["files"]] == [2, 1, 2, 3]
+    for each in listed["files"]:
+        audio = each.get("request_id") or each["name"]
+        submission = await ask(client, "submit_outpaint", audio=audio, tags="", extend_after_duration=1)
+        await ask(client, "cancel_outpaint", request_id=submission["request_id"])
+    assert [each["name"] for each in (await ask(client, "list_audio", limit=1))["files"]] == [first["name"]]
+    assert [each["name"] for each in (await ask(client, "list_audio", query="OLD"))["files"]] == [
+        "old.flac",
+        "oldest.ogg",
+    ]
+
+
+async def test_no_folder_outside_is_listed(client: Client, song: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "diary.wav").write_bytes(song.read_bytes())
+    for folder in ("/etc", "..", str(tmp_path), str(tmp_path / "secret"), "Music/../secret"):
+        said = await refusal(client, "list_audio", folder=folder)
+        assert "is outside the folders" in said
+        assert "diary" not in said
+    assert [each["name"] for each in (await ask(client, "list_audio", folder="music"))["files"]] == [
+        "song.wav"
+    ]
+
+
+async def test_the_tool_that_lists_files_is_cheap_to_carry_along(settings: Settings) -> None:
+    [tool] = [each for each in await published_tools(settings) if each.name == "list_audio"]
+    assert len(tool.model_dump_json(by_alias=True, exclude_none=True).encode()) <= 900
+
+
+async def test_a_name_that_fits_one_file_is_taken_and_the_answer_says_which(
+    client: Client, make_song: MakeSong
+) -> None:
+    make_song("My Track (final mix 2).ogg")
+    result = await ask(client, "submit_outpaint", audio="my track", tags="", extend_after_duration=1)
+    assert result["message"].startswith('Source: "My Track (final mix 2).ogg". Accepted.')
+    again = await ask(
+        client, "submit_outpaint", audio="My Track (final mix 2).ogg", tags="", extend_after_duration=1
+    )
+    assert again["request_id"] == result["request_id"]
+    assert "Source:" not in again["message"]
+    done = await ask(client, "get_outpaint_result", request_id=result["request_id"], wait_seconds=45)
+    assert Path(done["path"]).name == "My Track (final mix 2), extended 1s after.flac"
+    assert (await ask(client, "analyze_audio", audio="my track"))["title"] == "My Track (final mix 2)"
+    said = await refusal(client, "submit_outpaint", audio="my trakc", tags="")
+    assert 'The nearest names: "My Track (final mix 2).ogg"' in said
+    assert said.endswith("Call list_audio to see what the files are called.")
+
+
 @pytest.mark.smoke
 async def test_progress_is_told_while_waiting_and_only_ever_grows(client: Client, song: Path) -> None:
-    submission = await ask(client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=1)
+    # Three takes are not done by the time that the call comes, however slow that is.
+    submission = await ask(
+        client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=30, takes=3
+    )
     told: list[tuple[float, float | None, str | None]] = []
 
     async def listen(progress: float, total: float | None, message: str | None) -> None:
@@ -300,6 +372,65 @@ async def test_an_unknown_argument_is_refused_by_name(client: Client, song: Path
     assert (await ask(client, "list_outpaints"))["requests"] == []
 
 
+@pytest.mark.parametrize("name", sorted(INJECTED_NAMES))
+async def test_what_hosts_add_to_every_call_is_dropped(client: Client, song: Path, name: str) -> None:
+    for value in ("call_1", {"id": 1}, None):
+        submission = await ask(
+            client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=1, **{name: value}
+        )
+    listed = await ask(client, "list_outpaints", **{name: "call_2"})
+    assert [each["request_id"] for each in listed["requests"]] == [submission["request_id"]]
+
+
+async def test_no_argument_is_called_like_one_that_is_dropped(settings: Settings) -> None:
+    for tool in await published_tools(settings):
+        assert not INJECTED_NAMES & set(tool.input_schema["properties"])
+
+
+async def test_null_means_not_given_where_an_argument_may_be_left_out(client: Client, song: Path) -> None:
+    tool = next(each for each in (await client.list_tools()).tools if each.name == "submit_outpaint")
+    optional = dict.fromkeys(set(tool.input_schema["properties"]) - {"audio", "tags"})
+    given = await ask(client, "submit_outpaint", audio=str(song), tags="", **optional)
+    plain = await ask(client, "submit_outpaint", audio=str(song), tags="")
+    assert (given["expected_duration_seconds"], plain["request_id"]) == (33.0, given["request_id"])
+    said = await refusal(client, "submit_outpaint", audio=str(song), tags=None)
+    assert said.startswith("tags: Give text, not nothing.")
+    assert "unheard: There is no such input." in await refusal(client, "list_outpaints", unheard=None)
+
+
+async def test_times_are_taken_as_a_player_shows_them(client: Client, make_song: MakeSong) -> None:
+    song = make_song(seconds=70)
+    submission = await ask(
+        client,
+        "submit_outpaint",
+        audio=str(song),
+        tags="",
+        extend_before_duration="0:10",
+        extend_after_duration="1:00.5",
+        source_start_seconds="0:01",
+        source_end_seconds="00:01:05",
+    )
+    assert submission["expected_duration_seconds"] == 134.5
+    said = await refusal(client, "submit_outpaint", audio=str(song), tags="", source_end_seconds="1:75")
+    assert said.startswith("source_end_seconds: Give a number, 0 or more, not text.")
+    await ask(client, "cancel_outpaint", request_id=submission["request_id"])
+
+
+async def test_a_wait_that_is_too_long_is_as_long_as_one_can_be(client: Client, song: Path) -> None:
+    submission = await ask(client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=1)
+    for seconds in (46, 600, "10:00", 1e300):
+        wait = {"request_id": submission["request_id"], "wait_seconds": seconds}
+        assert (await ask(client, "get_outpaint_status", **wait))["status"] == "completed"
+
+
+async def test_what_is_required_has_examples_and_no_default(settings: Settings) -> None:
+    for tool in await published_tools(settings):
+        for name in tool.input_schema.get("required", ()):
+            assert "default" not in tool.input_schema["properties"][name]
+    submit = (await published_tools(settings))[0].input_schema["properties"]
+    assert all(submit[name]["examples"] for name in ("audio", "tags"))
+
+
 async def test_an_unknown_request_is_refused_with_the_way_to_find_it(client: Client) -> None:
     for tool in ("get_outpaint_status", "get_outpaint_result", "cancel_outpaint"):
         assert "list_outpaints" in await refusal(client, tool, request_id="op_00000000000000000000")
@@ -342,7 +473,7 @@ async def test_the_tool_list_is_small(settings: Settings, era: str, provider: st
     ) as client:
         listed = await client.list_tools()
     assert len(listed.tools) <= 8
-    assert len(listed.model_dump_json(by_alias=True, exclude_none=True).encode()) < 9_600
+    assert len(listed.model_dump_json(by_alias=True, exclude_none=True).encode()) < 13_000
 
 
 async def published_tools(settings: Settings) -> list[Tool]:
@@ -359,7 +490,7 @@ async def test_every_tool_has_a_title_a_prompt_and_honest_hints(settings: Settin
         assert tool.description
         assert isinstance(hints.open_world_hint, bool)
         assert hints.read_only_hint is (
-            tool.name in {"get_outpaint_status", "list_outpaints", "analyze_audio"}
+            tool.name in {"get_outpaint_status", "list_outpaints", "analyze_audio", "list_audio"}
         )
         if not hints.read_only_hint:
             assert isinstance(hints.idempotent_hint, bool)
@@ -394,7 +525,8 @@ async def test_a_wait_is_never_longer_than_hosts_wait(settings: Settings) -> Non
     for tool in await published_tools(settings):
         wait = tool.input_schema["properties"].get("wait_seconds")
         if wait is not None:
-            assert (wait["minimum"], wait["maximum"], wait["default"]) == (0, 45, 0)
+            usual = 45 if tool.name == "analyze_audio" else 0
+            assert (wait["minimum"], wait["maximum"], wait["default"]) == (0, 45, usual)
 
 
 def test_the_instructions_are_short_wherever_the_folders_are() -> None:

@@ -6,32 +6,41 @@ import inspect
 import math
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from outpaint_mcp import errors
+from outpaint_mcp.audio.layout import Layout, Part, PartKind
 from outpaint_mcp.results import Outcome
-from outpaint_mcp.workers import orders, wire, worker
+from outpaint_mcp.wishes import Wishes
+from outpaint_mcp.workers import answers, looks, orders, wire, worker
+from outpaint_mcp.workers.order import Order
 
 ORDERS = [
     each
-    for each in vars(orders).values()
-    if inspect.isclass(each) and issubclass(each, orders.Order) and each is not orders.Order
+    for each in (*vars(looks).values(), *vars(orders).values())
+    if inspect.isclass(each) and issubclass(each, Order) and each is not Order
 ]
-PROBE = orders.Probe(path=Path("/music/a song.wav"), max_seconds=math.inf)
+PROBE = looks.Probe(path=Path("/music/a song.wav"), max_seconds=math.inf)
 PARTS = (orders.GeneratedPart(path=Path("/1.flac"), context_seconds=2.5),)
 FINISH = orders.Finish(
     whole=None,
     before=(),
     after=PARTS,
-    source=Path("/ümlaut\nline.wav"),
-    original=Path("/o.mp3"),
-    folder=Path("/jobs/1"),
     before_seconds=0,
     after_seconds=30,
+    music=Path("/jobs/1/music"),
+    source=Path("/ümlaut\nline.wav"),
+    original=Path("/o.mp3"),
+    cut_before_frames=0,
+    cut_after_frames=441,
+    start_seconds=1.5,
+    is_cut=True,
+    layout=Layout(44_100, (Part(PartKind.SOURCE, 9, 0),)),
+    wishes=Wishes(after_seconds=30),
+    folder=Path("/jobs/1"),
     seed=7,
     provider="runcomfy",
     provider_title="RunComfy",
@@ -51,7 +60,7 @@ OUTCOME = Outcome(
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.__name__)
-def test_every_order_has_a_task_an_answer_and_a_short_name(order: type[orders.Order[Any]]) -> None:
+def test_every_order_has_a_task_an_answer_and_a_short_name(order: type[Order[Any]]) -> None:
     module, function = worker.TASKS[order]
     assert callable(getattr(worker.load(order), function)), module
     assert wire.answer_type(order)
@@ -61,7 +70,7 @@ def test_every_order_has_a_task_an_answer_and_a_short_name(order: type[orders.Or
 
 
 @pytest.mark.parametrize("order", [PROBE, FINISH], ids=lambda order: type(order).__name__)
-def test_an_order_arrives_as_it_was_sent_on_one_line(order: orders.Order[Any]) -> None:
+def test_an_order_arrives_as_it_was_sent_on_one_line(order: Order[Any]) -> None:
     line = wire.encode_order(order)
     assert line.index(b"\n") == len(line) - 1
     assert wire.decode_order(line) == order
@@ -88,7 +97,7 @@ def test_an_answer_that_does_not_fit_is_an_internal_error_without_the_librarys_w
     text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(errors.InternalError) as caught:
-        wire.decode(wire.reply_type(orders.Measure), text)
+        wire.decode(wire.reply_type(looks.Measure), text)
     assert "validation" not in str(caught.value)
     assert "pydantic" not in str(caught.value)
     assert "LengthSeconds" in caplog.text
@@ -102,27 +111,17 @@ def test_an_order_that_does_not_fit_is_an_internal_error(line: bytes) -> None:
 
 def test_what_is_no_plain_record_is_not_sent() -> None:
     with pytest.raises(TypeError, match="does not cross"):
-        wire.encode(orders.LengthSeconds(seconds=object()))  # type: ignore[arg-type]
+        wire.encode(looks.LengthSeconds(seconds=object()))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "kind", [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, Exception)]
-)
-def test_every_error_arrives_as_it_was_raised(kind: type[errors.OutpaintError]) -> None:
+@pytest.mark.parametrize("kind", answers._KINDS.values())
+def test_every_error_of_a_worker_arrives_as_it_was_raised(kind: type[errors.OutpaintError]) -> None:
     error = kind("What happened.")
-    error.hint, error.request_id, error.path, error.field = errors.Hint.GET_RESULT, "op_1", "/a", "audio"
-    record = wire.decode(wire.ErrorRecord, wire.encode(wire.encode_error(error)))
-    rebuilt = wire.decode_error(record)
+    error.hint, error.field = errors.Hint.GET_RESULT, "source_end_seconds"
+    rebuilt = answers.error_of(wire.decode(wire.ErrorRecord, wire.encode(wire.encode_error(error))))
     assert type(rebuilt) is kind
     assert str(rebuilt) == "What happened."
-    assert rebuilt.hint is errors.Hint.GET_RESULT
-    assert (rebuilt.request_id, rebuilt.path, rebuilt.field) == ("op_1", "/a", "audio")
-
-
-def test_an_error_of_an_unknown_kind_becomes_the_root_of_the_tree() -> None:
-    for kind in ("NoSuchError", "annotations", "Hint", "error_of_kind"):
-        record = replace(wire.encode_error(errors.InvalidRequest("Something.")), kind=kind)
-        assert type(wire.decode_error(record)) is errors.OutpaintError
+    assert (rebuilt.hint, rebuilt.field) == (errors.Hint.GET_RESULT, "source_end_seconds")
 
 
 def test_the_server_loads_neither_numpy_nor_pydantic_for_the_pool() -> None:

@@ -21,13 +21,15 @@ from tests.warm import around
 
 import outpaint_mcp
 from outpaint_mcp import errors
+from outpaint_mcp.audio.surroundings import FullMusic
 from outpaint_mcp.cli.main import main
 from outpaint_mcp.cli.wording import TERMINAL
 from outpaint_mcp.errors import Hint, InvalidRequest, OutpaintError
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
 from outpaint_mcp.providers.registry import PROVIDERS, describe
-from outpaint_mcp.reports import requests, submissions
+from outpaint_mcp.reports import listing, requests, submissions
+from outpaint_mcp.reports.placement import loop_words, placement_words
 from outpaint_mcp.reports.wording import explain
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.tools import all_tools
@@ -37,19 +39,21 @@ from outpaint_mcp.storage.records import RequestProgress, RequestRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from outpaint_mcp.audio.surroundings import EdgeName
     from outpaint_mcp.config import Settings
     from outpaint_mcp.reports.wording import Vocabulary
+    from outpaint_mcp.wishes import BeginningName, EndingName
 
 ID = "op_0123456789abcdef0123"
 SURFACES = pytest.mark.parametrize("vocabulary", [TOOLS, TERMINAL], ids=["tools", "terminal"])
 
 ARGUMENTS = {name for tool in all_tools("local") for name in tool.parameters["properties"]}
 _TOOL_WORDS = re.compile(
-    r"(submit|get|cancel|list)_outpaints?\w*|analyze_audio"  # a tool
+    r"(submit|get|cancel|list)_outpaints?\w*|(analyze|list)_audio"  # a tool
     rf"|\b({'|'.join(sorted(ARGUMENTS))})="  # an argument with its value
     rf"|\b({'|'.join(sorted(name for name in ARGUMENTS if '_' in name))})\b"  # or one that is no plain word
 )
-_TERMINAL_WORDS = re.compile(r"(?<!\w)--[a-z]|outpaint-mcp (extend|get|list|analyze|demo)|Ctrl-C")
+_TERMINAL_WORDS = re.compile(r"(?<!\w)--[a-z]|outpaint-mcp (extend|get|list|files|analyze|demo)|Ctrl-C")
 _LIBRARY_WORDS = re.compile(
     r"pydantic|validation error|type=|Input should|input_value|Traceback", re.IGNORECASE
 )
@@ -131,8 +135,8 @@ WRONG: dict[str, list[Any]] = {
     "extend_before_duration": [None, True, "long", [], -1, 241, math.nan, math.inf, 10**400],
     "extend_after_duration": [None, False, "", {}, -1, 1e9, -math.inf],
     "seed": [None, True, "random", 1.5, -2, 2**31, 10**5_000],
-    "source_start_seconds": [None, True, "1:23", -1, math.nan],
-    "source_end_seconds": [None, "1:23", -1, math.inf],
+    "source_start_seconds": [None, True, "1:75", -1, math.nan],
+    "source_end_seconds": [None, "1:2:3:4", -1, math.inf],
     "takes": [None, True, 0, 5, 1.5, "many"],
 }
 
@@ -202,7 +206,7 @@ def reports(vocabulary: Vocabulary) -> Iterator[str]:
                 status, provider, error="Too long.", error_kind="InvalidRequest", error_field="tags"
             )
             yield requests.status(ended, vocabulary, [ended]).error or ""
-            yield requests.summary(ended, vocabulary).error or ""
+            yield listing.summary(ended, vocabulary, [ended]).error or ""
             for outcome in CancelOutcome:
                 yield requests.cancellation(one, vocabulary, outcome, [one]).message
                 yield requests.cancellation(two[0], vocabulary, outcome, two).message
@@ -210,7 +214,7 @@ def reports(vocabulary: Vocabulary) -> Iterator[str]:
                 for refused in ([], [failure]):
                     if status is not Status.UNKNOWN:
                         yield submissions.submitted(
-                            two[0], vocabulary, waits_for=waits_for, refused=refused
+                            two[0], vocabulary, two, waits_for=waits_for, refused=refused
                         ).message
             yield submissions.submitted_before(one, vocabulary, 12.0).message
         completed = record(Status.COMPLETED, provider, takes=2)
@@ -220,7 +224,7 @@ def reports(vocabulary: Vocabulary) -> Iterator[str]:
                 ExportOptions(part="after", format="mp3"),
                 ExportOptions(format="wav16"),
             ):
-                yield requests.being_written(completed, vocabulary, options).message
+                yield requests.being_written(completed, vocabulary, options, 0.4).message
                 whole = record(status, provider, takes=2)
                 takes = [completed, record(status, provider, takes=2, request_id=f"{ID[:-1]}4")]
                 report = requests.delivered(
@@ -318,7 +322,8 @@ async def test_every_tool_refuses_every_wrong_argument_in_its_own_words(settings
             good = dict.fromkeys(tool.parameters.get("required", ()), "x")
             for name, schema in properties.items():
                 for value in _JUNK:
-                    if not accepted(schema, value):
+                    is_left_out = value is None and name not in good
+                    if not is_left_out and not accepted(schema, value):
                         text = await answers(client, tool.name, good | {name: value})
                         check(text, TOOLS)
                         assert text.startswith(f"{name}: "), text
@@ -360,10 +365,15 @@ COMMANDS: list[list[str]] = [
     ["analyze", "song.wav"],
     ["analyze", "song.wav", "--json"],
     ["analyze", "gone.wav"],
+    ["extend", "sing"],
+    ["files"],
+    ["files", "sing", "--json"],
+    ["files", "--folder", "/etc"],
+    ["files", "--limit", "0"],
     ["list"],
     ["list", "--json"],
     ["--help"],
-    *([command, "--help"] for command in ("serve", "extend", "get", "analyze", "list", "demo")),
+    *([command, "--help"] for command in ("serve", "extend", "get", "analyze", "files", "list", "demo")),
     ["serve", "--http", "--host", "0.0.0.0"],
 ]
 
@@ -402,3 +412,43 @@ def test_the_variables_are_named_alike_on_every_surface() -> None:
     assert "OUTPAINT_INPUT_DIRS" in TOOLS.advise(Hint.OPEN_FOLDER)
     assert "OUTPAINT_INPUT_DIRS" in TERMINAL.advise(Hint.OPEN_FOLDER)
     assert os.environ.get("PYDANTIC_ERRORS_INCLUDE_URL") is None
+
+
+@pytest.mark.parametrize("beginning", ["natural", "cut"])
+@pytest.mark.parametrize("ending", ["natural", "fade"])
+def test_only_an_end_that_is_left_natural_is_said_to_come_again(
+    beginning: BeginningName, ending: EndingName
+) -> None:
+    music = FullMusic(100 * 1000, 1000, 4000, 90_000, "fades", "fades")
+    request = SubmitRequest(
+        audio="song.wav",
+        tags="",
+        extend_before_duration=20,
+        extend_after_duration=20,
+        beginning=beginning,
+        ending=ending,
+    )
+    words = placement_words(music, request, TOOLS, is_generative=False)
+    assert ("its fade-in begins the longer file" in words) == (beginning == "natural")
+    assert ("its fade ends the longer file" in words) == (ending == "natural")
+
+
+@pytest.mark.parametrize("beginning", ["full", "fades", "rings out", "silence", "own", "ours"])
+@pytest.mark.parametrize("before_seconds", [0, 20])
+@pytest.mark.parametrize("ending", ["loop", "natural"])
+def test_a_soft_beginning_that_no_loop_can_join_is_named_with_the_cut_that_would_do(
+    beginning: EdgeName, before_seconds: float, ending: EndingName
+) -> None:
+    music = FullMusic(100 * 1000, 1000, 4250, 100_000, beginning, "full")
+    request = SubmitRequest(
+        audio="song.wav",
+        tags="",
+        source_start_seconds=10,
+        extend_before_duration=before_seconds,
+        extend_after_duration=20,
+        ending=ending,
+    )
+    words = loop_words(music, request, TOOLS)
+    is_in_vain = beginning in {"fades", "rings out", "silence"} and not before_seconds and ending == "loop"
+    assert bool(words) == is_in_vain
+    assert not words or "source_start_seconds=14.25" in words

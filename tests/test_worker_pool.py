@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import soundfile
+from tests.audio.composing import sequenced
 from tests.e2e.processes import HAS_PROC, kill, nurseries_of, until, workers_of
-from tests.workers import extend, measure, probe
+from tests.workers import NO_COPIES, extend, measure, probe
 
 from outpaint_mcp.errors import (
     GenerationFailed,
@@ -29,11 +31,13 @@ from outpaint_mcp.errors import (
     WorkerInterrupted,
     WorkerTimedOut,
 )
-from outpaint_mcp.sources import LocalFile, fetch
+from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.workers import outliving, wire
 from outpaint_mcp.workers.forking import CAN_FORK, start_nursery
-from outpaint_mcp.workers.listening import SourceAnalyzer
-from outpaint_mcp.workers.orders import Analyze, Extend, LengthSeconds, Measure, Order, Probe, Probed
+from outpaint_mcp.workers.listening import Content, SourceAnalyzer
+from outpaint_mcp.workers.looks import Analyze, LengthSeconds, Measure, Probe, Probed
+from outpaint_mcp.workers.orders import Extend
 from outpaint_mcp.workers.pool import WorkerPool
 from outpaint_mcp.workers.probing import Prober
 from outpaint_mcp.workers.process import PlainProcess, redacted
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.workers.order import Order
 
 pytestmark = pytest.mark.anyio
 needs_proc = pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /proc")
@@ -188,12 +193,12 @@ def test_there_is_one_worker_a_core_and_room_for_a_look_on_a_single_one(
     assert (pool._slots._total, pool.long_slots) == (total, long)
 
 
-async def test_answers_and_progress_arrive(pool: WorkerPool, song: Path) -> None:
+async def test_answers_and_progress_arrive(pool: WorkerPool, song: Path, tmp_path: Path) -> None:
     probed = await pool.run(probe(song))
     assert (probed.seconds, probed.container, probed.channels) == (3.0, "WAV", 2)
     assert await pool.run(measure(song)) == LengthSeconds(seconds=3.0)
     seen: list[tuple[float, str]] = []
-    order = Analyze(path=song, max_seconds=60, picture=None, seams_seconds=())
+    order = Analyze(path=song, folder=tmp_path / "analysis", max_seconds=60)
     await pool.run(order, on_progress=lambda share, step: seen.append((share, step)))
     assert seen
     assert all(0 <= share <= 1 and step for share, step in seen)
@@ -232,7 +237,7 @@ async def test_a_worker_that_takes_too_long_is_stopped_and_waiting_for_a_slot_is
     first.cancel()
     with pytest.raises(WorkerTimedOut, match="did not finish within 0 seconds"):
         await late
-    assert workers_of(settings.data_dir) == []
+    await _until(lambda: not workers_of(settings.data_dir))
 
 
 @needs_proc
@@ -241,10 +246,8 @@ async def test_waiting_for_a_slot_is_not_held_against_a_source(
 ) -> None:
     first = asyncio.create_task(pool.run(measure(endless)))
     await _worker_of(settings)
-    analyzer = SourceAnalyzer(pool, fetch, timeout_seconds=0)
-    waiting = asyncio.create_task(
-        analyzer.analyze(LocalFile(song), picture=False, seams_seconds=(), on_progress=lambda *_: None)
-    )
+    analyzer = SourceAnalyzer(pool, NO_COPIES, settings.data_dir / "analyses", timeout_seconds=0)
+    waiting = asyncio.create_task(analyzer.locate(LocalFile(song)))
     await asyncio.sleep(0.05)
     assert not waiting.done()
     first.cancel()
@@ -263,14 +266,30 @@ async def test_more_files_than_are_remembered_can_be_looked_at_at_once(tmp_path:
             return Probed(seconds=1, container="WAV", subtype="PCM_16", channels=1)
 
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
-    prober = Prober(Pool())  # type: ignore[arg-type]
-    looks = [asyncio.create_task(prober.file_seconds(tmp_path / f"{each}.wav")) for each in range(300)]
+    prober = Prober(Pool(), NO_COPIES)  # type: ignore[arg-type]
+    looks = [asyncio.create_task(prober.look_at_file(tmp_path / f"{each}.wav")) for each in range(300)]
     await _until(lambda: len(prober._looks) == 300)
     begun.set()
     lengths = await asyncio.gather(*looks, return_exceptions=True)
-    assert [each == 1 for each in lengths] == [not each % 2 for each in range(300)]
+    assert [isinstance(each, Probed) for each in lengths] == [not each % 2 for each in range(300)]
     assert failures == []
     assert len(prober._looks) <= 256
+
+
+@needs_proc
+@pytest.mark.parametrize("forks", [True, False][not CAN_FORK :])
+async def test_how_a_source_ends_is_known_at_once_while_a_long_task_runs(
+    pool: WorkerPool, song: Path, endless: Path
+) -> None:
+    long = asyncio.create_task(pool.run(measure(endless)))
+    await _until(lambda: pool.busy)
+    request = SubmitRequest.of(audio=str(song), tags="")
+    async with asyncio.timeout(30):
+        music = await Prober(pool, NO_COPIES).full_music(LocalFile(song), request, None)
+    assert music is not None
+    assert not long.done()
+    long.cancel()
+    await asyncio.wait({long})
 
 
 @needs_proc
@@ -278,15 +297,15 @@ async def test_more_files_than_are_remembered_can_be_looked_at_at_once(tmp_path:
 async def test_a_look_that_hangs_is_told_as_what_it_is(
     pool: WorkerPool, endless: Path, settings: Settings
 ) -> None:
-    looking = asyncio.create_task(Prober(pool, timeout_seconds=0.1).source_seconds(LocalFile(endless)))
+    looking = asyncio.create_task(Prober(pool, NO_COPIES, timeout_seconds=0.1).look(LocalFile(endless)))
     with pytest.raises(SourceError, match="copy it to a disk"):
         await looking
-    analyzer = SourceAnalyzer(pool, fetch, timeout_seconds=0.1)
+    analyzer = SourceAnalyzer(pool, NO_COPIES, settings.data_dir / "analyses", timeout_seconds=0.1)
     with pytest.raises(SourceError, match="could not be analyzed"):
-        await analyzer.analyze(
-            LocalFile(endless), picture=False, seams_seconds=(), on_progress=lambda *_: None
-        )
-    assert workers_of(settings.data_dir) == []
+        await analyzer.locate(LocalFile(endless))
+    with pytest.raises(SourceError, match="could not be analyzed"):
+        await analyzer.analyze(Content(endless, "0" * 64))
+    await _until(lambda: not workers_of(settings.data_dir))
 
 
 @needs_proc
@@ -389,11 +408,13 @@ async def test_an_order_that_cannot_be_sent_leaves_no_worker(
     assert (await pool.run(probe(song))).seconds == 3.0
 
 
-async def test_a_callback_that_raises_ends_its_own_task_only(pool: WorkerPool, song: Path) -> None:
+async def test_a_callback_that_raises_ends_its_own_task_only(
+    pool: WorkerPool, song: Path, tmp_path: Path
+) -> None:
     def fail(_share: float, _step: str) -> None:
         raise InvalidRequest("no")
 
-    order = Analyze(path=song, max_seconds=60, picture=None, seams_seconds=())
+    order = Analyze(path=song, folder=tmp_path / "analysis", max_seconds=60)
     with pytest.raises(InvalidRequest):
         await pool.run(order, on_progress=fail)
     assert (await pool.run(probe(song))).seconds == 3.0
@@ -466,6 +487,19 @@ async def test_extending_goes_on_without_its_server_and_its_answer_is_found(
     await _until(lambda: not outliving.is_at_work(folder))
 
 
+@pytest.mark.parametrize(("kind", "differ"), [("music", True), ("loop", False), ("silence", False)])
+async def test_an_outcome_says_whether_another_seed_gives_another_file(
+    pool: WorkerPool, tmp_path: Path, kind: str, *, differ: bool
+) -> None:
+    music = sequenced(bpm=120, beats=16, sample_rate=22_050)[0]
+    made = {"music": music[:150_000], "loop": music[: 16 * 11_025], "silence": 0 * music}[kind]
+    source = tmp_path / "source.wav"
+    soundfile.write(source, made, 22_050)
+    (tmp_path / "job").mkdir()
+    outcome = await pool.run(extend(source, tmp_path / "job", after_seconds=4))
+    assert outcome.seeds_differ is differ
+
+
 @needs_proc
 async def test_what_outlives_its_server_stops_when_it_is_asked_to(
     pool: WorkerPool, song: Path, tmp_path: Path, settings: Settings
@@ -473,10 +507,13 @@ async def test_what_outlives_its_server_stops_when_it_is_asked_to(
     folder = tmp_path / "job"
     extending = asyncio.create_task(pool.run(extend(song, folder, after_seconds=240)))
     await _until(lambda: outliving.is_at_work(folder))
+    (worker,) = workers_of(settings.data_dir)
+    kill(worker, signal.SIGSTOP)  # it must not be done before it is asked
     await pool.close(outlive=True)
     with pytest.raises(ServerStopping):
         await extending
     outliving.ask_to_stop(folder)
+    kill(worker, signal.SIGCONT)
     await _until(lambda: not outliving.is_at_work(folder))
     await _until(lambda: not workers_of(settings.data_dir))
     assert outliving.answer_of(folder, Extend) is None
@@ -504,11 +541,11 @@ def test_what_a_worker_left_is_read_back_and_cleared_by_the_next(tmp_path: Path)
         assert outliving.progress_of(folder) is None
         assert outliving.answer_of(folder, Measure) is None
         assert not job.is_asked_to_stop()
-        error = SourceTooLarge("Too long.", path="/a")
+        error = SourceTooLarge("Too long.", field="audio")
         job.write_reply(wire.Reply(error=wire.encode_error(error)))
     with pytest.raises(SourceTooLarge, match="Too long") as caught:
         outliving.answer_of(folder, Measure)
-    assert caught.value.path == "/a"
+    assert caught.value.field == "audio"
     (folder / "answer.json").write_text("{")
     assert outliving.answer_of(folder, Measure) is None
     with job.locked():

@@ -25,6 +25,9 @@ from outpaint_mcp.workers.pool import WorkerPool
 from outpaint_mcp.workers.process import worker_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from outpaint_mcp.workers.forking import NurseryProcess
     from outpaint_mcp.workers.nursery import Nursery
 
@@ -82,11 +85,11 @@ class _Warm:
 _warm = cache(_Warm)
 
 
-def open_pool() -> WorkerPool:
+def open_pool(*, folders: Sequence[Path] = ()) -> WorkerPool:
     """Open a pool whose nursery need not load anything."""
     if not hasattr(os, "pidfd_open"):
-        return WorkerPool()
-    return WorkerPool(start_nursery=_warm().start_nursery)
+        return WorkerPool(folders=folders)
+    return WorkerPool(folders=folders, start_nursery=_warm().start_nursery)
 
 
 def around(**changes: Any) -> Surroundings:  # noqa: ANN401 - passed on

@@ -23,9 +23,6 @@ RUNCOMFY_BASE = "https://model-api.runcomfy.net/v1"
 
 # Those of the vendor's own clients, in their order.
 _TOKEN_VARIABLES = ("RUNCOMFY_API_TOKEN", "RUNCOMFY_TOKEN", "RUNCOMFY_API_KEY")
-SECRET_PREFIXES = ("RUNCOMFY_", "AWS_", "AZURE_", "GOOGLE_")
-"""How variables begin that whatever opens files from outside has no use for."""
-
 _TOKEN_KEYS = ("access_token", "token")
 _TOKEN_FILE = "token.json"  # noqa: S105 - a file's name
 _TOKEN_FILE_CHARACTERS = 65_536
@@ -45,6 +42,7 @@ class Settings:
     Attributes:
         input_dirs: folders that sources may be read from; always holds `output_dir`.
         output_dir: folder for extended files; created at the first delivery.
+        export_dirs: other folders that a file may be saved in by name.
         data_dir: folder of the journal, the jobs and their working files; shared by all servers
             of this user at the same time.
         log_level: least severe level that is logged to stderr.
@@ -60,6 +58,7 @@ class Settings:
     input_dirs: tuple[Path, ...]
     output_dir: Path
     data_dir: Path
+    export_dirs: tuple[Path, ...] = ()
     log_level: LogLevel = "WARNING"
     provider: str = "local"
     token: str | None = field(default=None, repr=False)
@@ -85,6 +84,7 @@ class Settings:
         return cls(
             input_dirs=(*(_folders(env, "OUTPAINT_INPUT_DIRS") or _default_input_dirs()), output_dir),
             output_dir=output_dir,
+            export_dirs=_folders(env, "OUTPAINT_EXPORT_DIRS"),
             data_dir=_folder(env, "OUTPAINT_DATA_DIR") or _default_data_dir(),
             log_level=level,  # type: ignore[arg-type]  # checked against the literal above
             provider=provider,

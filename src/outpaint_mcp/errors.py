@@ -8,6 +8,7 @@ words for these (`reports.wording.explain`). No message holds a token, a query s
   * InvalidRequest        the request cannot be carried out by anyone
   * SourceError           the source audio
     * SourceUnreachable   not found, or its host did not answer
+      * SourceBusy        its host is busy, or broke off; another try may do
     * SourceTooLarge      more bytes or seconds than the limits allow
     * UnsupportedAudio    not audio, or not audio that can be decoded
     * SourceNotAllowed    outside the folders or addresses that may be read
@@ -29,6 +30,7 @@ words for these (`reports.wording.explain`). No message holds a token, a query s
     * UnexpectedReply     its reply makes no sense
   * DeliveryFailed        the result is there but could not be put into the output folder
   * StorageFailed         the data folder cannot be read or written
+  * ServerBusy            this server has too much to do to take on more
   * ServerStopping        this server is shutting down
   * InternalError         a bug in this program
   * ConfigError           start-up only: a setting that cannot be used
@@ -50,6 +52,8 @@ class Hint(StrEnum):
     """Get the file of a completed request."""
     GET_RESULT = "get_result"
     """Ask for the result again, now or later; nothing is lost."""
+    AGREE = "agree"
+    """Have the person agree to what a request costs more than was expected."""
     CHECK_STATUS = "check_status"
     """Look at the request's status in a moment."""
     SUBMIT_AGAIN = "submit_again"
@@ -58,8 +62,18 @@ class Hint(StrEnum):
     """Have the result put somewhere else."""
     SET_LENGTH = "set_length"
     """Ask for more than 0 seconds on one side at least."""
+    SET_TOTAL = "set_total"
+    """Ask for a length of the whole instead, which may be longer than one side can get."""
+    END_EARLIER = "end_earlier"
+    """The input that says where the part to extend ends."""
+    FIND_FILE = "find_file"
+    """Look up what the files that may be read are called."""
     OPEN_FOLDER = "open_folder"
     """Put the file into a folder that may be read, or allow its folder."""
+    SET_CREDENTIALS = "set_credentials"
+    """Give the program what a paid provider knows its customers by, or use one that is free."""
+    START = "start"
+    """Submit what was only asked about."""
     SAVE_ATTACHMENT = "save_attachment"
     """Save the file on this machine first: a chat's attachments are out of reach."""
 
@@ -106,6 +120,16 @@ class SourceError(OutpaintError):
 
 class SourceUnreachable(SourceError):
     """The source was not found, or its host did not answer."""
+
+
+class SourceBusy(SourceUnreachable):
+    """The source's host is busy, or broke off: another try may do.
+
+    Attributes:
+        retry_after_seconds: how long it wants to be left alone, where it says so.
+    """
+
+    retry_after_seconds: float | None = None
 
 
 class SourceTooLarge(SourceError):
@@ -186,7 +210,39 @@ class InsufficientBalance(ProviderError):
 
 
 class OverBudget(ProviderError):
-    """The request would cost more than the operator allows; nothing was sent."""
+    """The request would cost more than the operator allows, or nobody knows what; nothing more is sent."""
+
+    @classmethod
+    def beyond(
+        cls,
+        limit_usd: float,
+        cost_usd: float,
+        takes: int,
+        spent_usd: float = 0.0,
+        sent_usd: float | None = None,
+    ) -> OverBudget:
+        """Say by how much, all takes together, after what was spent before; `sent_usd` is None before it is sent."""
+        each = f" ({takes} takes)" if takes > 1 else ""
+        before = f", after ${spent_usd:.4f} in the last 24 hours," if spent_usd else ""
+        fewer = "fewer takes or " if takes > 1 else ""
+        rest = (
+            f"Nothing was sent. Ask for {fewer}a shorter extension, or have the limit raised."
+            if sent_usd is None
+            else f"So far it has cost ${sent_usd:.4f}; nothing more is sent."
+        )
+        return cls(
+            f"This request would cost up to ${cost_usd:.4f}{each}, which{before} is over the limit of ${limit_usd:g}"
+            f" that the operator has set (OUTPAINT_MAX_COST_USD). {rest}"
+        )
+
+    @classmethod
+    def without_price(cls, limit_usd: float, reason: str) -> OverBudget:
+        """Say that nobody knows whether a request stays within the limit; `reason` is why, in a sentence."""
+        return cls(
+            f"The price could not be read, so that nobody can say whether this request stays within the limit of"
+            f" ${limit_usd:g} that the operator has set (OUTPAINT_MAX_COST_USD): {reason} Nothing was sent. Try again"
+            " later, or have the limit removed."
+        )
 
 
 class ProviderRejected(ProviderError):
@@ -207,6 +263,10 @@ class DeliveryFailed(OutpaintError):
 
 class StorageFailed(OutpaintError):
     """The data folder cannot be read or written."""
+
+
+class ServerBusy(OutpaintError):
+    """This server has too much to do; nothing was begun, and its text says when to try again."""
 
 
 class ServerStopping(OutpaintError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import InvalidRequest
+from outpaint_mcp.errors import Hint, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,51 @@ if TYPE_CHECKING:
 _KINDS = {"number": "a number", "integer": "a whole number", "string": "text", "boolean": "true or false"}
 _MOST_SHOWN = 1e12
 """Larger numbers are not repeated: one may have thousands of digits."""
+
+_TOO_MUCH = {("extend_after_duration", "less_than_equal"): Hint.SET_TOTAL}
+"""What to do about a value beyond the schema's bounds, where there is another way."""
+
+_CLOCK = re.compile(
+    r"(?:(?P<hours>\d{1,3}):(?=[0-5]?\d:))?(?P<minutes>\d{1,4}):(?P<seconds>[0-5]?\d(?:\.\d+)?)", re.ASCII
+)
+
+
+def read_seconds(text: str) -> float:
+    """Return the seconds that a text gives: as a number, or as a player shows them (`1:23`, `1:02:03.5`).
+
+    Raises:
+        ValueError: it gives none.
+    """
+    clock = _CLOCK.fullmatch(text.strip())
+    if clock is None:
+        return float(text)
+    return int(clock["hours"] or 0) * 3600 + int(clock["minutes"]) * 60 + float(clock["seconds"])
+
+
+def read_clock(value: object) -> object:
+    """Take `1:23` for 83, as people read times off a player; what is no number of seconds is left to pydantic.
+
+    Raises:
+        ValueError: true or false, which pydantic takes for 1 and 0.
+    """
+    refuse_bool(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return read_seconds(value)
+    except ValueError:
+        return value
+
+
+class TooShort(ValueError):
+    """Seconds of music that are next to nothing; the text says so."""
+
+
+def refuse_bool(value: object) -> object:
+    """Raise `ValueError` for true or false; the words are those of `refusal`."""
+    if isinstance(value, bool):
+        raise ValueError  # noqa: TRY004 - pydantic reads it
+    return value
 
 
 def refusal(failure: ValidationError, schema: Schema) -> InvalidRequest:
@@ -35,7 +81,10 @@ def refusal(failure: ValidationError, schema: Schema) -> InvalidRequest:
     for each in failure.errors(include_url=False):
         found.setdefault(str(each["loc"][0]), each)
     first, *others = (
-        InvalidRequest(_problem(each, properties.get(name, {})), field=name) for name, each in found.items()
+        InvalidRequest(
+            _problem(each, properties.get(name, {})), field=name, hint=_TOO_MUCH.get((name, each["type"]))
+        )
+        for name, each in found.items()
     )
     first.others = tuple(others)
     return first
@@ -47,6 +96,8 @@ def _problem(error: ErrorDetails, schema: Schema) -> str:
         return "There is no such input."
     if error["type"] == "missing":
         return f"This input is required: give {_expected(schema)}."
+    if isinstance(too_short := error.get("ctx", {}).get("error"), TooShort):
+        return str(too_short)
     if error["type"] == "value_error" and isinstance(error["input"], str):
         return "Half a character (an unpaired surrogate) is not text: check how it was encoded."
     if error["type"] == "literal_error" and isinstance(error["input"], str):

@@ -5,30 +5,27 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from outpaint_mcp.errors import Hint, InvalidRequest
+from outpaint_mcp.fields import (
+    LENGTH,
+    NO_BOOL,
+    Beginning,
+    Ending,
+    Placement,
+    SourceEndSeconds,
+    SourceStartSeconds,
+    Takes,
+    TotalSeconds,
+)
 from outpaint_mcp.inputs import refusal
+from outpaint_mcp.wishes import LEAST_SECONDS, Wishes
 
 MAX_TAGS_CHARACTERS = 2_000
 MAX_LYRICS_CHARACTERS = 20_000
-MAX_TAKES = 4
 # Headers and people are inexact; whoever is further off has another source in mind.
 CUT_TOLERANCE_SECONDS = 0.5
-
-
-def _refuse_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError  # noqa: TRY004 - pydantic reads it; the words are those of `inputs`
-    return value
 
 
 def _refuse_surrogates(text: str) -> str:
@@ -36,7 +33,6 @@ def _refuse_surrogates(text: str) -> str:
     return text
 
 
-NO_BOOL = BeforeValidator(_refuse_bool)
 _UNICODE = AfterValidator(_refuse_surrogates)
 
 Audio = Annotated[
@@ -70,7 +66,7 @@ ExtendBeforeDuration = Annotated[
         le=240,
         allow_inf_nan=False,
     ),
-    NO_BOOL,
+    LENGTH,
 ]
 ExtendAfterDuration = Annotated[
     float,
@@ -81,7 +77,7 @@ ExtendAfterDuration = Annotated[
         le=240,
         allow_inf_nan=False,
     ),
-    NO_BOOL,
+    LENGTH,
 ]
 Lyrics = Annotated[
     str,
@@ -99,27 +95,6 @@ Seed = Annotated[
         description="Random seed for reproducibility. Use -1 to randomize.",
         ge=-1,
         le=2147483647,
-    ),
-    NO_BOOL,
-]
-SourceStartSeconds = Annotated[
-    float, Field(ge=0, allow_inf_nan=False, description="Start of the part to extend, in seconds."), NO_BOOL
-]
-SourceEndSeconds = Annotated[
-    float,
-    Field(
-        ge=0,
-        allow_inf_nan=False,
-        description='End of the part to extend ("continue from 1:23" is 83). 0: the source\'s end.',
-    ),
-    NO_BOOL,
-]
-Takes = Annotated[
-    int,
-    Field(
-        ge=1,
-        le=MAX_TAKES,
-        description="Number of takes to generate. Each gets its own seed and is billed separately.",
     ),
     NO_BOOL,
 ]
@@ -146,7 +121,7 @@ class OutpaintRequest(BaseModel):
                 "The source is missing: give a path, an https URL or the id of an earlier request.",
                 field="audio",
             )
-        if self.extend_before_duration + self.extend_after_duration <= 0:
+        if not self._adds_music:
             raise InvalidRequest("There is nothing to extend: 0 seconds on both sides.", hint=Hint.SET_LENGTH)
         for name, text, most in (
             ("tags", self.tags, MAX_TAGS_CHARACTERS),
@@ -155,6 +130,10 @@ class OutpaintRequest(BaseModel):
             if len(text) > most:
                 raise InvalidRequest(f"Give at most {most:,} characters, not {len(text):,}.", field=name)
         return self
+
+    @property
+    def _adds_music(self) -> bool:
+        return self.extend_before_duration + self.extend_after_duration > 0
 
     @classmethod
     def of(cls, **inputs: Any) -> Self:  # noqa: ANN401 - what a caller sent is checked here and nowhere else
@@ -175,16 +154,59 @@ class SubmitRequest(OutpaintRequest):
     source_start_seconds: SourceStartSeconds = 0
     source_end_seconds: SourceEndSeconds = 0
     takes: Takes = 1
+    total_seconds: TotalSeconds = 0
+    placement: Placement = "natural"
+    beginning: Beginning = "natural"
+    ending: Ending = "natural"
 
     @model_validator(mode="after")
     def _leaves_some_source(self) -> Self:
-        if 0 < self.source_end_seconds <= self.source_start_seconds:
+        if 0 < self.source_end_seconds < self.source_start_seconds + LEAST_SECONDS:
             raise InvalidRequest(
                 f"The part to extend ends at {self.source_end_seconds:g} s, which is not after its beginning at"
                 f" {self.source_start_seconds:g} s: nothing of the source would be left.",
                 field="source_end_seconds",
             )
         return self
+
+    @model_validator(mode="after")
+    def _asks_for_ends_that_there_can_be(self) -> Self:
+        for field, wish in (("beginning", self.beginning), ("ending", self.ending)):
+            if self.placement == "inside" and wish != "natural":
+                raise InvalidRequest(
+                    "Music inside leaves the source's own beginning and ending where they are: use natural, or another"
+                    " placement.",
+                    field=field,
+                )
+        if self.ending == "loop" and not self.adds_after:
+            raise InvalidRequest(
+                "A file that loops needs new music after the source: ask for some seconds there, or for a total.",
+                field="ending",
+            )
+        return self
+
+    @property
+    def adds_after(self) -> bool:
+        """Whether there is to be new music after the source."""
+        return self.extend_after_duration > 0 or self.total_seconds > 0
+
+    @property
+    def _adds_music(self) -> bool:
+        return super()._adds_music or self.total_seconds > 0
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is asked of the extended file, whoever makes it."""
+        return Wishes(
+            before_seconds=self.extend_before_duration,
+            after_seconds=0.0 if self.total_seconds else self.extend_after_duration,
+            total_seconds=self.total_seconds,
+            placement=self.placement,
+            beginning=self.beginning,
+            ending=self.ending,
+            tags=self.tags,
+            start_seconds=self.source_start_seconds,
+        )
 
     @property
     def is_cut(self) -> bool:
@@ -198,7 +220,7 @@ class SubmitRequest(OutpaintRequest):
             InvalidRequest: the source is shorter than the request assumes.
         """
         lasts = f"but the source lasts {source_seconds:.2f} s."
-        if self.source_start_seconds >= source_seconds:
+        if self.source_start_seconds > max(0.0, source_seconds - LEAST_SECONDS):
             raise InvalidRequest(
                 f"The part to extend begins at {self.source_start_seconds:g} s, {lasts}",
                 field="source_start_seconds",
@@ -209,6 +231,36 @@ class SubmitRequest(OutpaintRequest):
                 field="source_end_seconds",
             )
         return min(self.source_end_seconds or source_seconds, source_seconds) - self.source_start_seconds
+
+    @property
+    def is_after_ignored(self) -> bool:
+        """Whether seconds after the source were given that the total overrides; hosts fill in the default."""
+        default = type(self).model_fields["extend_after_duration"].default
+        return self.total_seconds > 0 and self.extend_after_duration not in {0, default}
+
+    def expected_seconds(self, source_seconds: float) -> float:
+        """Return how long the extended file of a source of this length will be.
+
+        Raises:
+            InvalidRequest: the source is shorter than the request assumes, or longer.
+        """
+        used_seconds = self.used_seconds(source_seconds)
+        self.wishes.check_total(used_seconds)
+        if self.total_seconds:
+            return self.total_seconds
+        return used_seconds + self.extend_before_duration + self.extend_after_duration
+
+    def expected_after_seconds(self, source_seconds: float | None) -> float:
+        """Return how much will be added after a source of this length; 0 where that depends on a length nobody knows.
+
+        Raises:
+            InvalidRequest: the source is shorter than the request assumes, or longer.
+        """
+        if not self.total_seconds:
+            return self.extend_after_duration
+        if source_seconds is None:
+            return 0.0
+        return self.total_seconds - self.extend_before_duration - self.used_seconds(source_seconds)
 
     def take(self, number: int) -> Self:
         """Return the request for one take, 1 being the first; a given seed counts up from take to take."""

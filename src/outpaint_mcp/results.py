@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from outpaint_mcp.audio.layout import Layout, Preserved
 from outpaint_mcp.audio.verdict.records import Verdict
 from outpaint_mcp.errors import StorageFailed
 
@@ -29,6 +30,9 @@ class Outcome:
         restore_refusal: why the source was not put back into what a model generated; None where it was, or where
             there was nothing to put back.
         as_made: the model's own file, where it is another one: the person's samples were put back into this.
+        layout: what the file consists of, part by part; None for what only a model knows.
+        preserved: which frames of the source it has, and where; empty for all of them, behind what was added before.
+        seeds_differ: whether another seed would give another file.
     """
 
     path: Path
@@ -44,6 +48,14 @@ class Outcome:
     audio_sha256: str | None = None
     restore_refusal: str | None = None
     as_made: Outcome | None = None
+    layout: Layout | None = None
+    preserved: tuple[Preserved, ...] = ()
+    seeds_differ: bool = True
+
+    @property
+    def file_names(self) -> set[str]:
+        """The names of its files in the provider's folder."""
+        return {each.path.name for each in (self, self.as_made) if each}
 
     def without_links(self) -> Outcome:
         """Return the same without the links to where a provider stores it."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soxr
 
-from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, AudioReader, SequentialFile
+from outpaint_mcp.audio.files.decode import AudioReader
+from outpaint_mcp.audio.files.decoder import BLOCK_FRAMES
+from outpaint_mcp.audio.files.sound_file import SequentialFile
 from outpaint_mcp.audio.joining.model_output import ModelOutput
 from outpaint_mcp.audio.joining.strips import outwards
 

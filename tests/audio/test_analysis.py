@@ -209,14 +209,8 @@ def test_music_in_antiphase_is_heard_as_its_left_channel_alone(listen: Listen, p
 @pytest.mark.smoke
 @pytest.mark.parametrize(
     "samples",
-    [
-        np.zeros((5 * RATE, 2)),
-        np.full((1, 1), 0.5),
-        np.full((RATE, 1), 0.5),
-        np.full((RATE, 2), np.nan),
-        np.full((RATE, 1), -np.inf),
-    ],
-    ids=["silence", "one frame", "nothing but an offset", "NaN", "infinity"],
+    [np.zeros((5 * RATE, 2)), np.full((1, 1), 0.5), np.full((RATE, 1), 0.5)],
+    ids=["silence", "one frame", "nothing but an offset"],
 )
 def test_where_nothing_sounds_nothing_is_claimed(listen: Listen, samples: Floats) -> None:
     heard = listen(samples)
@@ -259,6 +253,10 @@ def test_any_samples_whatever_are_heard_without_complaint(  # noqa: PLR0913 - wh
     samples[rng.integers(0, frames, frames // 3 + 1)] = value
     path = tmp_path_factory.getbasetemp() / "any.wav"
     soundfile.write(path, samples, rate, "FLOAT")
+    if not (np.abs(samples) < 2**31).any():
+        with pytest.raises(UnsupportedAudio, match="holds no sound"):
+            analyze(path, max_seconds=60)
+        return
     heard = analyze(path, max_seconds=60)
     assert heard.frames == frames
     assert TypeAdapter(Analysis).validate_json(encoded(heard), strict=True) == heard

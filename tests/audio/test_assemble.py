@@ -21,17 +21,20 @@ from outpaint_mcp.audio.files.encode import delivery_format, quantise
 from outpaint_mcp.audio.joining.assemble import Assembled, assemble
 from outpaint_mcp.audio.joining.contexts import write_context
 from outpaint_mcp.audio.joining.model_output import ModelOutput
+from outpaint_mcp.audio.joining.new_music import Shape
 from outpaint_mcp.audio.joining.strips import DAMAGED_SECONDS, outwards
+from outpaint_mcp.audio.layout import Part, PartKind
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import GenerationFailed, SourceTooLarge, SourceUnreachable
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.engine.outpaint import Report
+    from outpaint_mcp.audio.engine.step_progress import Report
     from outpaint_mcp.audio.types import Samples
 
 
 RATE = 22_050
 FADE = 1_102
+AS_IT_CAME = Shape()
 
 
 @cache
@@ -65,12 +68,22 @@ class Song(NamedTuple):
     pieces: dict[Side, list[ModelOutput]]
 
     def assemble(
-        self, *sides: Side, name: str = "whole", on_progress: Report = lambda _fraction, _step: None
+        self,
+        *sides: Side,
+        name: str = "whole",
+        shape: Shape = AS_IT_CAME,
+        on_progress: Report = lambda _fraction, _step: None,
     ) -> tuple[Assembled, Path]:
         destination = self.source.with_name(name)
         before, after = (self.pieces[side] if side in sides else [] for side in Side)
         told = assemble(
-            self.source, before, after, destination, max_source_seconds=60, on_progress=on_progress
+            self.source,
+            before,
+            after,
+            destination,
+            shape=shape,
+            max_source_seconds=60,
+            on_progress=on_progress,
         )
         return told, destination
 
@@ -136,7 +149,7 @@ def test_the_source_is_in_it_bit_for_bit_to_its_last_frame(
     assert (told.before_frames, told.source_frames, told.after_frames) == (before, len(source), after)
     assert len(whole) == before + len(source) + after
     assert told.duration_seconds == len(whole) / found.sample_rate
-    assert (told.sample_rate, told.channels, told.source_intact) == (RATE, 2, True)
+    assert (told.sample_rate, told.channels, told.source_remark) == (RATE, 2, "")
     assert whole[before : before + len(source)].tobytes() == source.tobytes()
     assert [join.side for join in told.joins] == list(sides)
 
@@ -159,6 +172,64 @@ def test_the_whole_is_the_music_that_the_model_knew(
         assert np.sqrt(np.mean(error**2)) < 0.2 * np.sqrt(np.mean(played.music**2))
     else:
         assert np.abs(error).max() < 0.01
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_what_is_too_much_is_cut_off_to_the_frame_without_a_click(
+    tmp_path: Path, side: Side, steps: int
+) -> None:
+    played = compose(tmp_path, steps=steps, music=pads(8))
+    frames = (steps - 1) * (RATE - round(DAMAGED_SECONDS * RATE)) + RATE // 2 + 1
+    shape = Shape(before_frames=frames, after_frames=frames)
+    told, path = played.assemble(side, shape=shape)
+    full = outwards(read(played.assemble(side, name="full")[1]), side)
+    whole, source = outwards(read(path), side), outwards(read(played.source), side)
+    added = told.before_frames + told.after_frames
+    assert added == frames == sum(join.new_frames for join in told.joins)
+    assert (len(whole), len(told.joins)) == (len(source) + frames, steps)
+    closing = round(0.008 * RATE)
+    assert np.array_equal(whole[:-closing], full[: len(whole) - closing])
+    assert np.abs(whole[-1]).max() < 0.01 * np.abs(source).max()
+    assert jumps(whole[-FADE:]).max() <= 1.5 * jumps(source).max()
+    assert (told.lead_in_frames, told.ring_out_frames) == (0, 0)
+
+
+def test_a_total_leaves_what_it_leaves_for_the_music_after_the_source(tmp_path: Path) -> None:
+    played = compose(tmp_path)
+    total = len(read(played.source)) + RATE
+    told, path = played.assemble(*Side, shape=Shape(before_frames=RATE // 3, total_frames=total))
+    assert (told.before_frames, told.after_frames) == (RATE // 3, RATE - RATE // 3)
+    assert len(read(path)) == total
+
+
+def test_less_than_is_to_be_used_is_used_as_it_is(tmp_path: Path) -> None:
+    played = compose(tmp_path)
+    shape = Shape(before_frames=2 * RATE, after_frames=2 * RATE)
+    told, path = played.assemble(*Side, shape=shape)
+    assert (told.before_frames, told.after_frames) == (RATE, RATE)
+    assert path.read_bytes() == played.assemble(*Side, name="full")[1].read_bytes()
+
+
+def test_a_fade_that_is_asked_for_is_in_the_new_music_only_and_in_the_layout(tmp_path: Path) -> None:
+    played = compose(tmp_path, steps=2)
+    shape = Shape(before_frames=RATE, after_frames=RATE + 99, fades_in=True, fades_out=True)
+    told, path = played.assemble(*Side, shape=shape)
+    whole, source = read(path), read(played.source)
+    assert np.array_equal(whole[RATE : RATE + len(source)], source)
+    assert 0.4 * RATE < told.lead_in_frames <= RATE / 2
+    assert 0.4 * RATE < told.ring_out_frames <= RATE / 2 + 50
+    layout = told.layout((Part(PartKind.SOURCE, len(source), 0),))
+    assert layout.frames == len(whole)
+    kinds = [part.kind for part in layout.parts]
+    assert kinds[0] is PartKind.LEAD_IN
+    assert kinds[-1] is PartKind.RING_OUT
+    assert (layout.full_from, layout.full_to) == (told.lead_in_frames, len(whole) - told.ring_out_frames)
+    plain, _ = played.assemble(*Side, name="plain")
+    seams = plain.layout((Part(PartKind.SOURCE, len(source), 0),)).seams()
+    before, after = ([join.new_frames for join in plain.joins if join.side is side] for side in Side)
+    added = plain.before_frames
+    assert seams == (before[1], added, added + len(source), added + len(source) + after[0])
 
 
 @pytest.mark.parametrize("as_mp3", [False, True])
@@ -243,13 +314,15 @@ def test_silence_is_joined_to_silence(tmp_path: Path) -> None:
     assert not read(whole).any()
 
 
-def test_values_that_are_no_numbers_stay_in_the_source_and_reach_nothing_else(tmp_path: Path) -> None:
+def test_values_that_are_no_numbers_are_silent_in_the_source_and_reach_nothing_else(tmp_path: Path) -> None:
     played = compose(tmp_path, subtype="FLOAT")
     samples = read(played.source)
     samples[[0, 9_000, -1], 0] = np.nan, np.inf, -np.inf
     write(played.source, samples, RATE)
     whole = read(played.assemble(*Side)[1])
-    assert np.flatnonzero(~np.isfinite(whole[:, 0])).tolist() == [RATE, RATE + 9_000, RATE + len(samples) - 1]
+    samples[[0, 9_000, -1], 0] = 0
+    assert np.isfinite(whole).all()
+    assert np.array_equal(whole[RATE : RATE + len(samples)], samples)
 
 
 def test_a_piece_with_nothing_new_or_that_is_no_audio_is_a_failed_generation(tmp_path: Path) -> None:

@@ -34,20 +34,20 @@ def untold(_done: float) -> None:
 
 
 def test_music_plays_on_where_no_leap_is_worth_it() -> None:
-    path = find_path(one_leap(40, 20, 5, 50.0), only(40, 10), np.zeros(40), 12, 8, untold)
+    path = find_path(one_leap(40, 20, 5, 50.0), only(40, 10), np.zeros(40), np.zeros((12, 40)), 8, untold)
     assert path is not None
     assert path.units.tolist() == list(range(10, 22))
 
 
 def test_the_only_way_is_found_even_when_it_is_dear() -> None:
-    path = find_path(one_leap(40, 39, 5, 50.0), only(40, 30), np.zeros(40), 15, 8, untold)
+    path = find_path(one_leap(40, 39, 5, 50.0), only(40, 30), np.zeros(40), np.zeros((15, 40)), 8, untold)
     assert path is not None
     assert path.units.tolist() == [*range(30, 40), *range(5, 10)]
     assert path.cost >= 50
 
 
 def test_a_wanted_ending_is_reached() -> None:
-    path = find_path(one_leap(40, 15, 33, 1.0), only(40, 8), only(40, 39), 15, 8, untold)
+    path = find_path(one_leap(40, 15, 33, 1.0), only(40, 8), only(40, 39), np.zeros((15, 40)), 8, untold)
     assert path is not None
     assert path.units.tolist() == [*range(8, 16), *range(33, 40)]
 
@@ -55,13 +55,13 @@ def test_a_wanted_ending_is_reached() -> None:
 def test_what_was_just_played_is_not_played_again_where_other_music_costs_a_little_more() -> None:
     targets, costs = np.zeros((30, 2), dtype=np.int64), np.full((30, 2), np.inf)
     targets[29], costs[29] = (20, 0), (0.3, 1.7)
-    path = find_path(Leaps(targets, costs), only(30, 20), np.zeros(30), 20, 8, untold)
+    path = find_path(Leaps(targets, costs), only(30, 20), np.zeros(30), np.zeros((20, 30)), 8, untold)
     assert path is not None
     assert path.units.tolist() == [*range(20, 30), *range(10)]
 
 
 def test_where_nothing_leads_on_there_is_no_path() -> None:
-    assert find_path(one_leap(10, 0, 5, 1.0), only(10, 8), np.zeros(10), 5, 8, untold) is None
+    assert find_path(one_leap(10, 0, 5, 1.0), only(10, 8), np.zeros(10), np.zeros((5, 10)), 8, untold) is None
 
 
 def test_noise_never_makes_a_leap_cheaper() -> None:

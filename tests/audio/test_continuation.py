@@ -193,6 +193,16 @@ def test_a_tone_cut_anywhere_is_carried_on_without_a_step(side: Side, cut: int) 
     assert near.max() < 1.5 * usual
 
 
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("seed", range(2))
+def test_noise_goes_on_without_a_hole_at_the_seam(side: Side, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    source = (0.2 * rng.standard_normal((6 * 44_100, 1))).astype(np.float32)
+    new = extend(analyse(source, 44_100), side, 3 * 44_100, seed=1).samples
+    near = (new if side is Side.AFTER else new[::-1])[: 50 * 88].reshape(-1, 5 * 88)
+    assert (near.std(axis=1) > 0.5 * source.std()).all()
+
+
 def test_a_rest_that_stops_just_off_zero_is_left_without_a_step() -> None:
     source = np.concatenate([noise(5, RATE), np.full((2_000, 1), 3e-4, np.float32)])
     made = extend(analyse(source, RATE), Side.AFTER, RATE, seed=0).samples

@@ -10,7 +10,7 @@ from outpaint_mcp.audio.engine.analysis import Material, analyse
 from outpaint_mcp.audio.engine.beam_search import find_path
 from outpaint_mcp.audio.engine.continuation import extend
 from outpaint_mcp.audio.engine.leaps import Leaps
-from outpaint_mcp.audio.files.decode import Probe
+from outpaint_mcp.audio.files.decoder import Probe
 from outpaint_mcp.audio.files.encode import delivery_format
 from outpaint_mcp.audio.levels import level_db
 from outpaint_mcp.audio.sides import Side
@@ -49,7 +49,7 @@ def entered(made: Extension, side: Side) -> int:
 def test_of_two_ways_on_the_one_further_from_the_edge_is_taken() -> None:
     nowhere = Leaps(np.zeros((100, 1), dtype=np.int64), np.full((100, 1), np.inf))
     start = np.minimum(only(100, 20) + 0.3, only(100, 80))
-    path = find_path(nowhere, start, np.zeros(100), 12, 8, untold)
+    path = find_path(nowhere, start, np.zeros(100), np.zeros((12, 100)), 8, untold)
     assert path is not None
     assert path.units[0] == 20
 
@@ -58,7 +58,7 @@ def test_of_two_leaps_the_one_to_what_was_not_yet_heard_is_taken() -> None:
     targets = np.tile(np.array([10, 60]), (200, 1))
     costs = np.full((200, 2), np.inf)
     costs[21] = 1.0, 1.05
-    path = find_path(Leaps(targets, costs), only(200, 10), np.zeros(200), 24, 8, untold)
+    path = find_path(Leaps(targets, costs), only(200, 10), np.zeros(200), np.zeros((24, 200)), 8, untold)
     assert path is not None
     assert np.bincount(path.units).max() == 1
 

@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 from outpaint_mcp.audio.engine import regions
 from outpaint_mcp.audio.engine.outpaint import outpaint_file
 from outpaint_mcp.audio.files import mp3
-from outpaint_mcp.audio.files.decode import AudioReader, SequentialFile, probe
+from outpaint_mcp.audio.files.decode import AudioReader, probe
+from outpaint_mcp.audio.files.sound_file import SequentialFile
+from outpaint_mcp.audio.files.spliced_file import SplicedFile
 from outpaint_mcp.errors import UnsupportedAudio
+from outpaint_mcp.wishes import Wishes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,8 +75,7 @@ def claiming(content: bytes, frames: int, size_bytes: int | None = None) -> byte
 
 
 def untagged(content: bytes, folder: Path) -> bytes:
-    found = mp3.scan(put(folder, content))
-    assert found
+    (found,) = mp3.scan(put(folder, content))
     return content[len(found.opening) :]
 
 
@@ -199,8 +201,7 @@ def test_fraunhofers_header_is_a_silent_frame_and_costs_nothing(
 ) -> None:
     honest = encoded(kind)
     frames, size_bytes = claims(honest)
-    found = mp3.scan(put(tmp_path, honest))
-    assert found
+    (found,) = mp3.scan(put(tmp_path, honest))
     header = honest[:4] + bytes(32) + struct.pack(">4s3H2I", b"VBRI", 1, 0, 75, size_bytes, frames // 2)
     opening = header.ljust(len(found.opening), b"\0")[: len(found.opening)]
     samples, _ = decoded(put(tmp_path, opening + honest[len(opening) :]))
@@ -232,11 +233,18 @@ def test_an_mp3_that_lacks_its_last_byte_or_that_its_tag_counts_itself(
     assert decoded(put(tmp_path, claiming(honest, claims(honest)[0] + 1)))[1]
 
 
-def test_a_part_in_another_format_is_known_to_be_lost(tmp_path: Path) -> None:
-    first = encoded((44_100, 2, "CONSTANT"))
-    samples, intact = decoded(put(tmp_path, first + encoded((24_000, 2, "AVERAGE"))))
+@pytest.mark.parametrize("other", [(24_000, 2, "AVERAGE"), (44_100, 1, "VARIABLE")])
+def test_a_part_in_another_format_is_decoded_behind_the_one_before_it(
+    tmp_path: Path, other: tuple[int, int, str]
+) -> None:
+    first, second = encoded((44_100, 2, "CONSTANT")), encoded(other)
+    source = put(tmp_path, first + second)
+    samples, intact = decoded(source)
+    assert intact
+    assert len(samples) == probe(source).frames == SAMPLES + SAMPLES * 44_100 // other[0]
     assert np.array_equal(samples[:SAMPLES], plainly(put(tmp_path, first)))
-    assert not intact
+    if other[1] == 1:
+        assert np.array_equal(samples[SAMPLES:], np.repeat(plainly(put(tmp_path, second)), 2, axis=1))
 
 
 @settings(max_examples=150, deadline=None)
@@ -280,14 +288,15 @@ def test_the_whole_of_it_is_in_what_is_delivered(tmp_path: Path, name: str) -> N
     told = outpaint_file(
         source,
         destination,
-        before_seconds=0.5,
-        after_seconds=0.5,
+        Wishes(before_seconds=0.5, after_seconds=0.5, placement="outside"),
         seed=1,
         max_source_seconds=60,
         on_progress=lambda _fraction, _step: None,
     )
     samples, _ = decoded(source)
-    assert told.source_intact == (name != "cut")
+    assert {"half": "all of that is used", "joined": "all of that is used", "cut": "damaged"}[
+        name
+    ] in told.source_remark
     assert told.source_frames == len(samples)
     middle = soundfile.read(destination, dtype="int32", always_2d=True)[0][told.before_frames :]
     stored = np.rint(samples * 2.0**23).clip(-(2**23), 2**23 - 1).astype(np.int32) << 8
@@ -301,22 +310,42 @@ def test_an_mp3_longer_than_what_is_kept_in_memory_is_extended_at_both_ends(tmp_
         told = outpaint_file(
             source,
             tmp_path / "result",
-            before_seconds=0.5,
-            after_seconds=0.5,
+            Wishes(before_seconds=0.5, after_seconds=0.5, placement="outside"),
             seed=1,
             max_source_seconds=60,
             on_progress=lambda _fraction, _step: None,
         )
     samples, _ = decoded(source)
-    assert (told.source_intact, told.source_frames) == (True, len(samples))
+    assert (told.source_remark, told.source_frames) == ("", len(samples))
     assert len(soundfile.read(tmp_path / "result")[0]) == len(samples) + 2 * round(0.5 * 22_050)
+
+
+def test_what_is_joined_behind_a_large_cover_is_read(tmp_path: Path) -> None:
+    content = encoded(KINDS[0])
+    cover = b"APETAGEX" + bytes(24) + b"\xff\xfb cover" * 30_000
+    alone = untagged(content, tmp_path)
+    expected, _ = decoded(put(tmp_path, alone + alone))
+    found, intact = decoded(put(tmp_path, alone + cover + alone))
+    assert intact
+    assert len(found) == len(expected)
+
+
+def test_more_parts_than_are_read_are_not_left_out_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = put(tmp_path, b"".join(map(encoded, KINDS[:3])))
+    assert decoded(source)[1]
+    monkeypatch.setattr(mp3, "MOST_PARTS", 2)
+    found, intact = decoded(source)
+    assert not intact
+    assert len(found) > SAMPLES
 
 
 def test_a_spliced_file_reads_as_its_parts_joined(tmp_path: Path) -> None:
     content = bytes(range(200))
     path = put(tmp_path, content)
     expected = b"opening" + content[10:20] + content[50:90]
-    with mp3.SplicedFile(path, b"opening", [(10, 20), (50, 90)]) as spliced:
+    with SplicedFile(path, b"opening", [(10, 20), (50, 90)]) as spliced:
         assert spliced.readall() == expected
         assert spliced.seek(0, 2) == len(expected)
         assert spliced.read(1) == b""
@@ -324,3 +353,14 @@ def test_a_spliced_file_reads_as_its_parts_joined(tmp_path: Path) -> None:
             spliced.seek(at)
             assert spliced.read(1) == expected[at : at + 1]
             assert spliced.tell() == at + 1
+
+
+def test_a_file_that_is_made_of_tags_is_not_walked_through_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = encoded(next(iter(KINDS)))
+    source = put(tmp_path, b"ID3\4\0\0\0\0\0\0" * 1_000 + content)
+    (found,) = mp3.scan(source)
+    assert found.frames > 10
+    monkeypatch.setattr(mp3, "_MOST_MARKS", 500)
+    assert mp3.scan(source) == []

@@ -15,9 +15,10 @@ import soundfile
 from outpaint_mcp.audio.files.crop import crop
 from outpaint_mcp.audio.files.decode import AudioReader, probe
 from outpaint_mcp.audio.files.formats import FORMATS, write_as
-from outpaint_mcp.audio.files.tagging import carry_over
 from outpaint_mcp.audio.hearing.analyze import analyze
+from outpaint_mcp.audio.tags.carrying import carry_over
 from outpaint_mcp.audio.verdict.judge import judge
+from outpaint_mcp.audio.verdict.records import Asked
 from outpaint_mcp.errors import SourceTooLarge, UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ ODD: dict[str, Callable[[Path], None]] = {
     "beyond full scale": wav(40 * noise(2 * RATE, 2), subtype="FLOAT"),
     "a DC offset": wav(np.full((2 * RATE, 1), 0.6) + 0.1 * tone(2)),
     "no numbers": wav(broken(noise(2 * RATE, 2)), subtype="FLOAT"),
-    "no number at all": wav(np.full((RATE, 1), np.nan), subtype="FLOAT"),
+    "no number in one channel": wav(np.hstack([tone(2), np.full((2 * RATE, 1), np.nan)]), subtype="FLOAT"),
     "antiphase": wav(np.hstack([tone(2), -tone(2)])),
     "a truncated MP3": truncated_mp3,
     "a truncated FLAC": truncated_flac,
@@ -119,14 +120,16 @@ def test_an_odd_recording_is_cut_rewritten_tagged_heard_and_judged(
     before = source.read_bytes()
     heard = analyze(source, max_seconds=60)
     cut = crop(source, part, start_seconds=0, end_seconds=0, max_seconds=60)
-    assert (heard.frames, heard.intact) == (cut.frames, cut.source_intact)
+    assert (heard.frames, heard.remark) == (cut.frames, cut.source_remark)
     for name in FORMATS:
         told = write_as(part, made, format=name, on_progress=lambda _: None)
-        assert told.frames == pytest.approx(cut.frames * told.sample_rate / cut.sample_rate, abs=1)
-        assert carry_over(source, made, comment="Extended.")
+        least = 513 if told.subtype == "AAC" else 0
+        frames = max(least, cut.frames * told.sample_rate / cut.sample_rate)
+        assert told.frames == pytest.approx(frames, abs=1)
+        assert not carry_over(source, made, comment="Extended.")
         if name not in {"source", "wav_float"}:
             assert finite(made)
-    verdict = judge(source, made, before_seconds=0, after_seconds=1, max_source_seconds=60)
+    verdict = judge(source, made, Asked(before_seconds=0, after_seconds=1), max_source_seconds=60)
     assert verdict.faults
     assert verdict.seconds == pytest.approx(told.frames / told.sample_rate, abs=1e-3)
     assert source.read_bytes() == before
@@ -154,7 +157,9 @@ def attempts(source: Path, max_seconds: float) -> list[Callable[[], Any]]:
         lambda: analyze(source, max_seconds=max_seconds),
         lambda: crop(source, made, start_seconds=1, end_seconds=0, max_seconds=max_seconds),
         lambda: write_as(source, made, format="mp3", on_progress=lambda _: None),
-        lambda: judge(source, source, before_seconds=1, after_seconds=1, max_source_seconds=max_seconds),
+        lambda: judge(
+            source, source, Asked(before_seconds=1, after_seconds=1), max_source_seconds=max_seconds
+        ),
     ]
 
 

@@ -13,9 +13,12 @@ import soundfile
 
 from outpaint_mcp.audio.engine import regions
 from outpaint_mcp.audio.engine.outpaint import Outpainted, outpaint_file
-from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, SequentialFile, probe
+from outpaint_mcp.audio.files.decode import probe
+from outpaint_mcp.audio.files.decoder import BLOCK_FRAMES
 from outpaint_mcp.audio.files.encode import delivery_format
+from outpaint_mcp.audio.files.sound_file import SequentialFile
 from outpaint_mcp.errors import SourceTooLarge, SourceUnreachable, UnsupportedAudio
+from outpaint_mcp.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from outpaint_mcp.audio.engine.outpaint import Report
+    from outpaint_mcp.audio.engine.step_progress import Report
 
     Wave = npt.NDArray[np.float64]
 
@@ -92,8 +95,7 @@ def extend(
     outpainted = outpaint_file(
         source,
         destination,
-        before_seconds=before_seconds,
-        after_seconds=after_seconds,
+        Wishes(before_seconds=before_seconds, after_seconds=after_seconds, placement="outside"),
         seed=seed,
         max_source_seconds=60,
         on_progress=on_progress,
@@ -160,7 +162,15 @@ def test_an_odd_source_comes_out_longer_and_otherwise_untouched(tmp_path: Path, 
 @pytest.mark.smoke
 @pytest.mark.parametrize(
     ("sample_rate", "container", "subtype"),
-    [(44_100, "FLAC", "PCM_24"), (48_000, "WAV", "DOUBLE"), (22_050, "MP3", "MPEG_LAYER_III")],
+    [
+        (44_100, "FLAC", "PCM_24"),
+        (48_000, "WAV", "DOUBLE"),
+        (44_100, "AIFF", "PCM_24"),
+        (48_000, "AIFF", "FLOAT"),
+        (96_000, "CAF", "PCM_32"),
+        (44_100, "CAF", "ALAC_24"),
+        (22_050, "MP3", "MPEG_LAYER_III"),
+    ],
 )
 def test_integers_floats_and_lossy_formats_come_out_longer_and_otherwise_untouched(  # all: test_codec
     tmp_path: Path, sample_rate: int, container: str, subtype: str
@@ -168,10 +178,14 @@ def test_integers_floats_and_lossy_formats_come_out_longer_and_otherwise_untouch
     check(write(tmp_path / "source", groove(3, sample_rate), sample_rate, container, subtype))
 
 
-def test_values_that_are_no_numbers_stay_in_the_source_and_out_of_the_music(tmp_path: Path) -> None:
+def test_values_that_are_no_numbers_are_silent_in_the_source_and_out_of_the_music(tmp_path: Path) -> None:
     samples = groove(4).astype(np.float32)
     samples[[0, 9_000, -1], 0] = np.nan, np.inf, -np.inf
-    check(write(tmp_path / "source", samples, subtype="FLOAT"))
+    told, destination = extend(write(tmp_path / "source", samples, subtype="FLOAT"))
+    samples[[0, 9_000, -1], 0] = 0
+    result = decoded(destination, "float32")
+    assert np.isfinite(result).all()
+    assert np.array_equal(result[told.before_frames :][: len(samples)], samples)
 
 
 def test_an_mp3_with_a_wrong_length_in_its_header_comes_out_right(tmp_path: Path) -> None:
@@ -191,7 +205,7 @@ def test_of_a_truncated_flac_what_can_be_decoded_is_extended_and_that_is_said(tm
     broken.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 5])
     told, destination = extend(broken)
     assert 3 * RATE < told.source_frames < 6 * RATE
-    assert not told.source_intact
+    assert "damaged" in told.source_remark
     middle = decoded(destination, "int32")[told.before_frames :][: told.source_frames]
     assert np.array_equal(middle, decoded(whole, "int32")[: told.source_frames])
 
@@ -216,8 +230,10 @@ def test_a_source_longer_than_what_is_kept_in_memory_is_extended_at_both_ends(tm
         check(source)
 
 
-def test_the_same_seed_makes_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
-    source = write(tmp_path / "source", groove(12), subtype="FLOAT")
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "CAF"])
+def test_the_same_seed_makes_the_same_bytes_and_another_seed_others(tmp_path: Path, container: str) -> None:
+    # no whole bars: no loop
+    source = write(tmp_path / "source", groove(12.2), container=container, subtype="FLOAT")
     told = [extend(source, 0, 20, seed=seed)[0] for seed in (7, 7, 8)]
     assert told[0] == told[1]
     assert told[0].sha256 != told[2].sha256

@@ -51,7 +51,7 @@ def test_a_picture_is_a_small_png_even_of_noise(tmp_path: Path) -> None:
     png = picture.draw(path, analyze(path, max_seconds=60))
     image = Image.open(io.BytesIO(png))
     assert (image.format, image.mode, image.size) == ("PNG", "P", (1200, 640))
-    assert len(png) < 200_000
+    assert len(png) <= picture.MAX_BYTES < 75_000
 
 
 @pytest.mark.smoke

@@ -14,6 +14,7 @@ from tests.audio.fake_model import flux, jumps, read, with_other_phases, write
 from outpaint_mcp.audio.files.decode import probe
 from outpaint_mcp.audio.files.encode import delivery_format, quantise
 from outpaint_mcp.audio.joining.drift import measure_drift
+from outpaint_mcp.audio.joining.new_music import Shape
 from outpaint_mcp.audio.joining.restore import Restored, restore
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 RATE = 44_100
 BEFORE, LASTS, AFTER = 3, 9, 4
 SKEW = np.array([0.8, 0.5], np.float32)
+AS_IT_CAME = Shape()
 
 
 @cache
@@ -51,13 +53,16 @@ def remake(  # noqa: PLR0913 - all that can happen to it
     return write(path, music, sample_rate)
 
 
-def put_back(folder: Path, made: Path, before: float = BEFORE, after: float = AFTER) -> Restored:
+def put_back(
+    folder: Path, made: Path, before: float = BEFORE, after: float = AFTER, shape: Shape = AS_IT_CAME
+) -> Restored:
     return restore(
         folder / "source",
         made,
         folder / "whole",
         before_seconds=before,
         after_seconds=after,
+        shape=shape,
         max_source_seconds=60,
         on_progress=lambda _fraction, _step: None,
     )
@@ -103,6 +108,20 @@ def test_the_source_is_all_its_own_again_and_its_surroundings_fit(  # noqa: PLR0
     expected = truth[len(truth) - AFTER * RATE :][:RATE]
     assert np.corrcoef(after.ravel(), expected.ravel())[0, 1] > 0.9
     assert first == pytest.approx(len(truth) - (LASTS + AFTER) * RATE + lead, abs=3)
+
+
+def test_it_is_as_long_as_asked_to_the_frame_however_long_the_model_made_it(tmp_path: Path) -> None:
+    path = source(tmp_path)
+    made = remake(tmp_path / "made", song(), shift_seconds=0.093, as_mp3=True)
+    content = made.read_bytes()
+    frames = (BEFORE - 1) * RATE, (AFTER - 1) * RATE + 7
+    told = put_back(tmp_path, made, shape=Shape(before_frames=frames[0], after_frames=frames[1]))
+    assert told.assembled
+    assert (told.assembled.before_frames, told.assembled.after_frames) == frames
+    whole, own = read(tmp_path / "whole", "int16"), read(path, "int16")
+    assert len(whole) == len(own) + sum(frames)
+    assert whole[frames[0] : frames[0] + len(own)].tobytes() == own.tobytes()
+    assert made.read_bytes() == content
 
 
 @pytest.mark.parametrize(("container", "subtype"), [("FLAC", "PCM_24"), ("MP3", "MPEG_LAYER_III")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -18,24 +18,21 @@ from tests.audio.fake_model import read, returned, with_other_phases, write
 from outpaint_mcp.audio.files.conversion import SampleSpec, remix
 from outpaint_mcp.audio.files.decode import probe
 from outpaint_mcp.audio.files.measure import measure
+from outpaint_mcp.audio.files.tail_buffer import TailBuffer
 from outpaint_mcp.audio.joining import contexts
 from outpaint_mcp.audio.joining.contexts import Context, write_context
 from outpaint_mcp.audio.joining.joins import EDGE_SECONDS
 from outpaint_mcp.audio.joining.model_output import ModelOutput
-from outpaint_mcp.audio.joining.strips import (
-    DAMAGED_SECONDS,
-    Strip,
-    TailBuffer,
-    join_outputs,
-    outwards,
-    read_edge,
-)
+from outpaint_mcp.audio.joining.strips import DAMAGED_SECONDS, join_each, outwards, read_edge
 from outpaint_mcp.audio.levels import correlation
 from outpaint_mcp.audio.loudness import loudness_of
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import GenerationFailed, SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outpaint_mcp.audio.joining.joins import Join
     from outpaint_mcp.audio.types import Samples
 
 RATE = 44_100
@@ -63,6 +60,26 @@ def sent(
 ) -> Context:
     path = write(folder / "source", source, rate)
     return write_context(path, side, (), folder / "context", seconds=seconds, max_bytes=None)
+
+
+class Strip(NamedTuple):
+    """One side, outward.
+
+    Attributes:
+        samples: the source's edge as it was passed in, followed by all new music.
+        joins: one for each model output.
+    """
+
+    samples: Samples
+    joins: tuple[Join, ...]
+
+
+def join_outputs(
+    edge: Samples, outputs: Sequence[ModelOutput], side: Side, spec: SampleSpec, *, more_follow: bool
+) -> Strip:
+    """Join model outputs to the edge of a source, each to the one before it, as `join_each` does."""
+    joined = list(join_each(edge, outputs, side, spec, more_follow=more_follow))
+    return Strip(np.concatenate([edge, *(new for new, _ in joined)]), tuple(each for _, each in joined))
 
 
 def joined(folder: Path, side: Side, *pieces: ModelOutput) -> Strip:
@@ -304,8 +321,9 @@ def test_peaks_beyond_full_scale_are_scaled_down_and_what_is_far_from_them_is_no
 def test_of_a_stream_no_more_is_kept_than_asked_and_a_block() -> None:
     recent = TailBuffer(10)
     passed = [part for first in range(0, 99, 3) for part in recent.add(np.arange(first, first + 3))]
-    assert np.array_equal(np.concatenate([*passed, recent.unroll()]), np.arange(99))
-    assert 10 <= len(recent.unroll()) < 13
+    held = recent.unroll()
+    assert np.array_equal(np.concatenate([*passed, held]), np.arange(99))
+    assert 10 <= len(held) < 13
 
 
 # What is sent
@@ -389,7 +407,7 @@ def test_the_file_gets_smaller_step_by_step_until_it_may_be_sent(tmp_path: Path)
     assert [kind[:2] for kind in kinds[:2]] == [("audio/flac", "PCM_24"), ("audio/flac", "PCM_16")]
     assert [kind[0] for kind in kinds[2:]] == ["audio/mpeg"] * 5
     assert [kind[2] for kind in kinds[2:]] == pytest.approx([320, 256, 192, 160, 128], rel=0.08)
-    with pytest.raises(SourceTooLarge, match=f"2 s of source exceed the {limit} bytes"):
+    with pytest.raises(SourceTooLarge, match=f"2 s of the source exceed the {limit} bytes"):
         write_context(source, Side.AFTER, (), tmp_path / "context", seconds=9, max_bytes=limit)
 
 

@@ -9,12 +9,15 @@ import pytest
 import soundfile
 import soxr
 from pydantic import TypeAdapter
-from tests.audio.composing import sequenced
+from tests.audio.composing import sequenced, with_melody
 
+from outpaint_mcp.audio.engine.analysis import analyse
+from outpaint_mcp.audio.engine.continuation import extend
 from outpaint_mcp.audio.engine.outpaint import outpaint_file
+from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.audio.verdict.judge import judge
-from outpaint_mcp.audio.verdict.records import FaultKind, Verdict
-from outpaint_mcp.audio.verdict.spikes import spike_share
+from outpaint_mcp.audio.verdict.records import Asked, FaultKind, Verdict
+from outpaint_mcp.audio.verdict.spikes import measure_bends, spike_share
 from outpaint_mcp.errors import SourceTooLarge, SourceUnreachable, UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.audio.types import Samples
+from outpaint_mcp.wishes import Wishes
 
 RATE = 22_050
 BEFORE, SOURCE, AFTER = 7.8, 40, 14.2
@@ -33,14 +37,7 @@ START, STOP = round(BEFORE * RATE), round((BEFORE + SOURCE) * RATE)
 def music() -> Samples:
     """A minute with a melody that nobody loops: its notes are drawn once."""
     song, _ = sequenced(bpm=120, beats=round(2 * (BEFORE + SOURCE + AFTER)), sample_rate=RATE)
-    rng = np.random.default_rng(5)
-    time = np.arange(RATE // 4) / RATE
-    for at in range(0, len(song) - len(time), len(time)):
-        hertz = 220 * 2 ** (rng.integers(0, 25) / 12)
-        song[at : at + len(time)] += (
-            0.1 * np.sin(2 * np.pi * hertz * time + rng.uniform(0, 6)) * np.exp(-6 * time)
-        )[:, None]
-    return np.asarray(0.8 * song / np.abs(song).max(), np.float32)
+    return with_melody(song, RATE)
 
 
 def judged(  # noqa: PLR0913 - a case
@@ -56,7 +53,7 @@ def judged(  # noqa: PLR0913 - a case
     original, path = folder / "source.wav", folder / ("made.mp3" if mp3 else "made.wav")
     soundfile.write(original, source, RATE, "PCM_16")
     soundfile.write(path, made, rate, "MPEG_LAYER_III" if mp3 else "PCM_16")
-    return judge(original, path, before_seconds=before, after_seconds=after, max_source_seconds=600)
+    return judge(original, path, Asked(before_seconds=before, after_seconds=after), max_source_seconds=600)
 
 
 def kinds(verdict: Verdict) -> set[FaultKind]:
@@ -85,9 +82,11 @@ def test_a_lossy_rendering_at_another_rate_is_recoded_and_nothing_else(
 def test_what_the_built_in_provider_makes_is_kept_bit_for_bit(tmp_path: Path, music: Samples) -> None:
     source, made = tmp_path / "source.wav", tmp_path / "made.wav"
     soundfile.write(source, music[START:STOP], RATE, "PCM_16")
-    asked = {"before_seconds": 5.0, "after_seconds": 10.0, "max_source_seconds": 600.0}
-    outpaint_file(source, made, seed=1, on_progress=lambda _done, _step: None, **asked)
-    verdict = judge(source, made, **asked)
+    wishes = Wishes(before_seconds=5.0, after_seconds=10.0, placement="outside")
+    outpaint_file(
+        source, made, wishes, seed=1, max_source_seconds=600.0, on_progress=lambda _done, _step: None
+    )
+    verdict = judge(source, made, Asked(before_seconds=5.0, after_seconds=10.0), max_source_seconds=600)
     assert verdict.survival.bit_exact
     assert verdict.survival.crossfaded_seconds == 0
     assert [part.actual_seconds for part in verdict.additions] == [5, 10]
@@ -247,7 +246,10 @@ def test_a_result_that_is_no_audio_is_told(tmp_path: Path, music: Samples) -> No
     soundfile.write(tmp_path / "source.wav", music, RATE)
     (tmp_path / "made").write_bytes(b"nothing to be heard here at all")
     verdict = judge(
-        tmp_path / "source.wav", tmp_path / "made", before_seconds=0, after_seconds=9, max_source_seconds=600
+        tmp_path / "source.wav",
+        tmp_path / "made",
+        Asked(before_seconds=0, after_seconds=9),
+        max_source_seconds=600,
     )
     assert kinds(verdict) == {FaultKind.UNREADABLE}
 
@@ -259,9 +261,13 @@ def test_values_that_are_not_numbers_are_no_error(tmp_path: Path, music: Samples
     for name, samples in (("source", broken), ("made", np.concatenate([broken, music[STOP:]]))):
         soundfile.write(tmp_path / name, samples, RATE, "FLOAT", format="WAV")
     verdict = judge(
-        tmp_path / "source", tmp_path / "made", before_seconds=0, after_seconds=AFTER, max_source_seconds=600
+        tmp_path / "source",
+        tmp_path / "made",
+        Asked(before_seconds=0, after_seconds=AFTER),
+        max_source_seconds=600,
     )
-    assert verdict.survival.bit_exact
+    assert verdict.survival.found
+    assert not verdict.survival.bit_exact  # what is no number is silent in it
     json.dumps(asdict(verdict), allow_nan=False)
 
 
@@ -272,15 +278,15 @@ def test_a_verdict_comes_back_from_json_as_it_was(tmp_path: Path, music: Samples
 
 
 def test_what_cannot_be_read_is_refused_in_the_houses_words(tmp_path: Path, music: Samples) -> None:
-    asked = {"before_seconds": 0.0, "after_seconds": 5.0}
+    asked = Asked(before_seconds=0.0, after_seconds=5.0)
     soundfile.write(tmp_path / "a.wav", music, RATE)
     (tmp_path / "b.wav").write_bytes(b"no audio")
     with pytest.raises(UnsupportedAudio):
-        judge(tmp_path / "b.wav", tmp_path / "a.wav", **asked, max_source_seconds=600)
+        judge(tmp_path / "b.wav", tmp_path / "a.wav", asked, max_source_seconds=600)
     with pytest.raises(SourceUnreachable):
-        judge(tmp_path / "a.wav", tmp_path / "c.wav", **asked, max_source_seconds=600)
+        judge(tmp_path / "a.wav", tmp_path / "c.wav", asked, max_source_seconds=600)
     with pytest.raises(SourceTooLarge):
-        judge(tmp_path / "a.wav", tmp_path / "a.wav", **asked, max_source_seconds=10)
+        judge(tmp_path / "a.wav", tmp_path / "a.wav", asked, max_source_seconds=10)
 
 
 def test_a_click_is_told_from_the_attacks_around_it_however_loud_they_are() -> None:
@@ -289,9 +295,32 @@ def test_a_click_is_told_from_the_attacks_around_it_however_loud_they_are() -> N
     hiss = np.convolve(rng.normal(0, 2, len(t)), np.hanning(24) / 12, "same")
     drums = hiss * np.minimum((t % 0.125) / 0.003, 1) * np.exp(-60 * (t % 0.125))
     seam = 5 * 44_100  # on an attack
-    assert spike_share(drums, drums, seam, 44_100) < 1
+    limit = measure_bends(drums, 44_100).limit
+    assert spike_share(limit, drums, seam, 44_100) < 1
     clicked = drums.copy()
     clicked[seam + 40 : seam + 128] += 0.8 * np.exp(-np.linspace(0, 5, 88))
-    assert spike_share(drums, clicked, seam, 44_100) > 1
-    assert spike_share(drums, clicked, seam + 4_000, 44_100) < 1
-    assert spike_share(drums[:2], clicked, seam, 44_100) == 0
+    assert spike_share(limit, clicked, seam, 44_100) > 1
+    assert spike_share(limit, clicked, seam + 4_000, 44_100) < 1
+    assert spike_share(measure_bends(drums[:2], 44_100).limit, clicked, seam, 44_100) == 0
+
+
+def test_what_opus_spoils_at_a_sources_edges_is_no_click_of_the_join(tmp_path: Path) -> None:
+    rate = 48_000
+    time = np.arange(16 * rate) / rate
+    rng = np.random.default_rng(4)
+    wave = sum((0.12 * np.sin(2 * np.pi * hertz * time) for hertz in (220, 277.2, 329.6)), 0 * time)
+    for beat in range(0, len(wave), rate // 2):
+        wave[beat : beat + rate // 20] += (
+            0.2 * rng.standard_normal(rate // 20) * np.linspace(1, 0, rate // 20)
+        )
+    original = tmp_path / "source.opus"
+    with soundfile.SoundFile(original, "w", rate, 1, format="OGG", subtype="OPUS") as written:
+        for start in range(0, len(wave) - 5_000, 65_536):
+            written.write(wave[start : min(start + 65_536, len(wave) - 5_000)])
+    source = soundfile.read(original, dtype="float32", always_2d=True)[0]
+    material = analyse(source, rate)
+    before, after = (extend(material, side, 4 * rate, seed=1).samples for side in Side)
+    made = tmp_path / "made.wav"
+    soundfile.write(made, np.concatenate([before, source, after]), rate, "FLOAT")
+    verdict = judge(original, made, Asked(before_seconds=4, after_seconds=4), max_source_seconds=600)
+    assert FaultKind.CLICK not in {fault.kind for fault in verdict.faults}

@@ -11,7 +11,7 @@ import soxr
 
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.audio.verdict.judge import judge
-from outpaint_mcp.audio.verdict.records import FaultKind, Verdict
+from outpaint_mcp.audio.verdict.records import Asked, FaultKind, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +47,7 @@ def judged(folder: Path, source: Samples, extended: Samples, *, rate: int = RATE
     return judge(
         folder / "source.wav",
         folder / "extended.wav",
-        before_seconds=0,
-        after_seconds=AFTER,
+        Asked(before_seconds=0, after_seconds=AFTER),
         max_source_seconds=600,
     )
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-pytest.register_assert_rewrite("tests.e2e.rpc", "tests.e2e.rounds", "tests.e2e.audit", "tests.e2e.sound")
-
-from tests.e2e.rpc import Server  # noqa: E402 - after the rewrite is asked for
+from tests.e2e.rpc import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -87,6 +87,7 @@ class Server:
     Attributes:
         noise: lines on stdout that are not JSON-RPC.
         notifications: what the server sent without being asked.
+        strays: answers to no call that was made with `send`.
         said: what it wrote to stderr, once it has ended.
     """
 
@@ -110,6 +111,7 @@ class Server:
         """
         self.noise: list[str] = []
         self.notifications: list[Json] = []
+        self.strays: queue.Queue[Json] = queue.Queue()
         self.said = ""
         self._protocol = protocol
         self._calls: dict[int, Call] = {}
@@ -207,7 +209,7 @@ class Server:
         """Ask for a result until the request has ended, and return the last answer."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            answer = self.tool("get_outpaint_result", request_id=request_id, wait_seconds=45)
+            answer = self.tool("get_outpaint_result", request_id=request_id, wait_seconds=45, details=True)
             if answer["status"] not in {"in_queue", "in_progress"}:
                 return answer
             assert time.monotonic() < deadline, answer
@@ -254,9 +256,13 @@ class Server:
         return params | {"_meta": meta | params.get("_meta", {})}
 
     def _write(self, message: Json) -> None:
+        self.write_line(json.dumps(message).encode())
+
+    def write_line(self, line: bytes) -> None:
+        """Send a line as it is; what comes of it is among the `strays`."""
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.write(line + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             return  # the call learns from the reader that the server has gone
@@ -285,7 +291,9 @@ class Server:
         else:
             with self._lock:
                 call = self._calls.pop(message["id"], None)
-            if call is not None:
+            if call is None:
+                self.strays.put(message)
+            else:
                 call.settle(message)
 
 

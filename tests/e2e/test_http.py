@@ -3,63 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from mcp.client import Client
-from tests.e2e.processes import until
+from tests.e2e.over_http import INITIALIZE, START, http_server
 from tests.e2e.rpc import PATIENCE_SECONDS
 from tests.e2e.sound import check_longer_file
+from tests.fakes.runcomfy import TOKEN
+
+if sys.platform != "win32":
+    import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import MakeSong
+    from tests.e2e.over_http import HttpServer
+    from tests.e2e.rpc import Server
 
 pytestmark = pytest.mark.anyio
 
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "bare", "version": "1"},
-    },
-}
 ACCEPT = {"Accept": "application/json, text/event-stream"}
 CLIENTS = 6
 
 
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "outpaint_mcp", "serve", "--http", *arguments]
-
-
-def _is_listening(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+@pytest.fixture
+def server(environment: dict[str, str]) -> Iterator[HttpServer]:
+    """A server of this test's own."""
+    with http_server(environment) as started:
+        yield started
+        assert started.process.poll() is None, "the server is to outlive its clients"
 
 
 @pytest.fixture
-def url(environment: dict[str, str]) -> Iterator[str]:
-    """The address of a server of this test's own."""
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    process = subprocess.Popen(_command("--port", str(port)), env=dict(os.environ) | environment)
-    try:
-        until(lambda: _is_listening(port) or process.poll() is not None)
-        yield f"http://127.0.0.1:{port}/mcp"
-        assert process.poll() is None, "the server is to outlive its clients"
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_SECONDS)
+def url(server: HttpServer) -> str:
+    """What its clients are given."""
+    return server.url
 
 
 async def _tool(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -104,26 +93,164 @@ async def test_many_clients_at_once_see_one_anothers_requests(url: str, song: Pa
 
 
 async def test_other_hosts_and_origins_are_refused(url: str) -> None:
-    async with httpx.AsyncClient(headers=ACCEPT) as http:
+    async with httpx.AsyncClient(headers=ACCEPT, timeout=PATIENCE_SECONDS) as http:
         rebound = await http.post(url, json=INITIALIZE, headers={"Host": "evil.example"})
         foreign = await http.post(url, json=INITIALIZE, headers={"Origin": "https://evil.example"})
-        own = await http.post(url, json=INITIALIZE, headers={"Origin": url.removesuffix("/mcp")})
+        own = await http.post(url, json=INITIALIZE, headers={"Origin": url.split("/mcp", maxsplit=1)[0]})
     assert (rebound.status_code, foreign.status_code, own.status_code) == (421, 403, 200)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "example.org"])
-def test_an_address_that_others_can_reach_is_refused_with_the_reason(
-    environment: dict[str, str], host: str
+HALF = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+def _open(server: HttpServer, sent: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
+    connection.sendall(sent)
+    return connection
+
+
+def _unfinished(server: HttpServer) -> bytes:
+    """A request but for its last byte."""
+    body = json.dumps(INITIALIZE)
+    lines = [
+        f"POST /mcp/{server.key} HTTP/1.1",
+        "Host: 127.0.0.1:80",
+        "Content-Type: application/json",
+        f"Accept: {ACCEPT['Accept']}",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", body[:-1]]).encode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the limit of open files is POSIX")
+async def test_half_open_headers_stop_neither_the_tools_nor_those_who_come(
+    environment: dict[str, str], song: Path
+) -> None:
+    few = ("sh", "-c", 'ulimit -n 256; exec "$@"', "sh", *START)
+    with http_server(environment, start=few) as server, ExitStack() as stack:
+        async with Client(server.url) as client:
+            for _ in range(400):
+                stack.enter_context(_open(server, HALF))
+            submission = await _tool(
+                client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=1
+            )
+        async with Client(server.url, mode="legacy") as late:
+            for _ in range(400):
+                stack.enter_context(_open(server, HALF))
+            result = await _tool(
+                late, "get_outpaint_result", request_id=submission["request_id"], wait_seconds=45
+            )
+        check_longer_file(result, song)
+        assert "Traceback" not in server.words
+        assert len(server.words) < 2000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the limit of open files is POSIX")
+async def test_two_thousand_requests_at_once_are_taken_and_answered(server: HttpServer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2500:
+        pytest.skip("this machine does not let a process open 2,500 files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2500), hard))
+    try:
+        with ExitStack() as stack:
+            asked = [stack.enter_context(_open(server, _unfinished(server))) for _ in range(2000)]
+            async with Client(server.url) as client:
+                await _tool(client, "list_outpaints")
+            for connection in asked:
+                connection.sendall(b"}")
+            assert {connection.recv(16) for connection in asked} == {b"HTTP/1.1 200 OK\r"}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_the_key_is_in_no_log_and_stays_the_same(environment: dict[str, str]) -> None:
+    environment["OUTPAINT_LOG_LEVEL"] = "DEBUG"
+    with http_server(environment) as first:
+        assert first.words.count(first.key) == 1
+        async with Client(first.url) as client:
+            await _tool(client, "list_outpaints")
+        async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as http:
+            for path in ("", "/x", "?a=b"):
+                await http.post(first.url + path, content=b"nonsense")
+            await http.post(first.url, json=INITIALIZE, headers=ACCEPT | {"Host": "evil.example"})
+        _open(first, f"GET /mcp/{first.key} HTTP/1.1\r\nbroken\r\n\r\n".encode()).close()
+    assert first.words_at_the_end.count(first.key) == 1
+    with http_server(environment) as second:
+        assert second.key == first.key
+        async with Client(second.url) as client:
+            await _tool(client, "list_outpaints")
+    assert second.key not in second.words_at_the_end
+
+
+async def test_without_a_key_it_says_who_can_call(environment: dict[str, str]) -> None:
+    with http_server(environment, "--no-key") as server:
+        assert "without a key: every user and program of this machine can call" in server.words
+        async with Client(server.url) as client:
+            await _tool(client, "list_outpaints")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+async def test_a_signal_ends_it_in_good_order_whoever_is_connected(
+    environment: dict[str, str],
+    start_server: Callable[..., Server],
+    make_song: MakeSong,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    song = make_song(seconds=20)
+    with http_server(environment) as server, ExitStack() as stack:
+        stack.enter_context(_open(server, b""))
+        stack.enter_context(_open(server, HALF))
+        stack.enter_context(_open(server, _unfinished(server)))
+        async with httpx.AsyncClient(headers=ACCEPT, timeout=PATIENCE_SECONDS) as http:
+            opened = await http.post(server.url, json=INITIALIZE)
+            session = {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+            async with http.stream("GET", server.url, headers=session) as stream:
+                assert stream.status_code == 200
+                async with Client(server.url) as client:
+                    submission = await _tool(
+                        client, "submit_outpaint", audio=str(song), tags="", total_seconds=60
+                    )
+                server.process.send_signal(number)
+                assert await asyncio.to_thread(server.process.wait, PATIENCE_SECONDS) == code
+    assert "Traceback" not in server.words_at_the_end
+    check_longer_file(start_server().finished(submission["request_id"]), song)
+
+
+MONEY = {"RUNCOMFY_API_TOKEN": TOKEN}
+LIMIT = {"OUTPAINT_MAX_COST_USD": "0.25"}
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "words"),
+    [
+        ([], MONEY, "Set OUTPAINT_MAX_COST_USD"),
+        ([], MONEY | {"OUTPAINT_PROVIDER": "local"}, "Set OUTPAINT_MAX_COST_USD"),
+        (["--no-key"], MONEY, "Leave out --no-key"),
+        (["--no-key"], MONEY | LIMIT, "Leave out --no-key"),
+        (["--host", "0.0.0.0"], {}, "--host 0.0.0.0 is not allowed"),
+        (["--host", "example.org"], {}, "loopback"),
+        (["--port", "65536"], {}, "another --port"),
+    ],
+)
+def test_what_would_let_others_in_or_spend_is_refused_with_the_reason(
+    environment: dict[str, str], options: list[str], more: dict[str, str], words: str
 ) -> None:
     done = subprocess.run(
-        _command("--host", host),
-        env=dict(os.environ) | environment,
+        [*START, *options],
+        env={**os.environ, **environment, **more},
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 8
-    assert host in done.stderr
-    assert "loopback" in done.stderr
+    assert words in done.stderr
     assert done.stdout == ""
+    assert not Path(environment["OUTPAINT_DATA_DIR"]).exists()
+
+
+def test_with_a_token_and_a_limit_it_starts(environment: dict[str, str]) -> None:
+    with http_server(environment | MONEY | LIMIT) as server:
+        assert server.key

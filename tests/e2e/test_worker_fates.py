@@ -18,7 +18,7 @@ from tests.e2e.rpc import PATIENCE_SECONDS
 from tests.e2e.sound import check_longer_file
 from tests.stores import new_request
 from tests.waiting import until as eventually
-from tests.workers import extend
+from tests.workers import NO_COPIES, extend
 
 from outpaint_mcp.errors import SourceError
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
@@ -27,7 +27,9 @@ from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.workers import outliving, wire
-from outpaint_mcp.workers.orders import Extend, Measure, Order
+from outpaint_mcp.workers.inputs import open_order
+from outpaint_mcp.workers.looks import Measure
+from outpaint_mcp.workers.orders import Extend
 from outpaint_mcp.workers.pool import WorkerPool
 from outpaint_mcp.workers.probing import Prober
 from outpaint_mcp.workers.process import SINGLE_THREADED
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.service.service import OutpaintService
     from outpaint_mcp.storage.records import RequestRecord
     from outpaint_mcp.storage.store import Store
+    from outpaint_mcp.workers.order import Order
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /proc")]
 
@@ -98,7 +101,8 @@ def _add(store: Store, song: Path, *, seconds: float) -> str:
     """Write a request; returns its id."""
     new = new_request(source=str(song))
     request = new.request.model_copy(update={"extend_after_duration": seconds})
-    return store.journal.add(replace(new, request=request))[0].request_id
+    store.journal.add(replace(new, request=request))
+    return new.request_id
 
 
 async def _submit(service: OutpaintService, song: Path, tags: str, *, seconds: float) -> str:
@@ -160,20 +164,20 @@ async def test_a_worker_is_out_of_reach_of_signals_to_its_servers_terminal_and_g
 
 @pytest.mark.usefixtures("three_slots")  # for the mark on its workers
 async def test_a_source_whose_look_hangs_is_refused_and_its_worker_stopped(
-    song: Path, settings: Settings
+    song: Path, endless: Path, settings: Settings
 ) -> None:
     pool = WorkerPool()
-    prober = Prober(pool, timeout_seconds=5)
-    assert await Prober(pool).source_seconds(LocalFile(song)) == 3.0
-    pipe = song.with_name("endless.wav")
-    os.mkfifo(pipe)
-    looking = asyncio.create_task(prober.source_seconds(LocalFile(pipe)))
+    prober = Prober(pool, NO_COPIES, timeout_seconds=5)
+    first = await Prober(pool, NO_COPIES).look(LocalFile(song))
+    assert first is not None
+    assert first.seconds == 3.0
+    looking = asyncio.create_task(prober.look(LocalFile(endless)))
     (worker,) = await asyncio.to_thread(until, lambda: workers_of(settings.data_dir))
     kill(worker, signal.SIGSTOP)
     with pytest.raises(SourceError, match="could not be looked at"):
         await looking
     assert workers_of(settings.data_dir) == []
-    assert await prober.source_seconds(LocalFile(song)) == 3.0
+    assert await prober.look(LocalFile(song)) == first
     await pool.close()
 
 
@@ -200,15 +204,18 @@ async def test_cancelling_stops_a_running_worker_and_the_queue_goes_on(
 
 def _start(order: Order[Any], *program: str) -> subprocess.Popen[bytes]:
     """Start a worker in an interpreter of its own, and send it an order."""
+    opened = open_order(order, [])
     process = subprocess.Popen(
-        [sys.executable, *program],
+        [sys.executable, *program, *map(str, opened.descriptors)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=os.environ | SINGLE_THREADED,
+        pass_fds=opened.descriptors,
     )
+    opened.close()
     assert process.stdin is not None
-    process.stdin.write(wire.encode_order(order))
+    process.stdin.write(opened.line)
     process.stdin.flush()
     return process
 
@@ -223,11 +230,9 @@ def test_a_worker_that_runs_out_of_memory_says_so(make_song: MakeSong, tmp_path:
     assert last.error.kind == "GenerationFailed"
 
 
-def test_a_worker_ends_when_its_server_is_gone(tmp_path: Path) -> None:
-    pipe = tmp_path / "endless.wav"
-    os.mkfifo(pipe)
-    order = Measure(path=pipe, max_seconds=3600)
-    with _start(order, "-m", "outpaint_mcp.workers.worker") as process, pipe.open("wb"):
+def test_a_worker_ends_when_its_server_is_gone(endless: Path) -> None:
+    order = Measure(path=endless, max_seconds=3600)
+    with _start(order, "-m", "outpaint_mcp.workers.worker") as process, endless.open("wb"):
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(PATIENCE_SECONDS) == 1
@@ -280,8 +285,12 @@ import asyncio, sys
 from pathlib import Path
 from outpaint_mcp.workers.forking import start_nursery
 from outpaint_mcp.workers.pool import WorkerPool
-from outpaint_mcp.workers.orders import Extend, Measure
-from outpaint_mcp.workers import wire
+from outpaint_mcp.workers.inputs import open_order
+from outpaint_mcp.workers.looks import Measure
+from outpaint_mcp.workers.orders import Extend
+from outpaint_mcp.workers import inputs, wire
+from tests.workers import pipes_as_well
+inputs.open_regular = pipes_as_well
 async def main():
     pool = WorkerPool(slots=3, start_nursery=start_nursery if sys.argv[1] == "forks" else None)
     await asyncio.gather(*(pool.run(wire.decode_order(line.encode())) for line in sys.argv[2:]))
@@ -298,7 +307,8 @@ def test_extending_alone_goes_on_when_its_server_is_killed(
     orders = (_extend(make_song(seconds=20), folder), Measure(path=pipe, max_seconds=3600))
     lines = [wire.encode_order(order).decode() for order in orders]
     with subprocess.Popen(
-        [sys.executable, "-c", _SERVER, way, *lines], env=os.environ | environment
+        [sys.executable, "-c", _SERVER, way, *lines],
+        env=os.environ | environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
     ) as server:
         until(lambda: outliving.is_at_work(folder))
         with pipe.open("wb"):

@@ -142,7 +142,7 @@ class Service:
             return answer
         answer["finished_at"] = job.finished_at.isoformat()
         if query and self.switches.includes_cost:
-            answer["cost"] = job.cost_usd
+            answer["cost"] = job.cost_usd if self.switches.bill is None else self.switches.bill
         if self.switches.echoes_inputs:
             answer["input"] = job.inputs
         if job.status == "failed" or self.switches.result_fails != "no":

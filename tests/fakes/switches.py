@@ -85,6 +85,7 @@ class Switches:
         signed: output URLs carry a signature in their query that has to match.
         data_uris: whether `audio` may be one.
         includes_cost: whether `?include_cost=true` is honoured.
+        bill: what the bill of every job says, in place of what it costs.
         billed_source: whether the source's own seconds are paid for.
         balance_usd: before anything was billed.
         model_faults: the upstream faults of the model that the reference lists.
@@ -107,6 +108,7 @@ class Switches:
     signed: bool = True
     data_uris: bool = True
     includes_cost: bool = True
+    bill: object = None
     billed_source: bool = True
     price_usd: float = 0.0002
     price_unit: Literal["second", "output"] = "second"

@@ -113,7 +113,7 @@ async def test_between_steps_the_later_ones_are_never_sent(house: House, song: P
     request_id = (await house.submit(song, extend_before_duration=1)).request_id
     cancellation = await house.service.cancel(request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
-    assert "step 1 of 2, 1 s before, is under way at RunComfy (" in cancellation.message
+    assert "step 1 of 2, 1.25 s before, is under way at RunComfy (" in cancellation.message
     assert "and is billed. Nothing more is sent." in cancellation.message
     [listed] = await house.listed()
     assert listed.cost_usd is None  # nobody knows yet what step 1 costs
@@ -254,6 +254,41 @@ async def test_a_file_that_cannot_be_fetched_can_be_given_up(
         cancellation = await house.service.cancel(request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert "which may be billed" in cancellation.message
+
+
+async def test_a_file_that_cannot_be_fetched_can_be_given_up_whatever_server_tries(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    async def fetch_for_ever(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    async with open_house(fake, settings, fetch_link=fetch_nothing) as house:
+        request_id = (await house.submit(song)).request_id
+        await house.status_once(request_id, lambda seen: "Trying again" in seen.message)
+    asked = fake.count("result")
+    async with open_house(fake, settings, fetch_link=fetch_for_ever) as house:
+        await house.status_once(request_id, lambda seen: "fetching the result" in seen.message)
+        await until(lambda: fake.count("result") > asked)
+        cancellation = await house.service.cancel(request_id)
+        assert (await house.result(request_id)).cost_usd == house.jobs()[0].cost_usd
+    assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
+    assert "RunComfy has carried out 1 of 1 steps, which may be billed (its request" in cancellation.message
+    assert fake.count("cancel") == 0
+
+
+async def test_a_wish_to_give_up_a_file_that_cannot_be_fetched_outlives_the_server_that_heard_it(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    async with open_house(fake, settings, fetch_link=fetch_nothing) as house:
+        request_id = (await house.submit(song)).request_id
+        await house.status_once(request_id, lambda seen: "Trying again" in seen.message)
+    async with open_house(fake, settings, runs=False) as house:
+        house.store.queue.cancel(request_id)
+    async with open_house(fake, settings, fetch_link=fetch_nothing) as house:
+        result = await house.result(request_id)
+    assert result.status is Status.CANCELLED
+    assert "which may be billed" in (result.error or "")
+    assert fake.count("cancel") == 0
 
 
 async def test_a_wish_outlives_the_server_that_heard_it(

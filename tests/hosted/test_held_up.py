@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.providers.remote.model import InlineFile, Price, RemoteResult, RemoteStatus
     from outpaint_mcp.reports.models import StatusReport
     from outpaint_mcp.storage.database import Database
+    from outpaint_mcp.storage.records import RequestRecord
 
 pytestmark = pytest.mark.anyio
 
@@ -204,15 +205,46 @@ async def test_a_disk_that_fails_right_after_the_request_is_on_it_fails_no_submi
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
     fake.hold()
-    faults: dict[str, Exception] = {"takes": StorageFailed("full")}
-    parts = Parts(journal=faltering(Journal, faults, ("takes",)))
+    reads: list[str] = []
+
+    class ReadsItOnce(Journal):
+        """Reads a request that it has just written, and then not once more."""
+
+        def takes(self, request_id: str) -> list[RequestRecord]:
+            reads.append(request_id)
+            if len(reads) == 2:
+                raise StorageFailed("full")
+            return super().takes(request_id)
+
+    parts = Parts(journal=ReadsItOnce)
     async with open_house_around(parts, fake, settings) as house:
         submission = await house.submit(song)
-        assert not faults
+        assert len(reads) > 1
         again = await house.submit(song)
         assert (again.request_id, again.is_repeat) == (submission.request_id, True)
         fake.release()
         assert (await house.result(submission.request_id)).status is Status.COMPLETED
+    assert fake.count("submit") == 1
+
+
+async def test_what_failed_after_it_was_accepted_is_answered_with_its_id_and_not_refused(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    class Glances(Journal):
+        """Sees nothing of a request between its beginning and its end."""
+
+        def takes(self, request_id: str) -> list[RequestRecord]:
+            return [
+                take if take.status.is_final else dataclasses.replace(take, is_accepted=False)
+                for take in super().takes(request_id)
+            ]
+
+    fake.switches = dataclasses.replace(fake.switches, result_fails="string")
+    async with open_house_around(Parts(journal=Glances), fake, settings) as house:
+        submission = await house.submit(song)
+        assert submission.status is Status.FAILED
+        assert submission.request_id == (await house.listed())[0].request_id
+        assert "could not carry it out" in submission.message
     assert fake.count("submit") == 1
 
 

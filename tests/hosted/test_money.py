@@ -32,9 +32,9 @@ pytestmark = pytest.mark.anyio
 async def test_the_estimate_is_told_with_the_figures_that_it_rests_on(house: House, song: Path) -> None:
     house.fake.hold()
     submission = await house.submit(song)
-    assert submission.estimated_cost_usd == pytest.approx(0.0008)
+    assert submission.estimated_cost_usd == pytest.approx(0.00085)
     assert (
-        "At most $0.0008: 4 s x $0.0002 (RunComfy's catalogue, including the source's own seconds"
+        "At most $0.0009: 4 s x $0.0002 (RunComfy's catalogue, including the source's own seconds"
         in submission.message
     )
     [listed] = await house.listed()
@@ -54,7 +54,7 @@ async def test_a_price_for_each_output_is_counted_by_steps(house: House, song: P
 async def test_a_price_by_the_second_is_counted_over_all_steps(house: House, song: Path) -> None:
     house.fake.hold()
     submission = await house.submit(song, extend_before_duration=1, extend_after_duration=2)
-    assert submission.estimated_cost_usd == pytest.approx((3 + 1 + 3 + 2) * 0.0002)
+    assert submission.estimated_cost_usd == pytest.approx((3 + 1.25 + 3 + 2.25) * 0.0002)
 
 
 SILENT_CATALOGUES = {
@@ -72,16 +72,30 @@ async def test_where_the_catalogue_is_silent_the_estimate_says_that_it_is_the_li
     house.fake.hold()
     house.fake.fail("model", *faults)
     submission = await house.submit(song)
-    assert submission.estimated_cost_usd == pytest.approx(0.0008)
-    assert "About $0.0008: 4 s x $0.0002 (the list price as reported by third parties" in submission.message
+    assert submission.estimated_cost_usd == pytest.approx(0.00085)
+    assert "About $0.0009: 4 s x $0.0002 (the list price as reported by third parties" in submission.message
     assert "since the catalogue could not be read" in submission.message
+
+
+@pytest.mark.parametrize("faults", SILENT_CATALOGUES.values(), ids=SILENT_CATALOGUES)
+async def test_with_a_limit_nothing_is_sent_at_a_price_that_nobody_knows(
+    fake: FakeRunComfy, settings: Settings, song: Path, faults: list[Fault]
+) -> None:
+    async with open_house(fake, settings, max_cost_usd=5) as house:
+        house.be_quick()
+        fake.fail("model", *faults)
+        with pytest.raises(OverBudget, match=r"price could not be read.* limit of \$5 .*Try again later"):
+            await house.submit(song)
+        [listed] = await house.listed()
+        assert (listed.status, listed.cost_usd, listed.estimated_cost_usd) == (Status.FAILED, 0, None)
+    assert fake.count("submit") == 0
 
 
 async def test_what_is_over_the_limit_is_refused_before_anything_is_sent(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    async with open_house(fake, settings, max_cost_usd=0.0007) as house:
-        with pytest.raises(OverBudget, match=r"\$0\.0008, .*limit of \$0\.0007 .*OUTPAINT_MAX_COST_USD"):
+    async with open_house(fake, settings, max_cost_usd=0.0008) as house:
+        with pytest.raises(OverBudget, match=r"\$0\.0009, .*limit of \$0\.0008 .*OUTPAINT_MAX_COST_USD"):
             await house.submit(song)
         [listed] = await house.listed()
         assert (listed.status, listed.cost_usd, listed.estimated_cost_usd) == (Status.FAILED, 0, None)
@@ -93,8 +107,8 @@ async def test_what_is_over_the_limit_is_refused_before_anything_is_sent(
 async def test_every_step_counts_towards_the_limit(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
-    async with open_house(fake, settings, max_cost_usd=0.0015) as house:
-        with pytest.raises(OverBudget, match=r"\$0\.0016"):
+    async with open_house(fake, settings, max_cost_usd=0.0016) as house:
+        with pytest.raises(OverBudget, match=r"\$0\.0017"):
             await house.submit(song, extend_before_duration=1)
     assert fake.count("submit") == 0
 
@@ -103,16 +117,21 @@ async def test_a_caller_has_the_limit_for_a_day_and_others_have_their_own(
     fake: FakeRunComfy, settings: Settings, song: Path, clock: Clock
 ) -> None:
     fake.hold()
-    async with open_house(fake, settings, now=clock, max_cost_usd=0.0017) as house:
-        for seed in (1, 2):
-            await house.submit(song, seed=seed, caller="ann")
-        with pytest.raises(OverBudget, match=r"after \$0\.0016 in the last 24 hours"):
+    async with open_house(fake, settings, now=clock, max_cost_usd=0.0018) as house:
+        asked = [await house.submit(song, seed=seed, caller="ann") for seed in (1, 2)]
+        with pytest.raises(OverBudget, match=r"after \$0\.0017 in the last 24 hours"):
             await house.submit(song, seed=3, caller="ann")
         await house.submit(song, seed=3, caller="bob")
         clock.now += 86_399
         with pytest.raises(OverBudget):
             await house.submit(song, seed=4, caller="ann")
         clock.now += 2
+        with pytest.raises(OverBudget):  # what was asked for long ago and has not ended is still to be paid
+            await house.submit(song, seed=4, caller="ann")
+        fake.release()
+        for each in asked:
+            await house.result(each.request_id)
+        clock.now += 86_400
         await house.submit(song, seed=5, caller="ann")
     assert fake.count("submit") == 4
 
@@ -132,12 +151,12 @@ async def test_what_it_really_cost_counts_once_that_is_known(
 ) -> None:
     fake.switches = replace(fake.switches, billed_source=False)
     fake.hold()
-    async with open_house(fake, settings, max_cost_usd=0.0011) as house:
+    async with open_house(fake, settings, max_cost_usd=0.0012) as house:
         first = await house.submit(song, caller="ann")
         with pytest.raises(OverBudget):
             await house.submit(song, seed=1, caller="ann")
         fake.release()
-        assert (await house.result(first.request_id)).cost_usd == pytest.approx(0.0002)
+        assert (await house.result(first.request_id)).cost_usd == pytest.approx(0.00025)
         await house.submit(song, seed=2, caller="ann")
 
 
@@ -145,7 +164,7 @@ async def test_requests_at_once_cannot_slip_under_the_limit_together(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
     fake.hold()
-    async with open_house(fake, settings, max_cost_usd=0.0017) as house:
+    async with open_house(fake, settings, max_cost_usd=0.0018) as house:
         answers = await asyncio.gather(
             *(house.submit(song, seed=seed, caller="ann") for seed in range(4)), return_exceptions=True
         )
@@ -156,12 +175,12 @@ async def test_requests_at_once_cannot_slip_under_the_limit_together(
 async def test_what_it_cost_is_told_everywhere(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, billed_source=False)
     results = [await house.extend(song, seed=seed) for seed in (1, 2)]
-    assert [result.cost_usd for result in results] == pytest.approx([0.0002] * 2)
+    assert [result.cost_usd for result in results] == pytest.approx([0.00025] * 2)
     status = await house.service.status(results[0].request_id)
     listed = await house.service.list(limit=1)
-    assert status.cost_usd == listed.requests[0].cost_usd == pytest.approx(0.0002)
+    assert status.cost_usd == listed.requests[0].cost_usd == pytest.approx(0.00025)
     assert status.estimated_cost_usd is listed.requests[0].estimated_cost_usd is None
-    assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0.0004, 0))
+    assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0.0005, 0))
 
 
 async def test_where_the_cost_is_not_told_the_estimate_stays(house: House, song: Path) -> None:
@@ -169,8 +188,8 @@ async def test_where_the_cost_is_not_told_the_estimate_stays(house: House, song:
     result = await house.extend(song)
     status, listed = await house.service.status(result.request_id), await house.service.list()
     assert result.cost_usd is status.cost_usd is listed.requests[0].cost_usd is None
-    assert status.estimated_cost_usd == listed.requests[0].estimated_cost_usd == pytest.approx(0.0008)
-    assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.0008))
+    assert status.estimated_cost_usd == listed.requests[0].estimated_cost_usd == pytest.approx(0.00085)
+    assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.00085))
 
 
 async def test_what_may_have_been_billed_stays_with_its_estimate(house: House, song: Path) -> None:
@@ -178,7 +197,7 @@ async def test_what_may_have_been_billed_stays_with_its_estimate(house: House, s
     unknown = await house.submit(song)
     listed = await house.service.list()
     assert (unknown.status, listed.requests[0].cost_usd) == (Status.UNKNOWN, None)
-    assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.0008))
+    assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.00085))
 
 
 REFUSALS: dict[str, tuple[Fault, type[OutpaintError], str]] = {
@@ -214,14 +233,14 @@ async def test_an_account_without_enough_money_is_told_its_balance(house: House,
 async def test_a_failed_run_that_was_billed_is_counted(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, result_fails="string")
     await house.failed(song)
-    assert (await house.service.list()).spent_usd == pytest.approx(0.0008)
+    assert (await house.service.list()).spent_usd == pytest.approx(0.00085)
 
 
 async def test_a_run_whose_file_is_of_no_use_is_counted(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, content="html")
     await house.failed(song)
     listed = await house.service.list()
-    assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0.0008, 0))
+    assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0.00085, 0))
 
 
 async def test_while_steps_are_left_the_whole_estimate_counts_and_not_only_what_is_paid(
@@ -231,10 +250,11 @@ async def test_while_steps_are_left_the_whole_estimate_counts_and_not_only_what_
         request_id = (await house.submit(song, extend_before_duration=1)).request_id
         job = house.store.queue.claim("a server", "runcomfy")
         assert job
-        steps = plan(LIMITS, 3, before_seconds=1, after_seconds=1)
-        house.store.ledger.settle_plan(
-            job.lease, steps, source_seconds=3, estimated_cost_usd=0.0016, basis="", limit_usd=None
-        )
+        steps = [
+            replace(step, estimated_cost_usd=0.0008)
+            for step in plan(LIMITS, 3, before_seconds=1, after_seconds=1)
+        ]
+        house.store.ledger.settle_plan(job.lease, steps, source_seconds=3, basis="")
         fetched = replace(steps[0], state=StepState.FETCHED, sent_at=1.0, cost_usd=0.0008)
         house.store.queue.update_step(job.lease, fetched)
         house.store.queue.report(job.lease, RequestProgress(status=Status.IN_PROGRESS))

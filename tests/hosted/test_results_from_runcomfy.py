@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import soundfile
 from tests.fakes.runcomfy import Fault
@@ -64,7 +65,7 @@ async def test_the_services_own_file_is_delivered_untouched_whatever_it_is(  # n
     switch(house.fake, container=container, sample_rate=sample_rate, success=success, output=output)
     result = await house.extend_as_made(song)
     check_as_it_came(house, result)
-    assert (result.before_seconds, result.after_seconds) == pytest.approx((0, 1), abs=0.1)
+    assert (result.before_seconds, result.after_seconds) == pytest.approx((0, 1.25), abs=0.1)
     assert result.seed == 7
     assert f"RunComfy's file as it came ({container.upper()}, {sample_rate} Hz)" in result.message
 
@@ -72,30 +73,43 @@ async def test_the_services_own_file_is_delivered_untouched_whatever_it_is(  # n
 async def test_music_before_the_source_is_told_as_such(house: House, song: Path) -> None:
     result = await house.extend_as_made(song, extend_before_duration=1, extend_after_duration=0)
     check_as_it_came(house, result)
-    assert (result.before_seconds, result.after_seconds) == pytest.approx((1, 0))
+    assert (result.before_seconds, result.after_seconds) == pytest.approx((1.25, 0))
 
 
-@pytest.mark.parametrize(("seconds_off", "came"), [(-0.6, "0.6 s"), (1.5, "1.5 s")])
-async def test_a_file_of_another_length_is_measured_and_told(
-    house: House, song: Path, seconds_off: float, came: str
+async def test_a_file_that_came_out_shorter_is_delivered_as_it_is_and_that_is_told(
+    house: House, song: Path
 ) -> None:
-    switch(house.fake, seconds_off=seconds_off)
+    switch(house.fake, seconds_off=-0.85)
     result = await house.extend(song, extend_after_duration=2)
-    assert result.after_seconds == pytest.approx(2 + seconds_off)
-    assert result.duration_seconds == pytest.approx(5 + seconds_off)
-    assert came in (result.verdict or "")
+    assert result.after_seconds == pytest.approx(1.4)
+    assert result.duration_seconds == pytest.approx(4.4)
+    assert "0.6 s" in (result.verdict or "")
 
 
-async def test_steps_of_the_models_are_no_other_length(house: House, song: Path) -> None:
-    switch(house.fake, quantised=True)
-    result = await house.extend(song)
-    assert result.after_seconds != 1
+@pytest.mark.parametrize(
+    "switches", [{"seconds_off": 1.5}, {"seconds_off": -0.2}, {"quantised": True}], ids=str
+)
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_a_file_that_came_out_longer_or_in_steps_of_the_models_is_cut_to_the_frame(
+    house: House, song: Path, switches: dict[str, Any], side: str
+) -> None:
+    switch(house.fake, **switches)
+    asked = {"extend_before_duration": 0, "extend_after_duration": 0, f"extend_{side}_duration": 2}
+    result = await house.extend(song, **asked)
+    longer, rate = soundfile.read(result.path, dtype="int16")
+    assert len(longer) == 5 * rate
+    source, _ = soundfile.read(song, dtype="int16")
+    start = 2 * rate if side == "before" else 0
+    assert np.array_equal(longer[start : start + len(source)], source)
+    own = await house.result(result.request_id, AS_MADE)
+    assert own.duration_seconds == pytest.approx(5.25, abs=1.6)
+    assert own.duration_seconds != 5
 
 
 async def test_a_result_without_anything_new_is_a_failure_in_words(house: House, song: Path) -> None:
-    switch(house.fake, seconds_off=-1)
+    switch(house.fake, seconds_off=-1.25)
     error = await house.failed(song)
-    assert "has nothing new: it lasts 3.0 s, but 3.0 s were sent and 1 s more were asked" in error
+    assert "has nothing new: it lasts 3.0 s, but 3.0 s were sent and 1.25 s more were asked" in error
     assert "another seed" in error
     assert not house.settings.output_dir.exists()
 
@@ -231,7 +245,8 @@ async def test_a_failure_that_only_shows_on_the_result_is_told_with_its_reason(
     switch(house.fake, result_fails=result_fails)
     error = await house.failed(song)
     assert (
-        f"RunComfy could not carry it out (1 s after): {words}. It was billed at $0.0008. Other tags" in error
+        f"RunComfy could not carry it out (1.25 s after): {words}. It was billed at $0.0008. Other tags"
+        in error
     )
 
 

@@ -134,7 +134,7 @@ async def test_trouble_with_the_service_is_told_meanwhile(house: House, song: Pa
     request_id = (await house.submit(song)).request_id
     house.fake.fail("status", *[Fault(status=401, body={"message": "expired"})] * 1_000)
     seen = await house.status_once(request_id, lambda seen: "checked again" in seen.message)
-    assert "1 s after; RunComfy does not accept the token (HTTP 401: expired)" in seen.message
+    assert "1.25 s after; RunComfy does not accept the token (HTTP 401: expired)" in seen.message
     assert "it continues there, and is checked again" in seen.message
 
 
@@ -181,7 +181,7 @@ async def test_the_place_in_the_services_queue_is_passed_on(house: House, song: 
     request_id = (await house.submit(song)).request_id
     seen = await house.status_once(request_id, lambda seen: seen.queue_position == 3)
     assert seen.status is Status.IN_QUEUE
-    assert seen.message.startswith("In the queue, 2 ahead (1 s after).")
+    assert seen.message.startswith("In the queue, 2 ahead (1.25 s after).")
     house.fake.release()
     assert (await house.result(request_id)).status is Status.COMPLETED
 

@@ -4,22 +4,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytest
 import soundfile
+from tests.audio.encoding import as_integers, encode, music, write_flac
 from tests.fakes.bucket import LoopbackBucket
 from tests.fakes.runcomfy import Fault
-from tests.hosting import Web, open_house
+from tests.hosting import Parts, Web, open_house, open_house_around
 from tests.waiting import until
 
-from outpaint_mcp.errors import ProviderRejected, SourceNotHosted, SourceUnreachable
+from outpaint_mcp.errors import ProviderRejected, ServerStopping, SourceNotHosted, SourceUnreachable
+from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.models import Status
+from outpaint_mcp.providers.remote.bucket import Bucket
+from outpaint_mcp.storage.job_queue import JobQueue
 from outpaint_mcp.storage.store import Store
 
 if TYPE_CHECKING:
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from tests.hosting import House
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.sources import DownloadPolicy
+    from outpaint_mcp.storage.records import Lease
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +92,34 @@ async def test_what_the_service_may_not_take_is_coded_anew(
     assert (found.duration, found.samplerate, found.channels) == (3, 16_000, 2)
 
 
+@pytest.mark.parametrize("kind", ["no total", "a third", "20 bits", "in OGG", "two MP3s", "M4A"])
+async def test_what_others_might_cut_short_is_sent_whole(house: House, settings: Settings, kind: str) -> None:
+    house.fake.hold()
+    song = settings.input_dirs[0] / "song"
+    samples = music(3, 44_100)
+    if kind == "M4A":
+        encode(song, samples, "aac", "ipod")
+    elif kind == "in OGG":
+        encode(song, as_integers(samples, 16), "flac", "ogg")
+    elif kind == "two MP3s":
+        for half, channels in enumerate((1, 2)):
+            soundfile.write(
+                settings.input_dirs[0] / f"{half}.mp3", samples[: len(samples) // 2, :channels], 44_100
+            )
+        song.write_bytes(b"".join((settings.input_dirs[0] / f"{half}.mp3").read_bytes() for half in range(2)))
+    else:
+        write_flac(
+            song, as_integers(samples, 20 if kind == "20 bits" else 16), 20 if kind == "20 bits" else 16
+        )
+        whole = bytearray(song.read_bytes())
+        whole[22:26] = {"no total": 0, "a third": 44_100}.get(kind, len(samples)).to_bytes(4, "big")
+        song.write_bytes(whole)
+    await house.submit(song)
+    media_type, content = sent(house)
+    assert media_type == "data:audio/flac;base64"
+    assert soundfile.info(io.BytesIO(content)).duration == pytest.approx(3, abs=0.05)
+
+
 async def test_a_file_over_16_mib_is_sent_smaller(house: House, make_song: MakeSong) -> None:
     house.fake.hold()
     song = make_song(seconds=180, sample_rate=48_000, channels=1)
@@ -103,7 +138,7 @@ async def test_a_local_file_lies_in_the_bucket_for_as_long_as_the_service_works_
         request_id = (await house.submit(song)).request_id
         [job] = house.jobs()
         assert str(job.inputs["audio"]).startswith(bucket.environment["AWS_ENDPOINT_URL"])
-        assert bucket.names() == [f"outpaint/sources/{request_id}-1.wav"]
+        assert bucket.names() == [f"outpaint/sources/{request_id}-1-1.wav"]
         fake.release()  # and the service fetches it, or fails
         result = await house.result(request_id)
         assert result.status is Status.COMPLETED
@@ -119,7 +154,7 @@ async def test_every_step_has_its_own_file_in_the_bucket_and_none_stays(
     fake.switches = replace(fake.switches, echoes_inputs=True)
     async with open_house(fake, settings, upload=bucket.url) as house:
         result = await house.extend(song, extend_before_duration=1)
-    assert seen == [[f"outpaint/sources/{result.request_id}-{step}.wav"] for step in (1, 2)]
+    assert seen == [[f"outpaint/sources/{result.request_id}-{step}-1.wav"] for step in (1, 2)]
     assert bucket.names() == []
 
 
@@ -163,6 +198,57 @@ async def test_what_may_still_be_read_stays_in_the_bucket(
     async with open_house(fake, settings, upload=bucket.url) as house:
         assert (await house.submit(song)).status is Status.UNKNOWN
     assert len(bucket.names()) == 1
+
+
+async def test_who_loses_a_request_before_it_is_sent_takes_nothing_but_its_own_file_out_of_the_bucket(
+    fake: FakeRunComfy, settings: Settings, song: Path, bucket: LoopbackBucket
+) -> None:
+    upload = Bucket(bucket.url)
+    winner = Presence(settings.data_dir / "servers")  # alive, so that nobody takes the request back
+
+    class Robbed(JobQueue):
+        """Loses the lease to a server that has put its own file there."""
+
+        def begin_sending(self, lease: Lease, *step: Any, **options: Any) -> Any:  # noqa: ANN401 - passed on
+            theirs = f"{lease.request_id}-1-{lease.attempt + 1}.wav"
+            asyncio.run(upload.put(song, theirs, media_type="audio/wav"))
+            assert len(bucket.names()) == 2
+            with self._database.write("queue") as connection:
+                connection.execute(
+                    "UPDATE jobs SET server_id = ?, attempt = attempt + 1", (winner.server_id,)
+                )
+            return super().begin_sending(lease, *step, **options)
+
+    async with open_house_around(
+        Parts(queue=Robbed), fake, settings, accept_seconds=0, upload=bucket.url
+    ) as house:
+        request_id = (await house.submit(song)).request_id
+        await until(lambda: bucket.names() == [f"outpaint/sources/{request_id}-1-2.wav"])
+    winner.close()
+    assert fake.count("submit") == 0
+
+
+async def test_what_a_server_that_left_had_put_into_the_bucket_but_not_sent_is_replaced(
+    fake: FakeRunComfy, settings: Settings, song: Path, bucket: LoopbackBucket
+) -> None:
+    class Leaves(JobQueue):
+        """Is closed in the last moment."""
+
+        def begin_sending(self, *_: Any, **__: Any) -> NoReturn:  # noqa: ANN401 - whatever it is
+            raise ServerStopping("now")
+
+    async with open_house_around(
+        Parts(queue=Leaves), fake, settings, accept_seconds=0, upload=bucket.url
+    ) as house:
+        request_id = (await house.submit(song)).request_id
+        await until(lambda: bucket.names() == [f"outpaint/sources/{request_id}-1-1.wav"])
+    fake.hold()
+    async with open_house(fake, settings, upload=bucket.url) as house:
+        await until(lambda: bool(house.jobs()))
+        assert bucket.names() == [f"outpaint/sources/{request_id}-1-2.wav"]
+        fake.release()
+        assert (await house.result(request_id)).status is Status.COMPLETED
+    assert bucket.names() == []
 
 
 async def test_a_bucket_that_does_not_take_the_file_fails_the_request_before_anything_is_paid(
@@ -235,6 +321,21 @@ async def test_a_link_that_cannot_be_fetched_fails_before_anything_is_paid(house
     [listed] = await house.listed()
     assert (listed.status, listed.cost_usd) == (Status.FAILED, 0)
     assert house.fake.count("submit") == 0
+
+
+async def test_what_is_extended_is_called_as_its_host_calls_the_file(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    fake.web[LINK] = song.read_bytes()
+    web = Web(fake.web)
+
+    async def fetch_named(url: str, destination: Path, *, policy: DownloadPolicy | None = None) -> str:
+        await web(url, destination, policy=policy)
+        return "My Song"
+
+    async with open_house(fake, settings, fetch_link=fetch_named) as house:
+        result = await house.extend(LINK)
+    assert Path(result.path or "").name.startswith("My Song, extended")
 
 
 async def test_an_earlier_requests_longer_file_is_the_next_ones_source(house: House, song: Path) -> None:

@@ -96,7 +96,7 @@ async def test_without_a_token_that_is_taken_the_server_runs_and_says_what_to_do
     async with Client(
         build_server(settings_on(fake, settings, token=token), surroundings=around())
     ) as client:
-        assert len((await client.list_tools()).tools) == 6
+        assert len((await client.list_tools()).tools) == 7
         said = await refusal(client, song)
         listed = await client.call_tool("list_outpaints", {})
     assert words in said
@@ -128,7 +128,7 @@ async def test_where_runcomfy_cannot_be_reached_the_server_runs_and_takes_the_re
     unreachable = settings_on(fake, settings, runcomfy_base=f"http://127.0.0.1:{free_port()}/v1")
     arguments = {"audio": str(song), "tags": "lofi", "extend_after_duration": 1}
     async with Client(build_server(unreachable, surroundings=around())) as client:
-        assert len((await client.list_tools()).tools) == 6
+        assert len((await client.list_tools()).tools) == 7
         answer = await client.call_tool("submit_outpaint", arguments)
     submitted = answer.structured_content or {}
     assert (submitted["provider"], submitted["status"]) == ("runcomfy", "in_queue")

@@ -90,8 +90,10 @@ async def test_a_server_with_another_token_does_not_take_its_ignorance_for_the_e
     assert fake.count("submit") == 1
 
 
-@pytest.mark.parametrize(("taken_in_at", "carried_out_at"), [(0.0001, None), (None, 0.0001)])
-async def test_the_limit_is_that_of_the_server_that_took_the_request_in(
+@pytest.mark.parametrize(
+    ("taken_in_at", "carried_out_at"), [(0.0001, None), (None, 0.0001), (0.0001, 100), (100, 0.0001)]
+)
+async def test_the_limit_is_the_lower_one_of_the_server_that_took_the_request_in_and_of_that_which_sends_it(
     fake: FakeRunComfy,
     settings: Settings,
     song: Path,
@@ -103,12 +105,19 @@ async def test_the_limit_is_that_of_the_server_that_took_the_request_in(
     async with open_house(fake, settings, max_cost_usd=carried_out_at) as house:
         result = await house.result(request_id)
         record = house.record(request_id)
-    if taken_in_at is None:
-        assert (result.status, fake.count("submit")) == (Status.COMPLETED, 1)
-    else:
-        assert record.error_kind == "OverBudget"
-        assert "over the limit of $0.0001" in (result.error or "")
-        assert (result.status, result.cost_usd, fake.count("submit")) == (Status.FAILED, 0, 0)
+    assert record.error_kind == "OverBudget"
+    assert "over the limit of $0.0001" in (result.error or "")
+    assert (result.status, result.cost_usd, fake.count("submit")) == (Status.FAILED, 0, 0)
+
+
+async def test_a_limit_that_was_lowered_holds_for_every_take(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    async with open_house(fake, settings, max_cost_usd=100, runs=False) as house:
+        request_id = (await house.submit(song, takes=3)).request_id
+    async with open_house(fake, settings, max_cost_usd=0.001) as house:  # enough for one of them
+        result = await house.result(request_id)
+    assert (result.status, result.cost_usd, fake.count("submit")) == (Status.FAILED, 0, 0)
 
 
 async def test_a_gateways_page_is_no_word_of_the_services_however_often_it_comes(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from outpaint_mcp.config import Settings
+from outpaint_mcp.wishes import Wishes
 
 RECORDINGS = {"machine_wars.mp3": "asc-music", "frozen-mainzik-2p.ogg": "frozen-bubble-data"}
 """File to package: six minutes at 22 kHz, and three at 44 kHz."""
@@ -60,8 +61,7 @@ def extended(source: Path, destination: Path, seed: int = 7) -> Outpainted:
     return outpaint_file(
         source,
         destination,
-        before_seconds=ADDED_SECONDS,
-        after_seconds=ADDED_SECONDS,
+        Wishes(before_seconds=ADDED_SECONDS, after_seconds=ADDED_SECONDS, placement="outside"),
         seed=seed,
         max_source_seconds=600,
         on_progress=lambda _fraction, _step: None,
@@ -91,7 +91,7 @@ def longer(
 
 def test_the_source_is_inside_bit_for_bit_and_every_length_is_exact(longer: Longer) -> None:
     told, (first, last) = longer.told, longer.joins
-    assert told.source_intact
+    assert told.source_remark == ""
     assert told.before_frames == told.after_frames == round(ADDED_SECONDS * told.sample_rate)
     assert told.source_frames == len(longer.source)
     assert len(longer.result) == last + told.after_frames
@@ -155,7 +155,8 @@ async def test_an_agent_gets_a_real_recording_longer(
         assert submission is not None
         result = (
             await client.call_tool(
-                "get_outpaint_result", {"request_id": submission["request_id"], "wait_seconds": 45}
+                "get_outpaint_result",
+                {"request_id": submission["request_id"], "wait_seconds": 45, "details": True},
             )
         ).structured_content
     assert result is not None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import logging
+import os
 import socket
 import ssl
 import subprocess
@@ -12,6 +15,8 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,13 +25,14 @@ import trustme
 from outpaint_mcp.errors import (
     InvalidRequest,
     OutpaintError,
+    SourceBusy,
     SourceError,
     SourceNotAllowed,
     SourceTooLarge,
     SourceUnreachable,
     UnsupportedAudio,
 )
-from outpaint_mcp.sources import fetch, is_public_address, transfer
+from outpaint_mcp.sources import fetch, fetch_patiently, is_public_address, transfer
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
@@ -309,7 +315,7 @@ async def test_every_redirect_is_checked_like_the_first_link(
     addresses = {name: [name.replace("_", ".")] for name in ("10_0_0_1", "169_254_169_254")}
     addresses["::ffff:10_0_0_1"] = addresses["::ffff:a00:1"] = ["::ffff:10.0.0.1"]
     resolve_to(monkeypatch, localhost=["127.0.0.1"], rebound_example=["10.0.0.1"], **addresses)
-    assert type(await refusal(host.url())) is error
+    assert isinstance(await refusal(host.url()), error)
     assert len(host.requests) == 1
 
 
@@ -334,7 +340,7 @@ async def test_a_failure_is_told_with_its_status_and_what_to_do(
 ) -> None:
     host.answers["/a.wav"] = answer(b"" if status.startswith("204") else b"hunter2", status)
     error = await refusal(host.url("/a.wav?sig=hunter2"))
-    assert type(error) is SourceUnreachable
+    assert type(error) is (SourceBusy if "again" in advice else SourceUnreachable)
     assert f"HTTP {status[:3]}" in str(error)
     assert advice in str(error)
 
@@ -358,6 +364,24 @@ async def test_a_page_in_place_of_the_file_is_recognised(
     error = await refusal(host.url())
     assert type(error) is UnsupportedAudio
     assert "web page" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "text/plain; charset=utf-8", "a Git LFS pointer"),
+        (b"#EXTM3U\nhttps://host/live.mp3\n", "audio/x-mpegurl", "a playlist"),
+        (b"PK\3\4" + bytes(99), "application/octet-stream", "a ZIP archive"),
+        (b"MThd\0\0\0\6" + bytes(99), "audio/midi", "a MIDI file"),
+    ],
+)
+async def test_what_is_no_recording_is_called_what_it_is_before_all_of_it_is_downloaded(
+    body: bytes, content_type: str, words: str, host: Host, refusal: Refusal
+) -> None:
+    host.answers["/a.wav"] = answer(body, Content_Type=content_type)
+    error = await refusal(host.url("/a.wav?sig=hunter2"))
+    assert type(error) is UnsupportedAudio
+    assert f'/a.wav" is {words}' in str(error)
 
 
 async def test_audio_that_is_labelled_as_text_is_taken(host: Host, fetched: Fetched) -> None:
@@ -413,7 +437,7 @@ async def test_an_excess_that_is_announced_is_refused_before_it_is_sent(host: Ho
 async def test_a_broken_answer_leaves_nothing(reply: bytes, host: Host, refusal: Refusal) -> None:
     host.answers["/a.wav"] = reply
     error = await refusal(host.url("/a.wav?hunter2"))
-    assert type(error) is SourceUnreachable
+    assert type(error) is SourceBusy
     assert "broke off" in str(error)
 
 
@@ -444,6 +468,54 @@ async def test_a_host_that_stops_sending_is_given_up(
     assert "stopped sending" in str(error)
 
 
+def dripping(head: bytes, drop: bytes) -> Answer:
+    """Send this, and then the same again and again for as long as anybody listens."""
+
+    async def reply(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while True:
+            writer.write(drop)
+            await writer.drain()
+            await asyncio.sleep(0.001)
+
+    return reply
+
+
+def ticking(seconds: float) -> Callable[[], float]:
+    """A clock on which so much time passes between two looks."""
+    return functools.partial(next, itertools.count(0.0, seconds))
+
+
+async def test_a_host_that_sends_next_to_nothing_is_given_up_and_named_as_slow(
+    host: Host, refusal: Refusal
+) -> None:
+    host.answers["/a.wav"] = dripping(answer(b"RIFF", length=10**6), b"x")
+    error = await refusal(host.url("/a.wav?hunter2"), clock=ticking(5))
+    assert type(error) is SourceUnreachable
+    assert "the host localhost is too slow" in str(error)
+
+
+async def test_a_slow_host_that_sends_enough_is_waited_for(host: Host, fetched: Fetched) -> None:
+    async def reply(writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(b"", length=len(AUDIO)))
+        for first in range(0, len(AUDIO), 8_000):
+            writer.write(AUDIO[first : first + 8_000])
+            await writer.drain()
+
+    host.answers["/a.wav"] = reply
+    assert await fetched(host.url(), clock=ticking(0.5)) == AUDIO
+
+
+async def test_an_answer_that_never_begins_is_given_up(
+    host: Host, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "ANSWER_SECONDS", 0.5)
+    host.answers["/a.wav"] = dripping(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+    error = await refusal(host.url("/a.wav?hunter2"))
+    assert type(error) is SourceUnreachable
+    assert "the host localhost is too slow" in str(error)
+
+
 async def test_the_time_is_bounded_in_all(host: Host, refusal: Refusal) -> None:
     host.answers["/a.wav"] = hanging(answer(b"RIFF", length=100))
     error = await refusal(host.url("/a.wav?hunter2"), timeout_seconds=0.1)
@@ -458,7 +530,7 @@ async def test_a_cancelled_fetch_leaves_nothing(host: Host, trust: ssl.SSLContex
         fetch(host.url(), destination, tls=trust, is_public=loopback, on_progress=lambda *_: begun.set())
     )
     await begun.wait()
-    assert [path.name for path in destination.parent.iterdir()] == ["source.wav.part"]
+    assert [path.name for path in destination.parent.iterdir()] == [f"source.wav.{os.getpid()}.part"]
     fetching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await fetching
@@ -488,6 +560,93 @@ async def test_no_log_at_any_level_holds_a_query_or_a_header(
         assert await fetched(host.url("/a.wav?sig=hunter2")) == AUDIO
     assert "heard" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+async def test_the_host_names_the_file(host: Host, trust: ssl.SSLContext, destination: Path) -> None:
+    named = answer(Content_Disposition="attachment; filename=\"x.wav\"; filename*=UTF-8''%C3%BCbung.wav")
+    host.answers |= {"/a": redirect("/b"), "/b": named, "/c": answer()}
+    assert await fetch(host.url("/a"), destination, tls=trust, is_public=loopback) == "übung"
+    assert await fetch(host.url("/c"), destination, tls=trust, is_public=loopback) is None
+
+
+@dataclass
+class Patience:
+    """Fetches patiently, and writes down the pauses instead of making them."""
+
+    host: Host
+    trust: ssl.SSLContext
+    destination: Path
+    pauses: list[float] = field(default_factory=list)
+
+    async def fetch(self, *replies: bytes) -> str | None:
+        """Have the host give these answers in turn, the last for ever."""
+        left = iter(replies)
+
+        async def reply(writer: asyncio.StreamWriter) -> None:
+            writer.write(next(left, replies[-1]))
+            await writer.drain()
+
+        async def sleep(seconds: float) -> None:
+            self.pauses.append(seconds)
+
+        self.host.answers["/a.wav"] = reply
+        url = self.host.url("/a.wav?sig=hunter2")
+        options = {"tls": self.trust, "is_public": loopback}
+        return await fetch_patiently(fetch, url, self.destination, sleep=sleep, **options)
+
+
+@pytest.fixture
+def patience(host: Host, trust: ssl.SSLContext, destination: Path) -> Patience:
+    return Patience(host, trust, destination)
+
+
+@pytest.mark.parametrize(
+    "status", ["429 Too Many Requests", "503 Service Unavailable", "500 Oops", "408 Late"]
+)
+async def test_a_host_that_is_busy_is_asked_again(status: str, patience: Patience) -> None:
+    await patience.fetch(answer(b"", status), answer(b"", status), answer())
+    assert patience.destination.read_bytes() == AUDIO
+    assert patience.pauses == [1, 4]
+
+
+async def test_a_transfer_that_broke_off_is_begun_again(patience: Patience) -> None:
+    await patience.fetch(answer(AUDIO, length=len(AUDIO) + 1), answer())
+    assert patience.destination.read_bytes() == AUDIO
+    assert patience.pauses == [1]
+
+
+async def test_a_busy_host_is_left_alone_for_as_long_as_it_asks(patience: Patience) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=15.5), usegmt=True)
+    busy = [answer(b"", "429 Slow", Retry_After=after) for after in ("7", later, "nonsense")]
+    await patience.fetch(*busy, answer())
+    first, second, third = patience.pauses
+    assert (first, third) == (7, 15)
+    assert 4 <= second <= 16
+
+
+async def test_a_host_that_stays_busy_is_asked_four_times_and_then_told(patience: Patience) -> None:
+    with pytest.raises(SourceBusy, match="HTTP 503: the host is busy or in trouble; try again later"):
+        await patience.fetch(answer(b"", "503 Busy"))
+    assert len(patience.host.requests) == 4
+    assert patience.pauses == [1, 4, 15]
+    assert not list(patience.destination.parent.iterdir())
+
+
+@pytest.mark.parametrize("after", ["21", "3600", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+async def test_a_host_that_wants_a_long_rest_is_not_asked_again(after: str, patience: Patience) -> None:
+    with pytest.raises(SourceBusy, match="HTTP 429"):
+        await patience.fetch(answer(b"", "429 Slow", Retry_After=after))
+    assert patience.pauses == []
+
+
+@pytest.mark.parametrize(
+    "reply", [answer(b"", "404 Gone"), answer(b"", "403 No"), answer(b"<html>"), answer(b"")]
+)
+async def test_what_another_try_does_not_mend_is_not_tried_again(reply: bytes, patience: Patience) -> None:
+    with pytest.raises(SourceError):
+        await patience.fetch(reply)
+    assert patience.pauses == []
+    assert len(patience.host.requests) == 1
 
 
 HANGING_LOOKUP = """

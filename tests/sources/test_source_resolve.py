@@ -8,6 +8,7 @@ import re
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
@@ -23,7 +24,20 @@ from outpaint_mcp.errors import (
     SourceUnreachable,
     UnsupportedAudio,
 )
-from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl, nearby, resolve, resolve_source
+from outpaint_mcp.sources import (
+    InlineAudio,
+    LocalFile,
+    RemoteUrl,
+    nearby,
+    resolve,
+    resolve_source,
+    scanning,
+    title_of,
+)
+from outpaint_mcp.sources.paths import find_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 WAV = "data:audio/wav;base64,"
 
@@ -75,8 +89,8 @@ def test_a_bare_name_is_looked_for_in_each_folder_in_order(music: Path, tmp_path
     assert found("loop.wav", music, second) == music / "loop.wav"
     assert found("loop.wav", second, music) == second / "loop.wav"
     assert found("only-here.wav", music, second) == second / "only-here.wav"
-    with pytest.raises(SourceUnreachable, match=re.escape(f"{music}, {second}")):
-        resolve_source("nowhere.wav", input_dirs=[music, second])
+    with pytest.raises(SourceUnreachable, match=re.escape(f"{music}, {second}, and their subfolders")):
+        resolve_source("somewhere else.wav", input_dirs=[music, second])
 
 
 def refusal(audio: str, *folders: Path) -> str:
@@ -112,22 +126,150 @@ def test_a_path_may_begin_with_the_folders_own_name(music: Path, tmp_path: Path)
     assert "outside" in refusal("Music/../secret/diary.wav", music)
 
 
+def taken(audio: str, *folders: Path, own: Path | None = None) -> Path:
+    """The file that is taken for a name that is no path."""
+    source = resolve_source(audio, input_dirs=folders, own=own)
+    assert isinstance(source, LocalFile)
+    assert not source.is_exact
+    return source.path
+
+
 @pytest.mark.parametrize(
     "audio",
-    ["MY SONG #1.wav", "my song #1.mp3", "My Song #1", "elsewhere/My Song #1.wav", "/x/My Song #1.flac"],
+    [
+        "MY SONG #1.wav",
+        "My Song #1",
+        "my_song #1",
+        "my song",
+        "song #1",
+        "Song.wav",
+        " 'my  song' ",
+        r"My\ Song",
+        "album/my song",
+        "ALBUM/My Song #1",
+        "Music/album/my song",
+    ],
 )
-def test_a_file_of_the_same_name_elsewhere_is_suggested_as_it_can_be_given(audio: str, music: Path) -> None:
-    message = refusal(audio, music)
+def test_a_name_that_fits_one_file_is_taken_for_it(audio: str, music: Path) -> None:
+    assert taken(audio, music).name == "My Song #1.wav"
+
+
+def test_an_absolute_path_may_lack_the_suffix_or_the_case_but_no_folder(music: Path) -> None:
+    assert taken(str(music / "Album" / "my song #1"), music).name == "My Song #1.wav"
+    assert 'The nearest names: "album/My Song #1.wav"' in refusal(str(music / "My Song #1.wav"), music)
+    assert "is not there" in refusal(str(music / "Album" / "song"), music)
+
+
+def test_a_path_that_leads_to_a_file_is_taken_as_it_is(music: Path) -> None:
+    (music / "loop").write_bytes(b"RIFF")
+    source = resolve_source("loop", input_dirs=[music])
+    assert source == LocalFile(music / "loop", is_exact=True)
+
+
+@pytest.mark.parametrize(
+    "audio", ["my song #1.mp3", "elsewhere/My Song #1.wav", "My Sonk #1", "mysong #1.wav"]
+)
+def test_what_fits_no_file_names_the_nearest(audio: str, music: Path) -> None:
+    assert 'is not there. The nearest names: "album/My Song #1.wav".' in refusal(audio, music)
+
+
+def test_a_path_outside_is_not_taken_for_a_file_inside_but_that_is_suggested(music: Path) -> None:
+    message = refusal("/x/My Song #1.flac", music)
+    assert "is outside the folders" in message
     assert 'Did you mean "album/My Song #1.wav"?' in message
-    assert found("album/My Song #1.wav", music).name == "My Song #1.wav"
 
 
-def test_accents_are_compared_however_they_are_composed(music: Path) -> None:
+def test_letters_are_compared_however_they_are_composed(music: Path) -> None:
     (music / "album" / "Moto\u0308rhead.ogg").write_bytes(b"OggS")
-    assert "Moto\u0308rhead.ogg" in refusal("MOT\u00d6RHEAD.wav", music)
+    assert taken("MOT\u00d6RHEAD.ogg", music).name == "Moto\u0308rhead.ogg"
+    (music / "\u00fcbung #3.flac").write_bytes(b"fLaC")
+    assert taken("u\u0308bung", music).name == "\u00fcbung #3.flac"
 
 
-def test_what_hides_below_another_folder_is_suggested_by_its_full_path(music: Path, tmp_path: Path) -> None:
+def test_a_whole_name_goes_before_a_part_of_one(music: Path) -> None:
+    for name in ("My Track.wav", "My Track (final mix 2).ogg", "not my track.wav"):
+        (music / name).write_bytes(b"x")
+    assert taken("my track", music).name == "My Track.wav"
+    (music / "My Track").mkdir()
+    (music / "My Track.wav").rename(music / "My Track" / "my track")  # no audio by its name
+    assert '"My Track (final mix 2).ogg", "not my track.wav"' in refusal("MY TRACK", music)
+
+
+def test_the_persons_files_go_before_our_own_results(music: Path) -> None:
+    own = music / "Outpaint"
+    own.mkdir()
+    for folder in (music, own):
+        (folder / "My Track (final mix 2).ogg").write_bytes(b"x")
+    (own / "My Track (final mix 2), extended 30s after.flac").write_bytes(b"x")
+    (own / "Other, extended 30s after.flac").write_bytes(b"x")
+    assert taken("my track", music, own, own=own) == music / "My Track (final mix 2).ogg"
+    assert taken("other", music, own, own=own).name == "Other, extended 30s after.flac"
+    assert "fits 3 files" in refusal("my track", music, own)
+
+
+def test_several_files_that_a_name_fits_are_named(music: Path) -> None:
+    for number in range(1, 8):
+        (music / "album" / f"tune {number}.flac").write_bytes(b"x")
+    message = refusal("tune", music)
+    assert 'fits 7 files: "album/tune 1.flac", "album/tune 2.flac"' in message
+    assert message.count("album/tune") == 5
+    assert message.endswith("Give one of these names in full.")
+    assert taken("tune 3", music).name == "tune 3.flac"
+
+
+def test_no_more_than_five_near_names_are_given(music: Path) -> None:
+    for suffix in ("aiff", "flac", "mp3", "ogg", "opus", "au"):
+        (music / "album" / f"tune.{suffix}").write_bytes(b"x")
+    assert refusal("tune.wav", music).count("album/tune.") == 5
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        *(
+            "wav",
+            "bwf",
+            "w64",
+            "rf64",
+            "flac",
+            "mp2",
+            "mp3",
+            "ogg",
+            "oga",
+            "opus",
+            "spx",
+            "aif",
+            "aiff",
+            "aifc",
+        ),
+        *(
+            "au",
+            "snd",
+            "caf",
+            "m4a",
+            "m4b",
+            "aac",
+            "adts",
+            "wma",
+            "mka",
+            "mp4",
+            "m4v",
+            "MOV",
+            "mkv",
+            "webm",
+            "3gp",
+        ),
+    ],
+)
+def test_a_recording_of_any_kind_or_a_video_is_found_by_its_name_without_suffix(
+    music: Path, suffix: str
+) -> None:
+    (music / f"Voice Memo 7.{suffix}").write_bytes(b"x")
+    assert taken("voice memo 7", music).suffix == f".{suffix}"
+    assert title_of(f"/music/Voice Memo 7.{suffix}") == "Voice Memo 7"
+
+
+def test_what_hides_below_another_folder_is_named_by_its_full_path(music: Path, tmp_path: Path) -> None:
     second = tmp_path / "Samples"
     second.mkdir()
     (second / "tune.wav").write_bytes(b"RIFF")
@@ -136,15 +278,9 @@ def test_what_hides_below_another_folder_is_suggested_by_its_full_path(music: Pa
     assert found(str(second / "tune.wav"), music, second) == second / "tune.wav"
 
 
-def test_no_more_than_three_are_suggested_and_the_same_suffix_comes_first(music: Path) -> None:
-    for suffix in ("aiff", "flac", "mp3", "ogg"):
-        (music / "album" / f"tune.{suffix}").write_bytes(b"x")
-    message = refusal("tune.ogg", music)
-    assert message.count("album/tune.") == 3
-    assert 'mean "album/tune.ogg" or' in message
-
-
-def test_nothing_hidden_linked_too_deep_or_without_sound_is_suggested(music: Path, tmp_path: Path) -> None:
+def test_nothing_hidden_linked_too_deep_or_without_sound_is_taken_or_named(
+    music: Path, tmp_path: Path
+) -> None:
     (tmp_path / "secret" / "tune.wav").write_bytes(b"RIFF")
     (music / "linked").symlink_to(tmp_path / "secret")
     (music / "album" / "tune.wav").symlink_to(tmp_path / "secret" / "tune.wav")
@@ -157,15 +293,57 @@ def test_nothing_hidden_linked_too_deep_or_without_sound_is_suggested(music: Pat
     ):
         (music / place).parent.mkdir(parents=True, exist_ok=True)
         (music / place).write_bytes(b"RIFF")
-    message = refusal("tune.ogg", music)
-    assert "Did you mean" not in message
-    assert "not their subfolders" in message
+    for audio in ("tune.ogg", "tune", "TUNE.WAV", "tun"):
+        message = refusal(audio, music)
+        assert "nearest" not in message
+        assert "and their subfolders" in message
 
 
-def test_the_search_for_suggestions_is_bounded(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Did you mean" in refusal("My Song #1.ogg", music)
-    monkeypatch.setattr(nearby, "_MOST_ENTRIES", 3)
-    assert "Did you mean" not in refusal("My Song #1.ogg", music)
+def test_a_file_that_became_a_link_since_it_was_found_is_not_followed(
+    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = nearby.files_called
+
+    def swap(
+        text: str, files: Iterable[scanning.AudioFile], own: Path | None, *, by_words: bool
+    ) -> list[Path]:
+        [path] = plain(text, files, own, by_words=by_words)
+        path.unlink()
+        path.symlink_to(tmp_path / "secret" / "diary.wav")
+        return [path]
+
+    monkeypatch.setattr("outpaint_mcp.sources.paths.files_called", swap)
+    with pytest.raises(SourceNotAllowed, match="outside"):
+        resolve_source("my song", input_dirs=[music])
+
+
+def test_an_empty_file_that_a_name_fits_is_told_as_that(music: Path) -> None:
+    assert "is empty" in refusal("EMPTY", music)
+
+
+def test_the_search_for_names_is_bounded(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert taken("My Song #1", music).exists()
+    monkeypatch.setattr(scanning, "_MOST_ENTRIES", 3)
+    assert "too much in them: give the whole path" in refusal("My Song #1", music)
+
+
+def test_a_folder_is_found_by_path_or_name_and_never_outside(music: Path, tmp_path: Path) -> None:
+    (music / "linked").symlink_to(tmp_path / "secret")
+    for text in (str(music / "album"), "album", "ALBUM", "Music/album", "album/"):
+        assert find_folder(text, [music]) == music / "album"
+    for text in (str(music), "Music", "music", "."):
+        assert find_folder(text, [music]) == music
+    for text in ("/etc", "..", "linked", "../secret", str(tmp_path / "secret"), str(tmp_path / "nowhere")):
+        with pytest.raises(SourceNotAllowed, match="outside"):
+            find_folder(text, [music])
+    for text in ("loop.wav", "nowhere", "album/nowhere"):
+        with pytest.raises(SourceUnreachable, match="no folder here"):
+            find_folder(text, [music])
+    (music / "other" / "album").mkdir(parents=True)
+    (music / "other" / "album" / "x.wav").write_bytes(b"x")
+    assert find_folder("other/ALBUM", [music]) == music / "other" / "album"
+    with pytest.raises(SourceUnreachable, match="Several folders"):
+        find_folder("Album", [music])
 
 
 def test_when_no_folder_exists_they_are_named(tmp_path: Path) -> None:
@@ -256,6 +434,8 @@ def test_a_file_without_permission_is_refused_clearly(music: Path) -> None:
         (WAV + "UklGRg%3D%3D", "audio/wav"),
         ("DATA:Audio/OGG;codecs=opus;BASE64,UklGRg==", "audio/ogg"),
         ("data:application/octet-stream;base64,UklGRg==", "application/octet-stream"),
+        ("data:video/mp4;base64,UklGRg==", "video/mp4"),
+        ("data:application/ogg;base64,UklGRg==", "application/ogg"),
     ],
 )
 def test_inline_audio_is_decoded(uri: str, media_type: str) -> None:
@@ -337,7 +517,8 @@ REFUSALS: list[tuple[str, type[OutpaintError], str]] = [
     ("UklGR/8A" * 10_000, SourceUnreachable, "in front of audio in base64"),
     ("x" * 5000, SourceUnreachable, "too long"),
     ("loop.wav\0.mp3", InvalidRequest, "characters"),
-    ("loop\udc80.wav", InvalidRequest, "characters"),
+    ("loop\ud800.wav", InvalidRequest, "characters"),
+    ("loop\udc80.wav", SourceUnreachable, "not there"),
     ("file:///loop%00.wav", InvalidRequest, "characters"),
     ("/etc/passwd", SourceNotAllowed, "outside"),
     ("../../../etc/passwd", SourceNotAllowed, "outside"),
@@ -365,7 +546,7 @@ REFUSALS: list[tuple[str, type[OutpaintError], str]] = [
     ("file://Loop%201.wav?hunter2", InvalidRequest, 'the plain path, "Loop 1.wav"'),
     ("file://~/Music/loop.wav", InvalidRequest, 'the plain path, "~/Music/loop.wav"'),
     ("file://me:hunter2@server", InvalidRequest, "no file on this machine"),
-    ("file:///%FF.wav", InvalidRequest, "UTF-8"),
+    ("file:///%FF.wav", SourceNotAllowed, "outside"),
     ("http://h.example/x.wav?sig=hunter2", SourceNotAllowed, "use https"),
     ("https://user:hunter2@h.example/x.wav", SourceNotAllowed, "user name or password"),
     ("https://:hunter2@h.example/x.wav", SourceNotAllowed, "user name or password"),
@@ -393,6 +574,19 @@ REFUSALS: list[tuple[str, type[OutpaintError], str]] = [
     ("data:audio/wav;base64,QQ==UklG", InvalidRequest, "not valid base64"),
     ("data:audio/wav;base64,Ü", InvalidRequest, "not valid base64"),
 ]
+
+
+@pytest.mark.parametrize("suffix", [".part", ".crdownload", ".download", ".partial"])
+def test_a_download_that_has_not_finished_is_refused_with_what_to_do(music: Path, suffix: str) -> None:
+    (music / f"song.mp3{suffix}").write_bytes(b"ID3")
+    words = refusal(f"song.mp3{suffix}", music)
+    assert f'"song.mp3{suffix}" is a download that has not finished: wait until it has' in words
+
+
+@pytest.mark.parametrize(("name", "program"), [("My Song.band", "GarageBand"), ("Mix.logicx", "Logic Pro")])
+def test_a_project_that_is_a_folder_is_refused_with_what_to_do(music: Path, name: str, program: str) -> None:
+    (music / name).mkdir()
+    assert f"is a {program} project: export the song from that program as WAV" in refusal(name, music)
 
 
 @posix

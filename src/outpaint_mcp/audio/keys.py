@@ -28,6 +28,8 @@ _LEAST_FIT = 0.45
 """Lowest correlation with a key's profile; random pitch classes reach 0.4 on average."""
 _MOST_RELIEF = 1.6
 """Highest ratio of standard deviation to mean of the pitch classes; above it there are only one or two notes."""
+_STRETCH_WINDOWS, _FEWEST_STRETCHES = 430, 4
+"""A stretch lasts 20 s, or a quarter of a shorter piece."""
 _CLEAR_LEAD = 0.25
 """Lead in correlation over all keys with another signature at which the confidence reaches 1."""
 
@@ -58,6 +60,29 @@ def find_key(tones: Floats) -> Key | None:
     ]
     lead = (float(fits.max()) - float(max(others))) / _CLEAR_LEAD
     return Key(tonic, _MODES[mode], round(min(lead, 1.0), 2)) if fits.max() >= _LEAST_FIT else None
+
+
+def steadiness(tones: Floats, key: Key) -> float:
+    """Return the share of a piece's stretches that no key of another signature fits better.
+
+    Args:
+        tones: as `find_key` takes them.
+        key: of the whole.
+    """
+    length = max(1, min(_STRETCH_WINDOWS, len(tones) // _FEWEST_STRETCHES))
+    starts = range(0, len(tones) - length + 1, length)
+    fitting = [_prefers_signature(_fits(_pitched(tones[start : start + length])), key) for start in starts]
+    return sum(fitting) / max(len(fitting), 1)
+
+
+def _prefers_signature(fits: Floats, key: Key) -> bool:
+    """Whether some key of this key's signature fits as well as any other."""
+    return any(
+        fits[index, tonic] >= fits.max()
+        for index, mode in enumerate(_MODES)
+        for tonic in range(_OCTAVE)
+        if not fifths_between(key, Key(tonic, mode, 0.0))
+    )
 
 
 def fifths_between(one: Key, other: Key) -> int:

@@ -41,6 +41,14 @@ def mono(samples: Samples, weights: Floats) -> Floats:
     return mixed
 
 
+def magnitudes(samples: Samples) -> Samples:
+    """The largest absolute value of all channels `[frames]`; channel by channel, which numpy does far faster."""
+    largest = np.abs(samples[:, 0])
+    for channel in samples.T[1:]:
+        np.maximum(largest, np.abs(channel), out=largest)
+    return largest
+
+
 def level_db(wave: Samples | Floats) -> float:
     """Mean power over all frames and channels, dB re full scale."""
     if not wave.size:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 
-from outpaint_mcp.audio.levels import CHUNK_FRAMES, peak, running_mean
+from outpaint_mcp.audio.levels import CHUNK_FRAMES, magnitudes, peak, running_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def _true_peaks(samples: Samples, sample_rate: int, hop: int) -> Iterator[float]
         times = _OVERSAMPLING if peak(near) > _FAR_BELOW * _CEILING else 1
         finer = soxr.resample(near, sample_rate, times * sample_rate) if times > 1 else near
         inside = finer[times * (first - start) :][: times * min(chunk, len(samples) - first)]
-        loudest = np.abs(inside).max(axis=1)
+        loudest = magnitudes(inside)
         yield from np.maximum.reduceat(loudest, np.arange(0, len(loudest), times * hop)).tolist()
 
 

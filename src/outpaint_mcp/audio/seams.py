@@ -11,6 +11,7 @@ from outpaint_mcp.audio.types import Floats, Ints, Samples
 LOUDNESS_SECONDS = 0.4
 """Loudness is compared over this span on each side; the momentary window of EBU R 128."""
 HARMONY_SECONDS = 1.0
+TIMBRE_SECONDS = 1.0
 FLUX_SECONDS = 0.05
 CLICK_SECONDS = 0.003
 _UNUSUAL_PERCENT = 99.5
@@ -19,6 +20,8 @@ _CLICK_PERCENT, _CLICK_TOLERANCE = 99.0, 1.5
 _MARGIN_SECONDS = 1.2
 """Places nearer to the region's ends lack a full `HARMONY_SECONDS` on one side."""
 _FEWEST_PLACES = 8
+_CEPSTRUM = 20
+"""Coefficients of the cepstrum, of which the first, the level, is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,14 @@ class Limits:
         click: largest fourth difference within 3 ms, times 1.5.
         loudness_db: change in loudness from the 400 ms before to the 400 ms after.
         harmony: 1 - cosine similarity of the chroma of the second before and the second after.
+        novelty: distance of the mean cepstra of the second before and the second after.
     """
 
     flux_db: float
     click: float
     loudness_db: float
     harmony: float
+    novelty: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Strain:
         loudness: change in loudness.
         harmony: change in harmony.
         slip: slip of the beat.
+        novelty: change of timbre.
     """
 
     flux: float
@@ -55,12 +61,18 @@ class Strain:
     loudness: float
     harmony: float
     slip: float
+    novelty: float
 
     @property
     def cost(self) -> float:
-        """Quadratic up to three quarters of a limit, then steep."""
-        shares = np.clip(astuple(self), 0, 3)
-        return float(np.sum(0.25 * shares**2 + 4 * np.maximum(shares - 0.75, 0)))
+        """Sum of what each costs."""
+        return float(strain_cost(np.array(astuple(self))).sum())
+
+
+def strain_cost(shares: Floats) -> Floats:
+    """Cost of shares of a limit: quadratic up to three quarters, then steep."""
+    shares = np.clip(shares, 0, 3)
+    return np.asarray(0.25 * shares**2 + 4 * np.maximum(shares - 0.75, 0))
 
 
 def usual_limits(
@@ -90,11 +102,14 @@ def usual_limits(
     change = 1 - cosine_similarity(
         harmony(features, places - second, places), harmony(features, places, places + second)
     )
+    wide = int(TIMBRE_SECONDS * sample_rate)
+    novel = timbre_distance(timbre(features, places - wide, places), timbre(features, places, places + wide))
     return Limits(
         flux_db=_most(flux, _UNUSUAL_PERCENT),
         click=_CLICK_TOLERANCE * _most(clicks, _CLICK_PERCENT),
         loudness_db=_most(np.abs(step), _UNUSUAL_PERCENT),
         harmony=_most(change, _UNUSUAL_PERCENT),
+        novelty=_most(novel, _UNUSUAL_PERCENT),
     )
 
 
@@ -148,6 +163,20 @@ def harmony(features: Features, starts: Ints, stops: Ints) -> Floats:
     """Mean strength of the twelve pitch classes over spans of frames `[spans, 12]`."""
     hop = features.chroma_frames_per_window
     return span_means(features.tones, starts / hop, stops / hop)
+
+
+def timbre(features: Features, starts: Ints, stops: Ints) -> Floats:
+    """Mean spectrum of spans of frames in audible mel bands `[spans, 40]`, dB."""
+    hop = features.frames_per_window
+    return span_means(np.maximum(features.bands_db, features.floor_db), starts / hop, stops / hop)
+
+
+def timbre_distance(first: Floats, second: Floats) -> Floats:
+    """Distance of the cepstra of corresponding spectra `[..., bands]`, dB; their level does not matter."""
+    bands = first.shape[-1]
+    order = np.arange(1, min(_CEPSTRUM, bands))[:, None]
+    basis = np.sqrt(2 / bands) * np.cos(np.pi * order * (np.arange(bands) + 0.5) / bands)
+    return np.asarray(np.linalg.norm((first - second) @ basis.T, axis=-1))
 
 
 def cosine_similarity(first: Floats, second: Floats) -> Floats:

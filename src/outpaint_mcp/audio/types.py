@@ -41,12 +41,17 @@ class Extension:
     """Music added on one side of the source.
 
     Attributes:
-        samples: exactly the requested number of frames, `[frames, channels]`.
+        samples: `[frames, channels]`; exactly as many frames as requested, unless the music returns to its edge.
         segments: where the material comes from, in playing order.
         seams: frames inside the extension where one segment crossfades into the next. The join with the
             source (frame 0 after it, frame `len(samples)` before it) is not included.
-        method: how the music was generated: `beats`, `texture`, `loop` or `silence`.
+        method: how the music was generated: `beats`, `texture`, `loop` (the source is one), `repetition` (it is too
+            short for more) or `silence`.
         tempo_bpm: the tempo near the source's edge; None without a steady beat.
+        outer_frames: how many frames at the outer end are no full music: an ending or a beginning of ours.
+        returned: whether the outer end leads back to the music at the edge, or to another wanted place.
+        lines: beats or grains inside it, where it may be made a little longer or shorter; outward, if it returned.
+        outer_unit: the outermost unit of the region that plays; None where units were not chosen.
     """
 
     samples: Samples
@@ -54,3 +59,7 @@ class Extension:
     seams: tuple[int, ...]
     method: str
     tempo_bpm: float | None
+    outer_frames: int = 0
+    returned: bool = False
+    lines: tuple[int, ...] = ()
+    outer_unit: int | None = None

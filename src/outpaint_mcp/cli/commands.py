@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outpaint_mcp import errors
+from outpaint_mcp.cli.approval import approve
+from outpaint_mcp.cli.files import print_files
 from outpaint_mcp.cli.places import named_path
 from outpaint_mcp.cli.progress import Bar, wait
 from outpaint_mcp.cli.wording import TERMINAL
+from outpaint_mcp.disk.writing import create, make_persons
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import SubmitRequest
-from outpaint_mcp.service.file_names import place_at
+from outpaint_mcp.service.destinations import OTHER_SUFFIXES, WRITTEN_SUFFIXES, fit_format, not_written
 from outpaint_mcp.service.lifespan import open_service
+from outpaint_mcp.sources import legible, stored_text
 from outpaint_mcp.sources.paths import path_of_file_url
 from outpaint_mcp.storage.ids import is_request_id
 
@@ -27,16 +32,12 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.cli.progress import Begin
     from outpaint_mcp.config import Settings
-    from outpaint_mcp.export_options import Format
-    from outpaint_mcp.reports.models import AnalysisReport, RequestList
+    from outpaint_mcp.reports.models import AnalysisReport, DryRun, RequestList
     from outpaint_mcp.service.service import OutpaintService
 
-_FORMATS_BY_SUFFIX: dict[str, Format] = {".mp3": "mp3", ".ogg": "ogg", ".opus": "opus", ".flac": "flac"}
-_WRITTEN_SUFFIXES = {".wav", *_FORMATS_BY_SUFFIX}
-_AUDIO_SUFFIXES = _WRITTEN_SUFFIXES | {".aac", ".aif", ".aiff", ".alac", ".m4a", ".mp4", ".oga", ".wma"}
-"""What names a file; a dot in any other name is part of a folder's."""
+_LIKE_A_SUFFIX = re.compile(r"\.[A-Za-z]{2,4}")
+"""What names a file, of whatever kind; any other dot in a name is part of a folder's."""
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
-_SUFFIXES: dict[Format, str] = {format_: suffix for suffix, format_ in _FORMATS_BY_SUFFIX.items()}
 
 
 def _extend(parsed: argparse.Namespace, settings: Settings) -> bool:
@@ -50,17 +51,36 @@ def _extend(parsed: argparse.Namespace, settings: Settings) -> bool:
         source_start_seconds=parsed.start,
         source_end_seconds=parsed.end,
         takes=parsed.takes,
+        total_seconds=parsed.total,
+        placement=parsed.placement,
+        beginning=parsed.beginning,
+        ending=parsed.ending,
     )
     audio, settings = _opened(parsed.source, settings)
     request = request.model_copy(update={"audio": audio})
 
+    if parsed.dry_run:
+        return _foresee(parsed, settings, request)
+
     async def submit(service: OutpaintService) -> tuple[str, bool]:
-        submission = await service.submit(request)
+        submission = await service.submit(request, provider=parsed.provider)
         if not parsed.json and submission.status != "unknown":  # which is reported as an error
             print(submission.message, file=sys.stderr)
         return submission.request_id, not submission.is_repeat
 
     return _deliver(parsed, settings, submit)
+
+
+def _foresee(parsed: argparse.Namespace, settings: Settings, request: SubmitRequest) -> bool:
+    """Print what would become of a request."""
+
+    async def foreseen() -> DryRun:
+        async with open_service(settings, vocabulary=TERMINAL, runs=False) as service:
+            return await service.foresee(request, provider=parsed.provider)
+
+    report = asyncio.run(foreseen())
+    print(report.model_dump_json(exclude_none=True, indent=2) if parsed.json else report.message)
+    return True
 
 
 def _get(parsed: argparse.Namespace, settings: Settings) -> bool:
@@ -71,26 +91,34 @@ def _get(parsed: argparse.Namespace, settings: Settings) -> bool:
 
 
 def _opened(source: str, settings: Settings) -> tuple[str, Settings]:
-    """Open the folder of a file that was named at a terminal: whoever names it there may read it."""
+    """Open the folder of a file that was named at a terminal: whoever names it there may read it.
+
+    What is no path may be a name; then it is looked for here, too.
+    """
     audio = path_of_file_url(source) if source.startswith("file:") else source
     if "://" in audio or audio.startswith("data:") or is_request_id(audio):
         return audio, settings
-    path = named_path(audio)
+    # A name that is no UTF-8 can be read; `named_path` is for what is written, too.
+    path = named_path(audio) if legible(audio) == audio else Path(audio)
+    if not path.exists() and (Path(audio).is_absolute() or audio.startswith(("~", "."))):
+        raise errors.SourceUnreachable(f"There is no file {legible(str(path))}.")
     if not path.exists():
-        raise errors.SourceUnreachable(f"There is no file {path}.")
+        return audio, dataclasses.replace(settings, input_dirs=(Path.cwd(), *settings.input_dirs))
     folders = (path.parent, path.resolve().parent)  # a link may lead out of its folder
-    return str(path), dataclasses.replace(settings, input_dirs=(*settings.input_dirs, *folders))
+    return stored_text(path), dataclasses.replace(settings, input_dirs=(*settings.input_dirs, *folders))
 
 
 def _deliver(parsed: argparse.Namespace, settings: Settings, begin: Begin) -> bool:
     """Wait for a request and print where its extended file is; returns whether there is one."""
     options = _options(parsed)
-    settings, target = place(parsed.output, settings, format_=options.format)
+    settings, target = place(parsed.output, settings)
     if target is not None and not target.is_dir() and getattr(parsed, "takes", 1) > 1:
         raise errors.InvalidRequest(f"{target.name} is one file's name; name a folder for several takes.")
     report = asyncio.run(wait(settings, begin, options, target))
     if report.status in {"failed", "unknown"}:
         raise errors.error_of_kind(report.error_kind, report.error or report.message)
+    if report.awaits_agreement:
+        raise errors.ProviderError(report.message)
     if report.status == "cancelled":
         print(f"outpaint-mcp: {report.error or report.message}", file=sys.stderr)
     if parsed.json:
@@ -103,22 +131,23 @@ def _deliver(parsed: argparse.Namespace, settings: Settings, begin: Begin) -> bo
 
 def _options(parsed: argparse.Namespace) -> ExportOptions:
     """Find out the form of the extended file; the suffix of a file name can say it, too."""
-    is_file = parsed.output is not None and not _is_folder(parsed.output)
-    by_suffix = _FORMATS_BY_SUFFIX.get(Path(parsed.output).suffix.lower()) if is_file else None
-    return ExportOptions(
-        part=parsed.part, format=parsed.format or by_suffix or "source", restore_source=not parsed.no_restore
+    options = ExportOptions(
+        part=parsed.part, format=parsed.format or "source", restore_source=not parsed.no_restore
     )
+    if parsed.output is not None and not _is_folder(parsed.output):
+        options = fit_format(parsed.output, options)
+    return options if parsed.bitrate is None else dataclasses.replace(options, bitrate_kbps=parsed.bitrate)
 
 
 def _is_folder(output: str) -> bool:
-    """Whether a place is a folder: it exists as one, ends like one, or has no suffix that audio files have."""
+    """Whether a place is a folder: it exists as one, ends like one, or has no suffix that files have."""
     path = named_path(output)
-    return path.is_dir() or output.endswith(_SEPARATORS) or path.suffix.lower() not in _AUDIO_SUFFIXES
+    suffix = path.suffix.lower()
+    is_a_files = suffix in WRITTEN_SUFFIXES | OTHER_SUFFIXES or _LIKE_A_SUFFIX.fullmatch(suffix)
+    return path.is_dir() or output.endswith(_SEPARATORS) or not is_a_files
 
 
-def place(
-    output: str | None, settings: Settings, *, format_: Format = "source"
-) -> tuple[Settings, Path | None]:
+def place(output: str | None, settings: Settings) -> tuple[Settings, Path | None]:
     """Find out what `--output` means, before any work is done for a place that cannot be used.
 
     Raises:
@@ -130,14 +159,10 @@ def place(
     path = named_path(output)
     if _is_folder(output):
         return dataclasses.replace(settings, output_dir=_writable(path)), path
-    if path.suffix.lower() not in _WRITTEN_SUFFIXES:
-        raise errors.InvalidRequest(
-            f"{path.name}: {path.suffix[1:].upper()} is not an output format. Use .wav, .flac, .mp3, .ogg or .opus."
-        )
-    suffixes = (".wav", ".flac") if format_ == "source" else (_SUFFIXES.get(format_, ".wav"),)
-    for existing in (place_at(path, suffix) for suffix in suffixes):
-        if existing.exists():
-            raise errors.DeliveryFailed(f"{existing} exists already, and nothing is overwritten.")
+    if path.suffix.lower() not in WRITTEN_SUFFIXES:
+        raise not_written(path.name)
+    if os.path.lexists(path):
+        raise errors.DeliveryFailed(f"{path} exists already, and nothing is overwritten.")
     _writable(path.parent)
     return settings, path
 
@@ -149,7 +174,7 @@ def _writable(folder: Path) -> Path:
         DeliveryFailed: that is not possible, or nothing can be written there.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_persons(folder)
     except OSError as exc:
         raise errors.DeliveryFailed(f"Cannot create the folder {folder}: {exc.strerror or exc}.") from exc
     if not os.access(folder, os.W_OK):
@@ -193,7 +218,7 @@ def write_new(path: Path, content: bytes) -> None:
         DeliveryFailed: something is there by now, or it cannot be written.
     """
     try:
-        file = path.open("xb")
+        file = create(path)
         try:
             with file:
                 file.write(content)
@@ -205,9 +230,11 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def _print_analysis(report: AnalysisReport) -> None:
-    for name, value in report.model_dump(exclude_none=True, exclude={"sections", "message"}).items():
+    for name, value in report.model_dump(
+        exclude_none=True, exclude={"status", "sections", "message"}
+    ).items():
         print(f"{name.replace('_', ' '):<20}  {value}")
-    for number, section in enumerate(report.sections):
+    for number, section in enumerate(report.sections or ()):
         print(f"{'sections' if not number else '':<20}  {section}")
     print(report.message, file=sys.stderr)
 
@@ -233,6 +260,10 @@ def _list(parsed: argparse.Namespace, settings: Settings) -> bool:
         if each.status == "completed" and each.path is None:
             where = f"{each.title}: outpaint-mcp get {each.request_id}"
         print(f"{created:%Y-%m-%d %H:%M}  {each.request_id}  {each.status:<11}  {added:>10}  {where}")
+        for number, take in enumerate(each.takes or (), 1):
+            print(
+                f"{'':16}  {take.request_id}  {take.status:<11}  {f'take {number}':>10}  {take.path or ''}".rstrip()
+            )
     return True
 
 
@@ -247,7 +278,9 @@ def _demo(parsed: argparse.Namespace, settings: Settings) -> bool:
 COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], bool]] = {
     "extend": _extend,
     "get": _get,
+    "approve": approve,
     "analyze": _analyze,
     "list": _list,
+    "files": print_files,
     "demo": _demo,
 }

@@ -15,7 +15,9 @@ _INPUTS = {
     "extend_after_duration": "--after",
     "source_start_seconds": "--from",
     "source_end_seconds": "--to",
+    "total_seconds": "--total",
     "restore_source": "--no-restore",
+    "bitrate_kbps": "--bitrate",
 }
 """Where the option is not simply called like the input."""
 
@@ -24,11 +26,17 @@ _ADVICE = {
     Hint.AWAIT_RESULT: 'Waiting for it. If the terminal is closed, "outpaint-mcp get {id}" gets it later.',
     Hint.FETCH_RESULT: 'Get the file with "outpaint-mcp get {id}".',
     Hint.GET_RESULT: 'Run "outpaint-mcp get {id}" again.',
+    Hint.AGREE: 'To agree, run "outpaint-mcp approve {id}"; then "outpaint-mcp get {id}" waits for the rest.',
     Hint.CHECK_STATUS: 'See its status with "outpaint-mcp list".',
     Hint.SUBMIT_AGAIN: 'Run "outpaint-mcp extend" again with the same options.',
     Hint.CHOOSE_ANOTHER_PLACE: 'Give it another name with "outpaint-mcp get {id} --output NAME".',
     Hint.SET_LENGTH: "Set --before or --after above 0.",
+    Hint.SET_TOTAL: "For more, give the length of the whole file with --total.",
+    Hint.END_EARLIER: "That end is --to.",
+    Hint.FIND_FILE: 'See what there is with "outpaint-mcp files".',
     Hint.OPEN_FOLDER: "Copy the file into one of these folders, or add its folder to OUTPAINT_INPUT_DIRS.",
+    Hint.SET_CREDENTIALS: "Set that variable in this shell's environment, or use --provider local, which is free.",
+    Hint.START: "To start it, run this again without --dry-run.",
     Hint.SAVE_ATTACHMENT: "Save the file on this machine and give its path, or give a public https link to it.",
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import traceback
 from contextlib import suppress
 from functools import partial
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from outpaint_mcp.errors import InternalError, OutpaintError, ServerStopping, StorageFailed, SubmissionUnknown
 from outpaint_mcp.jobs.persistence import Trouble, until_written
-from outpaint_mcp.jobs.run import SOURCE_NAME, PermanentFailure, Run, RunCancelled
+from outpaint_mcp.jobs.run import SOURCE_NAME, PermanentFailure, Run, RunCancelled, clear
 from outpaint_mcp.models import Status
 from outpaint_mcp.storage.leased_jobs import LeaseLost
 from outpaint_mcp.storage.records import CancelWish
 from outpaint_mcp.workers.outliving import ANSWER_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
     from pathlib import Path
 
     from outpaint_mcp.jobs.liveness import Presence
@@ -63,6 +62,7 @@ class _End(NamedTuple):
     status: Status
     error: OutpaintError | None = None
     outcome: Outcome | None = None
+    leaves: Collection[str] = ()
 
 
 class _Active(NamedTuple):
@@ -237,7 +237,7 @@ class Dispatcher:
         except RunCancelled as exc:
             return _End(Status.CANCELLED, OutpaintError(str(exc)) if str(exc) else None)
         except PermanentFailure as exc:
-            return _End(Status.FAILED, exc.error)
+            return _End(Status.FAILED, exc.error, leaves=exc.leaves)
         except SubmissionUnknown as exc:
             return _End(Status.UNKNOWN, exc)
         except (LeaseLost, ServerStopping):
@@ -249,7 +249,7 @@ class Dispatcher:
 
     async def _write_end(self, run: Run, end: _End) -> None:
         """Write down how a job ended; then delete the files that nobody needs any more."""
-        files = {each.path.name for each in (end.outcome, end.outcome and end.outcome.as_made) if each}
+        files = end.outcome.file_names if end.outcome else end.leaves
 
         def write() -> None:
             try:
@@ -257,10 +257,10 @@ class Dispatcher:
             except StorageFailed:
                 if not run.job.steps:  # paid steps are fetched into files that another try needs
                     # A full disk may be what is wrong. What another server would begin with stays.
-                    _clear(run.folder, {*files, SOURCE_NAME, ANSWER_NAME})
+                    clear(run.folder, {*files, SOURCE_NAME, ANSWER_NAME})
                 raise
             # In the same thread: a server that leaves now has deleted them all the same.
-            _clear(run.folder, files)
+            clear(run.folder, files)
 
         await until_written(write, run.job.request_id, sleep=self._sleep)
 
@@ -274,15 +274,3 @@ def log_crash(request_id: str, exc: Exception) -> InternalError:
         f"An internal error stopped this ({type(exc).__name__}); it is not the recording's fault. The log has the"
         " details."
     )
-
-
-def _clear(folder: Path, needed: set[str]) -> None:
-    """Delete a job's files but for those needed; what cannot be deleted goes when a server tidies up."""
-    if not needed:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    with suppress(OSError):  # another server may have delivered it by now, and deleted the folder
-        for path in folder.iterdir():
-            if path.name not in needed:
-                with suppress(OSError):
-                    path.unlink()

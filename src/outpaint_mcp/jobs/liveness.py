@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from outpaint_mcp.storage.database import storage_errors
+from outpaint_mcp.disk.writing import remove
+from outpaint_mcp.storage.failures import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 
 # Others hold the gate for as long as it takes to look at a few files.
 _GATE_TIMEOUT_SECONDS = 10
+
+
+def scratch_of(presence: Presence, folder: Path) -> Path:
+    """Return where this process may put what it needs for a while, and delete what dead ones have left there.
+
+    Raises:
+        StorageFailed: the folder cannot be used.
+    """
+    with storage_errors(folder.parent):
+        for dead in presence.dead_among([each.name for each in folder.glob("*")]):
+            remove(folder / dead)
+    return folder / presence.server_id
 
 
 class Presence:
@@ -38,7 +51,7 @@ class Presence:
         with storage_errors(folder.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             # A server that is only starting is not mistaken for a dead one.
-            with FileLock(folder / "gate", timeout=_GATE_TIMEOUT_SECONDS):
+            with FileLock(folder / "gate", timeout=_GATE_TIMEOUT_SECONDS, mode=0o600):
                 self._lock.acquire()
                 self.dead_among(lock.stem for lock in folder.glob("*.lock"))
 
@@ -67,7 +80,7 @@ class Presence:
 
     def _lock_of(self, server_id: str) -> FileLock:
         # It is acquired in one thread and released in another.
-        return FileLock(self._folder / f"{server_id}.lock", thread_local=False)
+        return FileLock(self._folder / f"{server_id}.lock", thread_local=False, mode=0o600)
 
     def _forget(self, server_id: str) -> None:
         with suppress(OSError):  # a leftover file does no harm: its id is never used again

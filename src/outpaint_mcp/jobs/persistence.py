@@ -6,8 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import OutpaintError, ServerStopping
+from outpaint_mcp.errors import OutpaintError, OverBudget, ServerStopping
 from outpaint_mcp.storage.leased_jobs import LeaseLost
+from outpaint_mcp.storage.spending import NotAgreed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,18 +50,19 @@ async def until_written(
 
     Args:
         write: writes it.
-        request_id: of the request that it is about.
+        request_id: of the request that it is about, and what else it can be found by.
         sleep: pauses, in seconds.
 
     Raises:
         LeaseLost: it is not ours to write any more.
+        NotAgreed, OverBudget: it is about money that may not be spent.
         ServerStopping: the database is closed.
     """
     trouble = Trouble(f"The state of request {request_id} cannot be written")
     while True:
         try:
             return await asyncio.to_thread(_call, write)
-        except (LeaseLost, ServerStopping):
+        except (LeaseLost, NotAgreed, OverBudget, ServerStopping):
             raise
         except Exception as exc:  # noqa: BLE001 - whatever it is, it does not matter to what has to be remembered
             trouble.begins(exc)

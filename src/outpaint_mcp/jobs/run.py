@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from outpaint_mcp.disk.writing import remove
 from outpaint_mcp.errors import OutpaintError, StorageFailed
 from outpaint_mcp.jobs.persistence import until_written
 from outpaint_mcp.storage.records import CancelWish
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Collection, Coroutine
     from pathlib import Path
 
     from outpaint_mcp.jobs.signal import UpdateSignal
@@ -25,6 +27,31 @@ SOURCE_NAME = "source"
 """What a source is called in its job's folder, where it does not lie in the person's own."""
 
 
+def share(file: Path, target: Path) -> bool:
+    """Give a file of the data folder another name there; both can be deleted by themselves.
+
+    Returns:
+        False where that cannot be: the file is gone by now, say, or its disk has no such names.
+    """
+    try:
+        os.link(file, target)
+    except OSError:
+        return False
+    return True
+
+
+def clear(folder: Path, needed: Collection[str]) -> None:
+    """Delete a job's files but for those needed; what cannot be deleted goes when a server tidies up."""
+    if not needed:
+        remove(folder)
+        return
+    with suppress(OSError):  # another server may have delivered it by now, and deleted the folder
+        for path in folder.iterdir():
+            if path.name not in needed:
+                with suppress(OSError):
+                    path.unlink()
+
+
 class RunCancelled(Exception):
     """The job ends because somebody wants it cancelled; the text says what that leaves behind, if anything."""
 
@@ -34,11 +61,13 @@ class PermanentFailure(Exception):
 
     Attributes:
         error: why.
+        leaves: the names of files in the job's folder that the person may want to have all the same.
     """
 
-    def __init__(self, error: OutpaintError) -> None:
+    def __init__(self, error: OutpaintError, *, leaves: Collection[str] = ()) -> None:
         super().__init__(str(error))
         self.error = error
+        self.leaves = leaves
 
 
 class Run:
@@ -78,11 +107,20 @@ class Run:
         """
         if progress == self._reported:
             return
-        self._reported = progress
         # A full disk, or a lack of threads, is no reason to give a job up that may be paid for.
         with suppress(StorageFailed, RuntimeError):
             await asyncio.to_thread(self._store.queue.report, self.job.lease, progress)
+            self._reported = progress
         self._signal.notify(self.job.request_id)
+
+    async def rename(self, title: str | None) -> None:
+        """Name what is extended after the title that its host gives it, where it gives one.
+
+        Raises:
+            LeaseLost: the job is somebody else's.
+        """
+        if title is not None:
+            await self._write(lambda: self._store.queue.rename(self.job.lease, title))
 
     async def pause(self, seconds: float) -> None:
         """Wait, but no longer than until somebody wants the job cancelled."""
@@ -144,22 +182,27 @@ class Run:
         Raises:
             LeaseLost: the job is somebody else's.
         """
+        self._with_step(step)
         await self._write(lambda: self._store.queue.update_step(self.job.lease, step))
-        return self._with_step(step)
+        return step
 
     async def begin_sending(self, step: Step) -> Step:
         """Have it on disk that a planned step is about to be sent; from then on it is never sent again.
 
         Raises:
             LeaseLost: the job is somebody else's, or the step is no longer planned.
+            NotAgreed, OverBudget: the request costs more than the person knows, or than is allowed.
         """
         await self._write(lambda: self._store.queue.begin_sending(self.job.lease, step))
-        return self._with_step(step)
-
-    def _with_step(self, step: Step) -> Step:
-        steps = tuple(step if each.number == step.number else each for each in self.job.steps)
-        self.job = dataclasses.replace(self.job, steps=steps)
+        self._with_step(step)
         return step
 
+    def _with_step(self, step: Step) -> None:
+        steps = tuple(step if each.number == step.number else each for each in self.job.steps)
+        self.job = dataclasses.replace(self.job, steps=steps)
+
     async def _write(self, write: Callable[[], object]) -> None:
-        await until_written(write, self.job.request_id, sleep=self._sleep)
+        # Where it cannot be written, the log has what the person would look for at the service.
+        sent = ", ".join(step.remote_id for step in self.job.steps if step.remote_id)
+        name = f"{self.job.request_id} (the service's request {sent})" if sent else self.job.request_id
+        await until_written(write, name, sleep=self._sleep)

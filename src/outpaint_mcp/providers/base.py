@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
+    from outpaint_mcp.audio.surroundings import FullMusic
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.errors import OutpaintError
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.models import SubmitRequest
     from outpaint_mcp.providers.remote.schedule import PollSchedule
@@ -56,6 +58,25 @@ class Terms:
     limit_usd: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a provider would do with a request, as far as it can tell beforehand.
+
+    Attributes:
+        cost_usd: the most that one take costs; None where it is free, or not known yet.
+        basis: how that was computed and how the request would be carried out, in sentences.
+        wait_seconds: roughly how long all takes need from their turn on; None where nobody knows.
+        warnings: what should be known before it is submitted, in sentences.
+        obstacle: why it would not be taken on as things are.
+    """
+
+    cost_usd: float | None = None
+    basis: str = ""
+    wait_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+    obstacle: OutpaintError | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class RemoteTiming:
     """How calls to remote services are timed; tests are quicker.
@@ -90,7 +111,7 @@ class ProviderContext:
     settings: Settings
     store: Store
     pool: WorkerPool
-    fetch: Callable[..., Coroutine[object, object, None]]
+    fetch: Callable[..., Coroutine[object, object, str | None]]
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     timing: RemoteTiming
@@ -115,6 +136,20 @@ class Provider(Protocol):
         Raises:
             InvalidRequest: it can never be carried out.
             ProviderError: it cannot be taken here.
+        """
+
+    async def foresee(
+        self, request: SubmitRequest, source_seconds: float | None, music: FullMusic | None
+    ) -> Forecast:
+        """Say what would become of a request; nothing is started, sent or written.
+
+        Args:
+            request: what would be asked.
+            source_seconds: the length of what would be extended; None where that is not known yet.
+            music: where its full music begins and ends; None where that does not matter, or is not known yet.
+
+        Raises:
+            InvalidRequest: it can never be carried out.
         """
 
     async def carry_out(self, run: Run) -> Outcome:

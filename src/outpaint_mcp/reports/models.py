@@ -45,6 +45,24 @@ class Submission(_Answer):
     message: str
 
 
+class DryRun(_Answer):
+    """What would become of a request; nothing was started."""
+
+    provider: str
+    expected_duration_seconds: float | SkipJsonSchema[None] = _absent()
+    expected_wait_seconds: float | SkipJsonSchema[None] = _absent()
+    estimated_cost_usd: float | SkipJsonSchema[None] = _absent()
+    message: str
+
+
+class SubmitAnswer(DryRun):
+    """What submitting answers: a receipt, or what a dry run found."""
+
+    request_id: str | SkipJsonSchema[None] = _absent("Absent after a dry run.")
+    status: Status | SkipJsonSchema[None] = _absent()
+    is_repeat: bool | SkipJsonSchema[None] = _absent("Nothing new was started.")
+
+
 class StatusReport(_Answer):
     """A request's status and what to do next."""
 
@@ -76,7 +94,9 @@ class ResultReport(_Answer):
     request_id: str
     provider: str
     status: Status
+    progress: float | SkipJsonSchema[None] = _absent("Of the file that is being written.")
     path: str | SkipJsonSchema[None] = _absent()
+    written: str | SkipJsonSchema[None] = _absent("Its format, as measured.")
     url: str | SkipJsonSchema[None] = _absent()
     duration_seconds: float | SkipJsonSchema[None] = _absent()
     before_seconds: float | SkipJsonSchema[None] = _absent("The source starts here.")
@@ -93,6 +113,8 @@ class ResultReport(_Answer):
     error: str | SkipJsonSchema[None] = _absent()
     error_kind: SkipJsonSchema[str | None] = Field(default=None, exclude=True)
     """The error's class, for the command line's exit code; never part of an answer."""
+    awaits_agreement: SkipJsonSchema[bool] = Field(default=False, exclude=True)
+    """Whether it waits for the person, whom the command line asks; never part of an answer."""
     message: str
 
 
@@ -105,6 +127,14 @@ class Cancellation(_Answer):
     message: str
 
 
+class TakeSummary(_Answer):
+    """One of several takes in the list of requests."""
+
+    request_id: str
+    status: Status
+    path: str | SkipJsonSchema[None] = _absent()
+
+
 class RequestSummary(_Answer):
     """One line of the list of requests."""
 
@@ -115,7 +145,7 @@ class RequestSummary(_Answer):
     extend_before_duration: float
     extend_after_duration: float
     created_at: str
-    takes: int | SkipJsonSchema[None] = _absent()
+    takes: list[TakeSummary] | SkipJsonSchema[None] = _absent()
     parent_request_id: str | SkipJsonSchema[None] = _absent()
     path: str | SkipJsonSchema[None] = _absent()
     estimated_cost_usd: float | SkipJsonSchema[None] = _absent()
@@ -131,14 +161,32 @@ class RequestList(_Answer):
     open_estimate_usd: float
 
 
+class AudioEntry(_Answer):
+    """One file that can be extended."""
+
+    name: str
+    request_id: str | SkipJsonSchema[None] = _absent()
+    duration_seconds: float | SkipJsonSchema[None] = _absent()
+    modified_at: str
+
+
+class AudioList(_Answer):
+    """What can be extended."""
+
+    files: Annotated[list[AudioEntry], _OBJECTS]
+    message: str
+
+
 class AnalysisReport(_Answer):
-    """What was measured in a recording."""
+    """What was measured in a recording, or how far that is."""
 
     title: str
-    duration_seconds: float
-    format: str
+    status: Status
+    progress: float | SkipJsonSchema[None] = _absent()
+    duration_seconds: float | SkipJsonSchema[None] = _absent()
+    format: str | SkipJsonSchema[None] = _absent()
     loudness_lufs: float | SkipJsonSchema[None] = _absent()
-    true_peak_dbtp: float
+    true_peak_dbtp: float | SkipJsonSchema[None] = _absent()
     tempo_bpm: float | SkipJsonSchema[None] = _absent()
     tempo_confidence: float | SkipJsonSchema[None] = _absent()
     beat_stray_ms: float | SkipJsonSchema[None] = _absent()
@@ -146,9 +194,10 @@ class AnalysisReport(_Answer):
     key_confidence: float | SkipJsonSchema[None] = _absent()
     sounds_from_seconds: float | SkipJsonSchema[None] = _absent()
     sounds_to_seconds: float | SkipJsonSchema[None] = _absent()
-    beginning: str
-    ending: str
-    sections: list[str]
-    tags: str
+    beginning: str | SkipJsonSchema[None] = _absent()
+    ending: str | SkipJsonSchema[None] = _absent()
+    carry_on_from_seconds: float | SkipJsonSchema[None] = _absent()
+    sections: list[str] | SkipJsonSchema[None] = _absent()
+    tags: str | SkipJsonSchema[None] = _absent()
     details: dict[str, Any] | SkipJsonSchema[None] = _absent()
     message: str

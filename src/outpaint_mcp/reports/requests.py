@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,12 @@ from outpaint_mcp.errors import Hint, OutpaintError, error_of_kind
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.providers.registry import describe
 from outpaint_mcp.reports import takes as comparison
-from outpaint_mcp.reports.models import Cancellation, RequestSummary, ResultReport, StatusReport, TakeReport
+from outpaint_mcp.reports.bills import bill_words
+from outpaint_mcp.reports.models import Cancellation, ResultReport, StatusReport, TakeReport
 from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.reports.verdicts import file_notes
 from outpaint_mcp.reports.wording import explain
+from outpaint_mcp.storage.journal import UNFETCHED_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
 
 
 def basis(record: RequestRecord) -> str:
-    """Explain the estimate for each take."""
+    """Explain the estimate, of a whole request for each take."""
     if not record.basis:
         return ""
-    return f"For each of {record.takes} takes: {record.basis}" if record.takes > 1 else record.basis
+    is_whole = record.takes > 1 and record.take_of is None
+    return f"For each of {record.takes} takes: {record.basis}" if is_whole else record.basis
 
 
 def error_words(record: RequestRecord, vocabulary: Vocabulary) -> str | None:
@@ -50,10 +53,10 @@ def status(record: RequestRecord, vocabulary: Vocabulary, takes: Sequence[Reques
         status=record.status,
         queue_position=seen.queue_position if seen else None,
         progress=progress,
-        estimated_cost_usd=_estimate(record),
+        estimated_cost_usd=estimate(record),
         cost_usd=dollars(seen.cost_usd if seen else record.cost_usd),
         error=error_words(record, vocabulary),
-        message=" ".join(filter(None, (_state(record, vocabulary), _each(takes)))),
+        message=" ".join(filter(None, (_state(record, vocabulary), bill_words(record), _each(takes)))),
     )
 
 
@@ -66,19 +69,23 @@ def not_delivered(record: RequestRecord, vocabulary: Vocabulary) -> ResultReport
         cost_usd=dollars(record.cost_usd),
         error=error_words(record, vocabulary),
         error_kind=record.error_kind,
-        message=_state(record, vocabulary),
+        awaits_agreement=record.awaits_agreement,
+        message=" ".join(filter(None, (_state(record, vocabulary), bill_words(record)))),
     )
 
 
-def being_written(record: RequestRecord, vocabulary: Vocabulary, options: ExportOptions) -> ResultReport:
-    """Report that the request is completed and its file is being written."""
+def being_written(
+    record: RequestRecord, vocabulary: Vocabulary, options: ExportOptions, share: float
+) -> ResultReport:
+    """Report that the music is there and its file is being written, which share of it is done."""
     next_step = vocabulary.advise(Hint.AWAIT_RESULT, request_id=record.request_id)
     return ResultReport(
         request_id=record.request_id,
         provider=record.provider,
-        status=record.status,
+        status=Status.IN_PROGRESS,
+        progress=round(share, 2),
         cost_usd=dollars(record.cost_usd),
-        message=f"Completed; the file ({options}) is being written. {next_step}",
+        message=f"The music is ready; its file ({options}) is being written, {share:.0%} done. {next_step}",
     )
 
 
@@ -89,6 +96,8 @@ def delivered(  # noqa: PLR0913 - the takes and what became of each
     deliveries: Mapping[str, Delivery],
     missing: Mapping[str, OutpaintError],
     options: ExportOptions,
+    *,
+    details: bool = False,
 ) -> ResultReport:
     """Report where the extended file is and how it turned out; of several takes, the best one's.
 
@@ -99,6 +108,7 @@ def delivered(  # noqa: PLR0913 - the takes and what became of each
         deliveries: by request id, the takes whose file is there.
         missing: by request id, why a completed take has no file.
         options: the form in which the file was requested.
+        details: whether to report the file's digest and size.
     """
     best_first = comparison.best_first(list(deliveries.values()))
     delivery = best_first[0]
@@ -106,11 +116,11 @@ def delivered(  # noqa: PLR0913 - the takes and what became of each
     message = (
         ""
         if record.status.is_final
-        else f"{len(deliveries)} of {len(takes)} takes are ready."
-        f" {vocabulary.advise(Hint.AWAIT_RESULT, request_id=record.request_id)}",
+        else f"{len(deliveries)} of {len(takes)} takes are ready. {_next_step(record, vocabulary)}",
         comparison.compared([deliveries.get(take.request_id) for take in takes]) if len(takes) > 1 else "",
         _note(vocabulary, delivery, options),
         _about(options),
+        bill_words(record),
     )
     return ResultReport(
         request_id=record.request_id,
@@ -122,10 +132,10 @@ def delivered(  # noqa: PLR0913 - the takes and what became of each
         before_seconds=rounded(delivery.before_seconds),
         after_seconds=rounded(delivery.after_seconds),
         seed=delivery.seed,
-        size_bytes=delivery.size_bytes,
-        sha256=delivery.sha256,
+        size_bytes=delivery.size_bytes if details else None,
+        sha256=delivery.sha256 if details else None,
         cost_usd=dollars(record.cost_usd),
-        verdict=_verdict(record, vocabulary, delivery, options),
+        verdict=_verdict(record, vocabulary, delivery, options, best_first),
         measured=comparison.figures(delivery),
         takes=_takes(takes, vocabulary, deliveries, reasons, best_first, options) if len(takes) > 1 else None,
         message=" ".join(filter(None, message)),
@@ -155,7 +165,7 @@ def _takes(  # noqa: PLR0913 - the takes, what became of each, and how to say it
                 status=take.status,
                 seed=delivery.seed if delivery else None,
                 path=delivery.path if delivery else None,
-                verdict=_verdict(take, vocabulary, delivery, options) if delivery else None,
+                verdict=_verdict(take, vocabulary, delivery, options, best_first) if delivery else None,
                 error=error_words(take, vocabulary) or missing.get(take.request_id),
             )
         )
@@ -163,27 +173,34 @@ def _takes(  # noqa: PLR0913 - the takes, what became of each, and how to say it
 
 
 def _verdict(
-    record: RequestRecord, vocabulary: Vocabulary, delivery: Delivery, options: ExportOptions
+    record: RequestRecord,
+    vocabulary: Vocabulary,
+    delivery: Delivery,
+    options: ExportOptions,
+    deliveries: Sequence[Delivery],
 ) -> str | None:
-    """Describe how a file came out."""
+    """Describe how a file came out, one of those of all takes."""
     return comparison.in_words(
         delivery,
         vocabulary,
         is_generative=describe(record.provider).is_generative,
         can_restore=not options.restore_source and delivery.restore_refusal is None,
+        seeds_differ=delivery.seeds_differ and not comparison.is_one_for_all(deliveries),
     )
 
 
 def _note(vocabulary: Vocabulary, delivery: Delivery, options: ExportOptions) -> str:
     """Explain how a file was generated, and which other file there is."""
-    if (options.part, options.format) != ("whole", "source"):
+    if options.part != "whole":
         return ""
+    if options.format != "source":
+        return delivery.note
     return " ".join(filter(None, (delivery.note, file_notes(delivery, vocabulary))))
 
 
 def _about(options: ExportOptions) -> str:
     """Explain a form other than the whole file in the source's format."""
-    lossy = {"mp3": "MP3", "ogg": "OGG", "opus": "Opus"}.get(options.format)
+    lossy = {"mp3": "MP3", "m4a": "AAC", "ogg": "OGG", "opus": "Opus"}.get(options.format)
     return " ".join(
         filter(
             None,
@@ -191,7 +208,9 @@ def _about(options: ExportOptions) -> str:
                 f"This file holds only the music added {options.part}; the verdict covers the whole."
                 if options.part != "whole"
                 else "",
-                f"{lossy} is lossy: the verdict describes the music before encoding." if lossy else "",
+                f"{lossy} is lossy: this describes the music and the source before encoding."
+                if lossy
+                else "",
                 "Deeper audio is rounded to 16 bits, with dither." if options.format == "wav16" else "",
             ),
         )
@@ -228,34 +247,15 @@ def _each(takes: Sequence[RequestRecord]) -> str:
     return f"{'; '.join(lines)}.".capitalize() if len(takes) > 1 else ""
 
 
-def summary(record: RequestRecord, vocabulary: Vocabulary) -> RequestSummary:
-    """Put a request into one line."""
-    return RequestSummary(
-        request_id=record.request_id,
-        provider=record.provider,
-        status=record.status,
-        title=record.title,
-        extend_before_duration=record.extend_before_duration,
-        extend_after_duration=record.extend_after_duration,
-        created_at=datetime.fromtimestamp(record.created_at, UTC).isoformat(timespec="seconds"),
-        parent_request_id=record.parent_request_id,
-        takes=record.takes if record.takes > 1 else None,
-        path=record.delivery.path if record.delivery else None,
-        estimated_cost_usd=_estimate(record),
-        cost_usd=dollars(record.cost_usd),
-        error=error_words(record, vocabulary),
-    )
-
-
 def _state(record: RequestRecord, vocabulary: Vocabulary) -> str:
     """Put a request's status and the next step into words."""
     match record.status:
         case Status.IN_QUEUE | Status.IN_PROGRESS:
             where = in_words(record.live) if record.live else "Waiting"
-            next_step = vocabulary.advise(Hint.AWAIT_RESULT, request_id=record.request_id)
-            return " ".join(filter(None, (f"{where}.", basis(record), next_step)))
+            return " ".join(filter(None, (f"{where}.", basis(record), _next_step(record, vocabulary))))
         case Status.COMPLETED:
-            return f"Completed. {vocabulary.advise(Hint.FETCH_RESULT, request_id=record.request_id)}"
+            next_step = vocabulary.advise(Hint.FETCH_RESULT, request_id=record.request_id)
+            return " ".join(filter(None, ("Completed.", next_step, _stored_until(record))))
         case Status.CANCELLED:
             return (
                 error_words(record, vocabulary)
@@ -270,7 +270,21 @@ def _state(record: RequestRecord, vocabulary: Vocabulary) -> str:
             return "Failed. The error says why, what was billed, and what to try."
 
 
-def _estimate(record: RequestRecord) -> float | None:
+def _stored_until(record: RequestRecord) -> str:
+    """Say until when a result is stored that nobody has fetched yet."""
+    if record.deliveries or record.ended_at is None:
+        return ""
+    last_day = datetime.fromtimestamp(record.ended_at, UTC) + timedelta(days=UNFETCHED_DAYS)
+    return f"It is deleted after {last_day:%Y-%m-%d} if nobody fetches it."
+
+
+def _next_step(record: RequestRecord, vocabulary: Vocabulary) -> str:
+    """Say what to do about a request that has not ended."""
+    hint = Hint.AGREE if record.awaits_agreement else Hint.AWAIT_RESULT
+    return vocabulary.advise(hint, request_id=record.request_id)
+
+
+def estimate(record: RequestRecord) -> float | None:
     """Return the most that the request can cost, until its cost is known."""
     return dollars(record.estimated_cost_usd) if record.cost_usd is None else None
 

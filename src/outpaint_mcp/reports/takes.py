@@ -5,25 +5,32 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.reports.verdicts import badness, describe
+from outpaint_mcp.reports.verdicts import badness, describe, played
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from outpaint_mcp.audio.sides import Side
     from outpaint_mcp.audio.verdict.records import Addition, Seam, Survival
     from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.storage.records import Delivery
 
-    Value = float | str | None
+    Value = float | int | str | None
 
 _A_TIE = 0.05
 """A smaller difference in badness is inaudible."""
+_LIMITS = "click above 1, flux 1.15, beat_slip_ms beyond 30 stand out; + is louder, later, faster"
 _UNSTEADY_MS = 15.0
 """In a source whose own beat is measured to wander this far, figures about the beat mean nothing."""
 
 
 def in_words(
-    delivery: Delivery, vocabulary: Vocabulary, *, is_generative: bool, can_restore: bool = False
+    delivery: Delivery,
+    vocabulary: Vocabulary,
+    *,
+    is_generative: bool,
+    can_restore: bool = False,
+    seeds_differ: bool = True,
 ) -> str | None:
     """How a file came out; None where that was not measured. See `describe`."""
     if delivery.verdict is None:
@@ -34,6 +41,7 @@ def in_words(
         is_generative=is_generative,
         can_restore=can_restore,
         restore_refusal=delivery.restore_refusal,
+        seeds_differ=seeds_differ,
     )
 
 
@@ -42,19 +50,33 @@ def figures(delivery: Delivery) -> dict[str, object] | None:
     verdict = delivery.verdict
     if verdict is None:
         return None
-    sides = {each.side: _of_addition(each) for each in verdict.additions}
+    sides = {_name(each.side, inside=each.is_inside): _of_addition(each) for each in verdict.additions}
     for seam in verdict.seams:
-        sides[seam.side] |= _of_seam(seam)
+        if seam.side is not None:
+            sides[seam.side.value] |= _of_seam(seam)
     return {
         "faults": [fault.kind.value for fault in verdict.real_faults],
+        "limits": _LIMITS,
         "source": _of_source(verdict.survival),
-        **{side.value: measures for side, measures in sides.items()},
+        **sides,
+        **_known(
+            seams_checked=verdict.seams_checked, lufs=verdict.lufs, true_peak_dbtp=verdict.true_peak_dbtp
+        ),
     }
+
+
+def _name(side: Side, *, inside: bool) -> str:
+    return "inside" if inside else side.value
 
 
 def best_first(deliveries: Sequence[Delivery]) -> list[Delivery]:
     """Takes in the order in which to listen to them; equals stay as they come."""
     return sorted(deliveries, key=_badness)
+
+
+def is_one_for_all(deliveries: Sequence[Delivery]) -> bool:
+    """Whether several takes are there and all of them the same, value by value: then no seed gives another."""
+    return len(deliveries) > 1 and len({_audio(each) for each in deliveries}) == 1
 
 
 def compared(takes: Sequence[Delivery | None]) -> str:
@@ -74,15 +96,30 @@ def compared(takes: Sequence[Delivery | None]) -> str:
     if best.verdict is None:
         return "The takes could not be measured; let the person listen to all of them."
     why = f"it has the fewest faults ({_listed(best)})" if _kinds(best) else "nothing is wrong with it"
-    tied = [str(each) for each, take in numbered if _is_tied(take, best)]
+    tied = [each for each, take in numbered if _is_tied(take, best)]
     if _is_tied(rivals[0], best):
-        advice = f"Takes {', '.join(tied)} measure equally well ({why}); let the person listen, take {number} first."
+        advice = _choice(numbered, tied, why)
     else:
         advice = f"Keep take {number} (seed {best.seed}): {why}."
     worse = [
         f"take {each}: {_listed(take)}" for each, take in others if _kinds(take) and not _is_tied(take, best)
     ]
     return f"{advice} {'; '.join(worse).capitalize()}." if worse else advice
+
+
+def _choice(numbered: Sequence[tuple[int, Delivery]], tied: Sequence[int], why: str) -> str:
+    """Say what differs between takes that measure equally well."""
+    plays = {
+        number: played(take.verdict)
+        for number, take in numbered
+        if number in tied and take.verdict is not None
+    }
+    first = tied[0]  # whose file and verdict the answer has
+    if all(plays.values()) and len(set(plays.values())) > 1:
+        each = "; ".join(f"take {number} {plays[number]}" for number in sorted(plays))
+        return f"{each[0].upper()}{each[1:]} ({why}); let the person choose, take {first} first."
+    names = ", ".join(map(str, sorted(tied)))
+    return f"Takes {names} measure equally well ({why}); let the person listen, take {first} first."
 
 
 def _is_tied(take: Delivery, best: Delivery) -> bool:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.audio.clock import clock
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.audio.verdict.records import Fault, FaultKind
+from outpaint_mcp.reports.fault_words import end_words, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from outpaint_mcp.audio.verdict.records import Verdict
+    from outpaint_mcp.audio.verdict.records import Addition, Verdict
     from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.storage.records import Delivery
 
 _MOST_FAULTS = 3
 """Nobody reads more; the rest is counted."""
+
+_MOST_STRETCHES = 4
+_STREAMING_LUFS, _AS_LOUD_LU = -14.0, 1.0
+_OVER_DBTP = 0.05
 
 _REFUSED_BADNESS = 10.0
 """As bad as losing the source next to the added music."""
@@ -26,6 +33,10 @@ _WEIGHTS: dict[FaultKind, tuple[float, float]] = {
     FaultKind.SOURCE_DAMAGED: (20.0, 10.0),
     FaultKind.SOURCE_LOST: (10.0, 1.0),
     FaultKind.SILENCE: (6.0, 0.5),
+    FaultKind.HOLE: (6.0, 0.05),
+    FaultKind.ENDING: (4.0, 0.0),
+    FaultKind.STUCK: (4.0, 0.1),
+    FaultKind.DRIFT: (2.0, 0.01),
     FaultKind.TOO_SHORT: (3.0, 0.5),
     FaultKind.TOO_LONG: (2.0, 0.1),
     FaultKind.TIMBRE_CHANGE: (4.0, 2.0),
@@ -54,6 +65,13 @@ _SOURCE_FAULTS = frozenset(
         FaultKind.SOURCE_GAIN,
     }
 )
+_SEEDLESS_FAULTS = _SOURCE_FAULTS | {
+    FaultKind.ENDING,
+    FaultKind.FADE,
+    FaultKind.TOO_SHORT,
+    FaultKind.TOO_LONG,
+}
+"""What the built-in provider does alike with every seed."""
 _STYLE_FAULTS = frozenset(
     {
         FaultKind.SOURCE_NOT_FOUND,
@@ -70,7 +88,14 @@ _FADED_EDGE_FAULTS = frozenset(
 _FADED_SECONDS = 1.0
 _PAIR = 2
 _LENGTH_FAULTS = frozenset(
-    {FaultKind.TOO_SHORT, FaultKind.TOO_LONG, FaultKind.SILENCE, FaultKind.FADE, FaultKind.REPETITION}
+    {
+        FaultKind.TOO_SHORT,
+        FaultKind.TOO_LONG,
+        FaultKind.SILENCE,
+        FaultKind.FADE,
+        FaultKind.REPETITION,
+        FaultKind.STUCK,
+    }
 )
 
 
@@ -85,13 +110,14 @@ def _weight(fault: Fault) -> float:
     return alone + each * abs(fault.amount)
 
 
-def describe(
+def describe(  # noqa: PLR0913 - a verdict, and what is known beside it
     verdict: Verdict,
     vocabulary: Vocabulary,
     *,
     is_generative: bool,
     can_restore: bool = False,
     restore_refusal: str | None = None,
+    seeds_differ: bool = True,
 ) -> str:
     """Describe in a few sentences how an extended recording came out, and what to try where something is wrong.
 
@@ -101,16 +127,24 @@ def describe(
         is_generative: whether the provider is a model that tags and lyrics steer.
         can_restore: whether there is another file of it, into which the source's own samples were put back.
         restore_refusal: why they were not, where that was tried in vain.
+        seeds_differ: whether another seed would give another take.
     """
     refusal = "" if restore_refusal is None else f"{_refusal_note(restore_refusal)} "
     faults = sorted(verdict.real_faults, key=_weight, reverse=True)
     if not faults:
-        return f"{refusal}{_good(verdict)}"
-    listed = [_words(fault, verdict) for fault in faults[:_MOST_FAULTS]]
+        return f"{refusal}{_good(verdict)}{_facts(verdict)}"
+    listed = [in_words(fault, verdict) for fault in faults[:_MOST_FAULTS]]
     more = len(faults) - len(listed)
     rest = f" {more} more {'fault is' if more == 1 else 'faults are'} in the figures." if more else ""
-    advice = _advice(faults, verdict, vocabulary, is_generative=is_generative, can_restore=can_restore)
-    return f"{refusal}{_sentence(listed)}{rest} {advice}"
+    advice = _advice(
+        faults,
+        verdict,
+        vocabulary,
+        is_generative=is_generative,
+        can_restore=can_restore,
+        seeds_differ=seeds_differ,
+    )
+    return f"{refusal}{_sentence(listed)}{rest} {advice}{_facts(verdict)}"
 
 
 def file_notes(delivery: Delivery, vocabulary: Vocabulary) -> str:
@@ -133,7 +167,7 @@ def _sentence(parts: Sequence[str]) -> str:
 
 def _good(verdict: Verdict) -> str:
     added = [
-        f"{addition.actual_seconds:.1f} s {addition.side}"
+        f"{addition.actual_seconds:.1f} s {'inside' if addition.is_inside else addition.side}"
         for addition in verdict.additions
         if addition.actual_seconds is not None
     ]
@@ -141,87 +175,66 @@ def _good(verdict: Verdict) -> str:
     return f"Good: {what}, {_source(verdict)}; {_at_the_seams(verdict)}."
 
 
+def played(verdict: Verdict) -> str:
+    """Say which stretches of the recording the new music plays; empty where only a model knows."""
+    stretches = [f"{clock(each.start_seconds)}–{clock(each.stop_seconds)}" for each in verdict.reused]  # noqa: RUF001 - as printed
+    if not stretches:
+        return ""
+    more = len(stretches) - _MOST_STRETCHES
+    rest = f" and {more} more" if more > 0 else ""
+    return f"plays {', then '.join(stretches[:_MOST_STRETCHES])}{rest}"
+
+
+def _facts(verdict: Verdict) -> str:
+    """Say what is played, how the file begins and ends, and how loud it is."""
+    ends = end_words(verdict, Side.BEFORE), end_words(verdict, Side.AFTER)
+    parts = list(filter(None, (played(verdict), *ends, _loudness(verdict))))
+    return f" {_sentence(parts)}" if parts else ""
+
+
+def _loudness(verdict: Verdict) -> str:
+    """Say how loud the file is, and what follows from that."""
+    if verdict.lufs is None or verdict.true_peak_dbtp is None:
+        return ""
+    away = verdict.lufs - _STREAMING_LUFS
+    side = "above" if away > 0 else "below"
+    beside = "about" if abs(away) < _AS_LOUD_LU else f"{abs(away):.1f} LU {side}"
+    over = ", over full scale" if verdict.true_peak_dbtp > _OVER_DBTP else ""
+    peak = f"peaks at {verdict.true_peak_dbtp:+.1f} dBTP{over}"
+    return f"{verdict.lufs:.1f} LUFS, {beside} the {_STREAMING_LUFS:.0f} of streaming services, {peak}"
+
+
 def _source(verdict: Verdict) -> str:
     survival = verdict.survival
     if survival.bit_exact:
         crossfaded = survival.crossfaded_seconds
         but = f" except for {1000 * crossfaded:.0f} ms of crossfade" if crossfaded else ""
-        return f"which is preserved bit for bit{but}"
+        span = ""
+        if survival.from_seconds is not None and survival.to_seconds is not None:
+            span = f" from {clock(survival.from_seconds)} to {clock(survival.to_seconds)}"
+        return f"which is preserved bit for bit{span}{but}"
     if survival.found:
         return f"which is there as the model rendered it (correlation {survival.correlation:.2f})"
     return "which is silent or too short to be recognised"
 
 
 def _at_the_seams(verdict: Verdict) -> str:
-    if not any(seam.click is not None for seam in verdict.seams):
+    judged = [seam.click is not None for seam in verdict.seams]
+    if not any(judged):
         return "there is too little sound at the seams to judge them"
+    if not all(judged):
+        return "nothing stands out at those of the seams that have enough sound to be judged"
     return "nothing at the seams stands out from the source itself"
 
 
-def _words(fault: Fault, verdict: Verdict) -> str:  # noqa: C901, PLR0911, PLR0912 - a phrase for each kind
-    amount, there = fault.amount, _place(fault)
-    match fault.kind:
-        case FaultKind.UNREADABLE:
-            return "the file holds no audio that can be decoded"
-        case FaultKind.SOURCE_NOT_FOUND:
-            return "the source cannot be recognised in it: this may be other music altogether"
-        case FaultKind.SOURCE_DAMAGED:
-            return f"{amount:.0%} of the source is altered"
-        case FaultKind.SOURCE_LOST:
-            return f"the source cannot be recognised in the {amount:.0f} s next to the new music"
-        case FaultKind.SOURCE_SHIFTED:
-            return f"the source begins {abs(1000 * amount):.0f} ms {'late' if amount > 0 else 'early'}"
-        case FaultKind.SOURCE_RESAMPLED:
-            return f"the source runs {abs(amount):.2f} % {'slower' if amount > 0 else 'faster'}"
-        case FaultKind.SOURCE_GAIN:
-            return f"the source is {abs(amount):.1f} dB {'louder' if amount > 0 else 'quieter'} than it was"
-        case FaultKind.SOURCE_RECODED:
-            return f"the source is as the model rendered it (correlation {amount:.2f})"
-        case FaultKind.TOO_SHORT:
-            return f"{amount:.1f} s of {_asked(fault, verdict):g} are missing {fault.side}"
-        case FaultKind.TOO_LONG:
-            return (
-                f"{amount:.1f} s more than the {_asked(fault, verdict):g} requested were added {fault.side}"
-            )
-        case FaultKind.SILENCE:
-            return f"{amount:.1f} s of the music {fault.side} are silent"
-        case FaultKind.FADE:
-            return f"the music {fault.side} fades away over its outer {amount:.0f} s"
-        case FaultKind.CLIPPING:
-            return f"the music {fault.side} clips ({amount:.1%} of it at full scale)"
-        case FaultKind.REPETITION:
-            return f"{amount:.0%} of the music {fault.side} repeats the 16 s next to it"
-        case FaultKind.CLICK:
-            return f"a click {there}, {amount:.1f} times as sharp as any attack of the source"
-        case FaultKind.FLUX:
-            return f"the sound changes {there} {amount:.1f} times as abruptly as the source ever does"
-        case FaultKind.LOUDNESS_JUMP:
-            return f"the new music is {abs(amount):.1f} LU {'louder' if amount > 0 else 'quieter'} {there}"
-        case FaultKind.BEAT_SLIP:
-            return f"the beat comes {abs(amount):.0f} ms {'late' if amount > 0 else 'early'} {there}"
-        case FaultKind.TEMPO_CHANGE:
-            return f"the music {fault.side} is {abs(amount):.0f} % {'faster' if amount > 0 else 'slower'}"
-        case FaultKind.KEY_CHANGE:
-            return f"the music {fault.side} is in another key, {amount:.0f} fifths away"
-        case FaultKind.TIMBRE_CHANGE:
-            return f"the music {fault.side} sounds unlike any part of the source"
-
-
-def _place(fault: Fault) -> str:
-    return "where the source begins" if fault.side is Side.BEFORE else "where the source ends"
-
-
-def _asked(fault: Fault, verdict: Verdict) -> float:
-    return sum(addition.asked_seconds for addition in verdict.additions if addition.side is fault.side)
-
-
-def _advice(
+def _advice(  # noqa: PLR0913 - as `describe` has it
     faults: Sequence[Fault],
     verdict: Verdict,
     vocabulary: Vocabulary,
     *,
     is_generative: bool,
     can_restore: bool,
+    seeds_differ: bool,
 ) -> str:
     """Say what to try."""
     kinds = {fault.kind for fault in faults}
@@ -230,9 +243,10 @@ def _advice(
     if kinds <= _SOURCE_FAULTS and can_restore:
         return f"The source's own samples are in the other file ({vocabulary.input('restore_source', True)})."
     if where := _where_it_fades(faults, verdict, vocabulary):
-        return f"{where}, or try another seed."
+        return f"{where}, or try another seed." if is_generative else f"{where}."
     if not is_generative:
-        return "Try another seed, or a second or two more or less."
+        seed = "another seed, or " if seeds_differ and not kinds <= _SEEDLESS_FAULTS else ""
+        return f"Try {seed}a second or two more or less."
     ways = ["another seed"]
     if kinds & _STYLE_FAULTS:
         ways.append(f"the tags that {vocabulary.analysis} proposes")
@@ -249,17 +263,31 @@ def _advice(
 def _where_it_fades(faults: Sequence[Fault], verdict: Verdict, vocabulary: Vocabulary) -> str:
     """Say where to cut a source that fades or is silent where the new music begins, if that explains the faults."""
     abrupt = {fault.side for fault in faults if fault.kind in _FADED_EDGE_FAULTS}
+    holes = [each for each in faults if each.kind is FaultKind.HOLE and each.at_seconds is not None]
     added = sum(each.actual_seconds or 0.0 for each in verdict.additions)
     for addition in verdict.additions:
         faded = addition.own.fade_seconds + addition.own.silence_seconds
-        if addition.side not in abrupt or faded < _FADED_SECONDS:
+        if faded < _FADED_SECONDS or not (addition.side in abrupt or _is_at_seam(holes, addition, verdict)):
             continue
         if addition.side is Side.BEFORE:
-            cut = vocabulary.input("source_start_seconds", round(faded))
+            cut = vocabulary.input("source_start_seconds", math.ceil(faded))
             return f"The source begins softly: submit it with {cut}"
-        cut = vocabulary.input("source_end_seconds", round(verdict.seconds - added - faded))
-        return f"The source fades out there: submit it with {cut}"
+        ends = "is silent" if addition.own.silence_seconds >= _FADED_SECONDS else "fades out"
+        cut = vocabulary.input("source_end_seconds", math.floor(verdict.seconds - added - faded))
+        return f"The source {ends} there: submit it with {cut}"
     return ""
+
+
+def _is_at_seam(holes: Sequence[Fault], addition: Addition, verdict: Verdict) -> bool:
+    """Whether one of these holes is where an addition meets the source."""
+    added = addition.actual_seconds or 0.0
+    seam_seconds = added if addition.side is Side.BEFORE else verdict.seconds - added
+    return any(
+        (each.at_seconds or 0.0) - _FADED_SECONDS
+        < seam_seconds
+        < (each.at_seconds or 0.0) + (each.lasts_seconds or 0.0) + _FADED_SECONDS
+        for each in holes
+    )
 
 
 def _either(ways: Sequence[str]) -> str:

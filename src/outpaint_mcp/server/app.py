@@ -32,15 +32,14 @@ _MAX_FOLDERS_BYTES = 300
 _OPEN_AFTER_SECONDS = 0.25
 
 _INSTRUCTIONS = """\
-Extends recordings with new music before, after, or on both sides; and analyzes them.
-1. submit_outpaint(audio, tags, extend_before_duration, extend_after_duration) -> request_id. For an intro, set
-   extend_before_duration; to let the track run on, extend_after_duration (default 30; 0 for none). At most 240 s each;
-   for more, or to build in steps, pass the last request_id as audio. "Continue from 1:23" is source_end_seconds=83.
-2. get_outpaint_result(request_id, wait_seconds=45): repeat until status is completed, failed, cancelled or unknown.
-   Then tell the user the path and the verdict. Never resubmit because a wait ended.
-analyze_audio measures tempo, key, loudness and sections, and suggests tags.
-Sources: a path in {folders}; an https link to the file itself; a data: URI; an earlier request_id. Files attached
-to the chat are not visible here: ask for a path or a link. To offer a choice, set takes to 2, 3 or 4.
+Makes recordings longer, and analyzes them. A source is a file's name (list_audio lists them) or path in {folders}; an
+https link to the file itself; a data: URI; or an earlier request_id. Files attached to the chat are not visible here.
+1. submit_outpaint -> request_id. Longer: extend_after_duration (30 unless given; 0 for none). Intro:
+   extend_before_duration. Exactly N: total_seconds. Keep its ending: placement=inside. How it ends: ending. A choice:
+   takes=3. The first of them, but longer: its own request_id as audio. Not sure: dry_run=true.
+2. get_outpaint_result(request_id, wait_seconds=45; 3 if your calls are cut off): repeat until status is completed,
+   failed, cancelled or unknown, then tell the user path and verdict. Never resubmit because a wait ended.
+Originals and earlier results are never changed: to undo, go on from the earlier one.
 {provider}"""
 
 

@@ -1,16 +1,14 @@
-"""What goes back to the host: answers, links, images and progress."""
+"""What goes back to the host: answers, images and progress."""
 
 from __future__ import annotations
 
 import base64
 import json
-import mimetypes
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.auth.middleware.auth_context import get_access_token
-from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
+from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
 from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.service.on_demand import ServiceOnDemand
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import Context
     from pydantic import BaseModel
 
-    from outpaint_mcp.reports.models import ResultReport
     from outpaint_mcp.service.poller import OnUpdate
     from outpaint_mcp.storage.records import RequestProgress
 
@@ -30,11 +27,16 @@ Lifespan = ServiceOnDemand
 """What the server's tools work with."""
 
 
-def answer(report: BaseModel, *links: ContentBlock) -> CallToolResult:
-    """Answer twice, since hosts read one or the other: as text and as structure, absent values left out."""
+def answer(report: BaseModel, *images: ContentBlock) -> CallToolResult:
+    """Answer twice, since hosts read one or the other: as text and as structure, absent values left out.
+
+    A file is named by its path and URL only: several clients lose or refuse an answer that has a `resource_link` in it.
+    """
     structure = report.model_dump(mode="json", exclude_none=True)
     text = json.dumps(structure, ensure_ascii=False, separators=(",", ":"))
-    return CallToolResult(content=[TextContent(type="text", text=text), *links], structured_content=structure)
+    return CallToolResult(
+        content=[TextContent(type="text", text=text), *images], structured_content=structure
+    )
 
 
 def caller(ctx: Context[Lifespan, Any]) -> str:
@@ -43,21 +45,6 @@ def caller(ctx: Context[Lifespan, Any]) -> str:
     if token is not None:
         return token.subject or token.client_id
     return "" if ctx.headers is None else "http"
-
-
-def links(report: ResultReport) -> list[ContentBlock]:
-    """Link to the delivered file."""
-    if report.path is None:
-        return []
-    return [
-        ResourceLink(
-            type="resource_link",
-            name=report.path.replace("\\", "/").rsplit("/", 1)[-1],
-            uri=Path(report.path).as_uri(),
-            mime_type=mimetypes.guess_type(report.path)[0] or "application/octet-stream",
-            size=report.size_bytes,
-        )
-    ]
 
 
 def image(drawn: bytes | None) -> list[ContentBlock]:

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from mcp.types import CallToolResult, ToolAnnotations
 
 
+INJECTED_NAMES = frozenset({"action", "chatInput", "sessionId", "tool", "toolCallId"})
+"""Arguments that hosts (n8n's agents among them) add to every call; no argument of ours may be called so."""
+
+
 class OutpaintTool(Tool):
-    """A tool whose errors are sentences of our own, without the SDK's or pydantic's."""
+    """A tool that forgives what hosts add, and whose errors are sentences of our own, not the SDK's or pydantic's."""
 
     async def run(
         self,
@@ -32,15 +36,24 @@ class OutpaintTool(Tool):
     ) -> Any:  # noqa: ANN401 - the SDK's
         """Check the arguments and call the function; errors of ours and wrong arguments become text for the agent.
 
+        What hosts add is dropped, and so is `null` for an argument that may be left out: some send it for just that.
+
         Raises:
             ToolError: with that text.
             UnexpectedToolError: a bug of ours; the agent gets none of its text.
         """
+        known = self.parameters["properties"]
+        optional = known.keys() - set(self.parameters.get("required", ()))
+        arguments = {
+            name: value
+            for name, value in arguments.items()
+            if name not in INJECTED_NAMES and not (value is None and name in optional)
+        }
         try:
             self.fn_metadata.validate_arguments(arguments)
             return await super().run(arguments, context, convert_result)
         except ValidationError as exc:
-            takes = f"{self.name} takes {', '.join(self.parameters['properties'])}."
+            takes = f"{self.name} takes {', '.join(known)}."
             raise ToolError(f"{explain(refusal(exc, self.parameters), TOOLS)} {takes}") from None
         except UnexpectedToolError as exc:
             if isinstance(exc.__cause__, OutpaintError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
 import signal
@@ -10,10 +11,21 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
+import anyio
+from anyio.to_thread import run_sync
+from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+
 from outpaint_mcp.server.app import build_server
+from outpaint_mcp.server.messages import Refusal, read_messages
 
 if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectSendStream
+    from mcp.server import MCPServer
+    from mcp.shared._stream_protocols import WriteStream
+
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.server.content import Lifespan
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +54,7 @@ def run_stdio(settings: Settings, *, parent_id: int) -> NoReturn:
             os._exit(128 + stopped_by if stopped_by else code)
 
     async def serve() -> None:
-        serving = asyncio.create_task(server.run_stdio_async())
+        serving = asyncio.create_task(_serve_messages(server))
 
         def stop(number: int) -> None:
             nonlocal is_stopped, stopped_by
@@ -71,6 +83,34 @@ def run_stdio(settings: Settings, *, parent_id: int) -> NoReturn:
     )
     asyncio.run(serve())
     raise AssertionError("leave() does not return")
+
+
+async def _serve_messages(server: MCPServer[Lifespan]) -> None:
+    """Serve stdin until it ends; the SDK's own loop answers nothing to what is no message, and has no bound."""
+    lowlevel = server._lowlevel_server  # noqa: SLF001 - the SDK has no other way to bring one's own streams
+    write_messages, messages = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    # Of its transport, the half that keeps all but the protocol from stdout.
+    async with stdio_server(stdin=anyio.wrap_file(io.StringIO())) as (empty, answers):
+        await empty.aclose()
+        async with anyio.create_task_group() as group:
+            group.start_soon(_read_stdin, write_messages, answers)
+            await lowlevel.run(messages, answers, lowlevel.create_initialization_options())
+            group.cancel_scope.cancel()
+
+
+async def _read_stdin(
+    messages: MemoryObjectSendStream[SessionMessage | Exception], answers: WriteStream[SessionMessage]
+) -> None:
+    """Pass on what comes in on stdin, and refuse what is no message."""
+    incoming = read_messages(sys.stdin.buffer)
+    async with messages:
+        while (message := await run_sync(next, incoming, None, abandon_on_cancel=True)) is not None:
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the server is about to end
+                if isinstance(message, Refusal):
+                    _log.warning("A message was refused: %s", message.error.message)
+                    await answers.send(SessionMessage(message))
+                else:
+                    await messages.send(SessionMessage(message))
 
 
 async def _parent_gone(parent_id: int) -> None:

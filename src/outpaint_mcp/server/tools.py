@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
@@ -9,51 +10,51 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from outpaint_mcp.export_options import ExportOptions, Format, Part
-from outpaint_mcp.models import (
+from outpaint_mcp.fields import (
     NO_BOOL,
-    Audio,
+    Beginning,
+    Ending,
+    Placement,
+    SourceEndSeconds,
+    SourceStartSeconds,
+    Takes,
+    TotalSeconds,
+)
+from outpaint_mcp.models import (
     ExtendAfterDuration,
     ExtendBeforeDuration,
     Lyrics,
     Seed,
-    SourceEndSeconds,
-    SourceStartSeconds,
     Status,
     SubmitRequest,
     Tags,
-    Takes,
 )
-from outpaint_mcp.providers.registry import describe
+from outpaint_mcp.providers.registry import PROVIDERS, describe
 from outpaint_mcp.reports.models import (
     AnalysisReport,
+    AudioList,
     Cancellation,
     RequestList,
     ResultReport,
     StatusReport,
-    Submission,
+    SubmitAnswer,
 )
-from outpaint_mcp.server.content import Lifespan, answer, caller, image, links, reporter
+from outpaint_mcp.server.agreement import Agreed
+from outpaint_mcp.server.arguments import (
+    MAX_WAIT_SECONDS,
+    AnyAudio,
+    Bitrate,
+    ProviderName,
+    RequestId,
+    SaveAs,
+    WaitSeconds,
+)
+from outpaint_mcp.server.content import Lifespan, answer, caller, image, reporter
 from outpaint_mcp.server.schemas import tool
+from outpaint_mcp.service.destinations import fit_format
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
-
-# Hosts give up on a call after 60 seconds at the earliest that still let a tool wait.
-MAX_WAIT_SECONDS = 45.0
-AnyAudio = Annotated[
-    Audio,
-    Field(
-        description="Source audio to extend. Provide an HTTPS URL to an MP3, WAV, or FLAC file (up to 60 minutes)."
-        " Also accepts a path or file:// URL in the allowed folders, a data: URI, or an earlier request_id, to extend"
-        " its result."
-    ),
-]
-RequestId = Annotated[str, Field(description="As returned by submit_outpaint.")]
-WaitSeconds = Annotated[
-    float,
-    Field(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False, description="Seconds to wait for it to end."),
-    NO_BOOL,
-]
 
 
 async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by field, and ours
@@ -67,11 +68,22 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
     source_start_seconds: SourceStartSeconds = 0,
     source_end_seconds: SourceEndSeconds = 0,
     takes: Takes = 1,
-) -> Annotated[CallToolResult, Submission]:
-    """Extend a recording with new music before it, after it, or both. Returns a request_id; then call
-    get_outpaint_result with it and wait_seconds=45, again until it is completed.
+    total_seconds: TotalSeconds = 0,
+    placement: Placement = "natural",
+    beginning: Beginning = "natural",
+    ending: Ending = "natural",
+    provider: ProviderName = "",
+    dry_run: Annotated[  # noqa: FBT002 - named by the agent
+        bool, Field(description="Start nothing: return the plan, length, cost, time and warnings.")
+    ] = False,
+) -> Annotated[CallToolResult, SubmitAnswer]:
+    """Make a recording longer. Returns a request_id; then call get_outpaint_result until it is completed.
+    Longer: extend_after_duration. Intro: extend_before_duration, and extend_after_duration=0. Exactly N, up to two
+    hours: total_seconds, in one request. An ending for an abrupt one: extend_after_duration=8. "Carry on from 1:23":
+    source_end_seconds=83. Keep beginning and ending: placement=inside. Endless loop: ending=loop. "The first one, but
+    longer": that take's request_id as audio. Originals and earlier files are never changed: to undo, go back to the
+    earlier one. An identical request within ten minutes returns the existing one; another seed gives another take.
     {provider}
-    An identical request within ten minutes returns the existing one; for a different take, pass another seed.
     """
     request = SubmitRequest.of(
         audio=audio,
@@ -83,9 +95,15 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
         source_start_seconds=source_start_seconds,
         source_end_seconds=source_end_seconds,
         takes=takes,
+        total_seconds=total_seconds,
+        placement=placement,
+        beginning=beginning,
+        ending=ending,
     )
     service = await ctx.request_context.lifespan_context()
-    return answer(await service.submit(request, caller=caller(ctx)))
+    if dry_run:
+        return answer(await service.foresee(request, provider=provider))
+    return answer(await service.submit(request, caller=caller(ctx), provider=provider))
 
 
 async def get_outpaint_status(
@@ -100,33 +118,42 @@ async def get_outpaint_status(
 
 async def get_outpaint_result(  # noqa: PLR0913 - what can be asked of a result
     ctx: Context[Lifespan, Any],
+    agreed: Agreed,  # noqa: ARG001 - the person has been asked by now, where there was something to ask
     request_id: RequestId,
     wait_seconds: WaitSeconds = 0,
     part: Annotated[Part, Field(description="before or after: only the music added on that side.")] = "whole",
-    format: Annotated[Format, Field(description="source: lossless, at the source's bit depth.")] = "source",  # noqa: A002 - as people say
+    format: Annotated[Format, Field(description="source: lossless, as deep as the source.")] = "source",  # noqa: A002 - as people say
+    bitrate_kbps: Bitrate = 0,
+    save_as: SaveAs = "",
     restore_source: Annotated[  # noqa: FBT002 - named by the agent
         bool, Field(description="false: the provider's own file, with its rendering of the source.")
     ] = True,
+    details: Annotated[bool, Field(description="Include sha256 and size_bytes.")] = False,  # noqa: FBT002 - as above
 ) -> Annotated[CallToolResult, ResultReport]:
-    """Deliver the extended file to the output folder. Returns its path, the verdict (measured seams, levels, lengths,
-    and whether the source survived), and which take to keep. Until the request has ended, returns its status: call
-    again. Tell the user the path and the verdict.
+    """Deliver the extended file to the output folder. Returns its path, what was written (as measured), the verdict
+    (seams, levels, lengths, and whether the source survived), and which take to keep. Until the request has ended and
+    the file is written, returns its status: call again. Use wait_seconds=45, or 3 if your calls are cut off sooner; the
+    work goes on. Tell the user the path and the verdict.
     """
+    options = ExportOptions(part=part, format=format, restore_source=restore_source)
+    options = dataclasses.replace(fit_format(save_as, options), bitrate_kbps=bitrate_kbps or None)
     service = await ctx.request_context.lifespan_context()
     report = await service.result(
         request_id,
         wait_seconds=wait_seconds,
-        options=ExportOptions(part=part, format=format, restore_source=restore_source),
+        options=options,
         on_update=reporter(ctx),
+        save_as=save_as,
+        details=details,
     )
-    return answer(report, *links(report))
+    return answer(report)
 
 
 async def cancel_outpaint(
     ctx: Context[Lifespan, Any], request_id: RequestId
 ) -> Annotated[CallToolResult, Cancellation]:
-    """Cancel a request that has not ended, with all its takes; discards what was generated so far. One that has ended,
-    or whose last step a hosted model is carrying out, stays as it is (not_cancellable).
+    """Cancel a request that has not ended, with all its takes, or one take by its own id; discards what was generated
+    so far. One that has ended, or whose last step a hosted model is carrying out, stays as it is (not_cancellable).
     """
     service = await ctx.request_context.lifespan_context()
     return answer(await service.cancel(request_id))
@@ -142,8 +169,8 @@ async def list_outpaints(
         Field(description="Return only requests with this status."),
     ] = "any",
 ) -> Annotated[CallToolResult, RequestList]:
-    """List requests, newest first, with their status, files and costs, and the total spent. Use it to find a lost
-    request_id.
+    """List requests, newest first, with their status, takes, files and costs, and the total spent. Use it to find a
+    lost request_id.
     """
     service = await ctx.request_context.lifespan_context()
     return answer(await service.list(limit=limit, status=None if status == "any" else Status(status)))
@@ -152,31 +179,55 @@ async def list_outpaints(
 async def analyze_audio(
     ctx: Context[Lifespan, Any],
     audio: Annotated[str, Field(description="As in submit_outpaint.")],
+    wait_seconds: WaitSeconds = MAX_WAIT_SECONDS,
     details: Annotated[bool, Field(description="Include all measurements.")] = False,  # noqa: FBT002 - named by the agent
     picture: Annotated[bool, Field(description="Include an image: waveform and spectrogram.")] = False,  # noqa: FBT002 - as above
 ) -> Annotated[CallToolResult, AnalysisReport]:
     """Analyze a recording, or a result by its request_id: length, loudness, tempo, key, how it begins and ends,
-    sections, and measured tags for submit_outpaint. Free. Call it before submitting if tags matter.
+    sections, and tags for submit_outpaint. Free. Call it again until it is completed; the work goes on when a call is
+    cut off.
     """
     service = await ctx.request_context.lifespan_context()
-    report, drawn = await service.analyze(audio, details=details, picture=picture, on_update=reporter(ctx))
+    report, drawn = await service.analyze(
+        audio, wait_seconds=wait_seconds, details=details, picture=picture, on_update=reporter(ctx)
+    )
     return answer(report, *image(drawn))
+
+
+async def list_audio(
+    ctx: Context[Lifespan, Any],
+    folder: Annotated[str, Field(description="An allowed folder or one inside it. Empty: all.")] = "",
+    query: Annotated[str, Field(description="Name, or words of it.")] = "",
+    limit: Annotated[
+        int, Field(ge=1, le=100, description="Maximum number of files to return."), NO_BOOL
+    ] = 20,
+) -> Annotated[CallToolResult, AudioList]:
+    """List the audio files in the allowed folders and earlier results, with length and date: newest first, or best
+    match first. Pass a name, or a result's request_id, as audio to the other tools.
+    """
+    service = await ctx.request_context.lifespan_context()
+    return answer(await service.list_audio(folder=folder, query=query, limit=limit))
 
 
 def all_tools(provider: str) -> list[Tool]:
     """Build the tools as a server registers them whose new requests go to this provider."""
-    return [
-        tool(
-            submit_outpaint,
-            ToolAnnotations(
-                title="Extend a recording",
-                read_only_hint=False,
-                destructive_hint=False,
-                idempotent_hint=False,
-                open_world_hint=True,
-            ),
-            provider=describe(provider).tool_text,
+    submit = tool(
+        submit_outpaint,
+        ToolAnnotations(
+            title="Extend a recording",
+            read_only_hint=False,
+            destructive_hint=False,
+            idempotent_hint=False,
+            open_world_hint=True,
         ),
+        provider=describe(provider).tool_text,
+    )
+    submit.parameters["properties"]["provider"] |= {
+        "default": provider,
+        "description": f"{_choices()} Default: {provider}.",
+    }
+    return [
+        submit,
         tool(
             get_outpaint_status,
             ToolAnnotations(title="Status of an outpaint", read_only_hint=True, open_world_hint=False),
@@ -208,4 +259,17 @@ def all_tools(provider: str) -> list[Tool]:
         tool(
             analyze_audio, ToolAnnotations(title="Analyze audio", read_only_hint=True, open_world_hint=True)
         ),
+        tool(
+            list_audio, ToolAnnotations(title="List audio files", read_only_hint=True, open_world_hint=False)
+        ),
     ]
+
+
+def _choices() -> str:
+    """List the providers in a few words."""
+    kinds = (
+        f"{name}: {'generative, ' if each.description.is_generative else ''}"
+        f"{'paid' if each.description.is_paid else 'free'}"
+        for name, each in PROVIDERS.items()
+    )
+    return f"{'; '.join(kinds)}."

@@ -16,12 +16,20 @@ _ADVICE = {
     Hint.AWAIT_RESULT: "Call get_outpaint_result with wait_seconds=45 (or 3 if your host ends calls early).",
     Hint.FETCH_RESULT: "Call get_outpaint_result for the file.",
     Hint.GET_RESULT: "Call get_outpaint_result again.",
+    Hint.AGREE: "Tell the user these figures. Ask the user to run `outpaint-mcp approve {id}` at a terminal if they"
+    " agree; where the host can ask questions, get_outpaint_result asks them. If they do not, call cancel_outpaint.",
     Hint.CHECK_STATUS: "Call get_outpaint_status in a moment.",
     Hint.SUBMIT_AGAIN: "Call submit_outpaint again with the same arguments.",
-    Hint.CHOOSE_ANOTHER_PLACE: "Ask the user to move that file, then call get_outpaint_result again.",
+    Hint.CHOOSE_ANOTHER_PLACE: "Pass another save_as to get_outpaint_result, or ask the user to move that file.",
     Hint.SET_LENGTH: "Set extend_before_duration or extend_after_duration above 0.",
+    Hint.SET_TOTAL: "For more, give the length of the whole file as total_seconds: the steps are planned for you.",
+    Hint.END_EARLIER: "That end is source_end_seconds.",
+    Hint.FIND_FILE: "Call list_audio to see what the files are called.",
     Hint.OPEN_FOLDER: "Ask the user to copy the file into one of these folders, or to add its folder to"
     " OUTPAINT_INPUT_DIRS.",
+    Hint.SET_CREDENTIALS: "Ask the user to add that variable to this server's env in the host's settings and to restart"
+    ' the host, or submit with provider="local", which is free.',
+    Hint.START: "To start it, call submit_outpaint again with dry_run=false.",
     Hint.SAVE_ATTACHMENT: "This server cannot see files attached to the chat: ask the user to save the file into one of"
     " these folders and give its name, or give a public https link to it.",
 }
@@ -43,9 +51,9 @@ class ToolWords:
             f"{name}={f'{value:.10g}' if isinstance(value, float) else json.dumps(value, ensure_ascii=False)}"
         )
 
-    def advise(self, hint: Hint, *, request_id: str | None = None) -> str:  # noqa: ARG002 - an agent has the id at hand
-        """See `Vocabulary.advise`."""
-        return _ADVICE[hint]
+    def advise(self, hint: Hint, *, request_id: str | None = None) -> str:
+        """See `Vocabulary.advise`; an agent has the id at hand, a person has not."""
+        return _ADVICE[hint].replace("{id}", request_id or "ID")
 
 
 TOOLS: Vocabulary = ToolWords()

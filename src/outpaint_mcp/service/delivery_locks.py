@@ -51,7 +51,7 @@ class DeliveryLocks:
             ServerStopping: the server stopped meanwhile.
         """
         path = self._folder / f"{key}.lock"
-        lock = FileLock(path)
+        lock = FileLock(path, mode=0o600)
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             until = time.monotonic() + self._wait_seconds
@@ -70,7 +70,7 @@ class DeliveryLocks:
     def tidy(self) -> None:
         """Remove the lock files of processes that were killed."""
         for path in self._folder.glob("*.lock"):
-            lock = FileLock(path)
+            lock = FileLock(path, mode=0o600)
             with suppress(OSError):
                 if _acquire(lock):
                     _remove(path, lock)

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import shutil
-import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
-from outpaint_mcp.errors import GenerationFailed, InvalidRequest, OutpaintError, SourceError
+from outpaint_mcp.errors import InvalidRequest, OutpaintError
 from outpaint_mcp.models import Status
+from outpaint_mcp.service.conversion import STORED_DAYS, Converter
 from outpaint_mcp.service.delivery_failures import (
     changed_since_delivery,
     changed_since_generation,
     no_longer_stored,
-    not_converted,
     server_stopping,
 )
 from outpaint_mcp.service.file_threads import FileThreads
-from outpaint_mcp.storage.database import storage_errors
 from outpaint_mcp.storage.records import RequestProgress
-from outpaint_mcp.workers.orders import Convert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from outpaint_mcp.export_options import ExportOptions
     from outpaint_mcp.results import Outcome
@@ -37,16 +32,18 @@ if TYPE_CHECKING:
     from outpaint_mcp.storage.records import Delivery, RequestRecord
     from outpaint_mcp.workers.pool import WorkerPool
 
-STORED_DAYS = 7
-"""How long after the last delivery other formats of a result can be made."""
-
-# Encoding four minutes as MP3 takes twenty seconds; a worker that needs this long hangs.
-_MAX_SECONDS = 900.0
 _UPDATE_SECONDS = 1.0
-_STALE_SECONDS = 86_400.0
 
-Delivered = dict[str, "Delivery | OutpaintError | None"]
-"""By the id of each take: its file, why there is none, or None while it is being written."""
+
+@dataclass(frozen=True, slots=True)
+class BeingWritten:
+    """A file that is on its way; `progress` is the share of it that is written, 0 to 1."""
+
+    progress: float
+
+
+Delivered = dict[str, "Delivery | OutpaintError | BeingWritten"]
+"""By the id of each take: its file, why there is none, or how far it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -81,12 +78,11 @@ class Exporter:
             update_seconds: how often whoever waits learns of the progress.
         """
         self._output_folder = output_folder
-        self._folder = folder
-        self._pool = pool
         self._update_seconds = update_seconds
         self._exports: dict[_Key, _Export] = {}
         self._locks: WeakValueDictionary[tuple[str, ExportOptions], asyncio.Lock] = WeakValueDictionary()
         self._threads = FileThreads()
+        self._converter = Converter(folder, pool, self._threads)
         self._is_closed = False
 
     async def close(self) -> None:
@@ -127,7 +123,7 @@ class Exporter:
         """
         self._check_open()
         side = options.part
-        if side != "whole" and not getattr(takes[0], f"extend_{side}_duration"):
+        if side != "whole" and not any(_adds(take, side) for take in takes):
             raise InvalidRequest(f"Nothing was added {side} the source, so there is no such part.")
         is_only_take = len(takes) == 1
         exports = {
@@ -168,10 +164,7 @@ class Exporter:
 
     def tidy(self) -> None:
         """Remove what was being converted when a server was killed; blocks."""
-        for folder in self._folder.glob("*"):
-            with suppress(OSError):  # another server may remove it at this moment
-                if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(folder, ignore_errors=True)
+        self._converter.tidy()
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -193,9 +186,9 @@ class Exporter:
         if not task.cancelled() and task.exception() is None:
             self._exports.pop(key, None)
 
-    def _outcome_of(self, key: _Key, export: _Export) -> Delivery | OutpaintError | None:
+    def _outcome_of(self, key: _Key, export: _Export) -> Delivery | OutpaintError | BeingWritten:
         if not export.task.done():
-            return None
+            return BeingWritten(export.progress)
         if self._exports.get(key) is export:  # somebody else may have asked again by now
             del self._exports[key]
         if export.task.cancelled():
@@ -240,14 +233,14 @@ class Exporter:
             )
         if not await self._threads.run(self._output_folder.is_stored, outcome):
             raise changed_since_generation(record)
-        folder = await self._threads.run(self._new_folder)
-        try:
-            outcome = await self._convert(export, record, options, outcome, folder)
+
+        def note(progress: float) -> None:
+            export.progress = progress
+
+        async with self._converter.converted(record, options, outcome, note) as converted:
             return await self._threads.run(
-                self._output_folder.deliver, record.request_id, options, outcome, target
+                self._output_folder.deliver, record.request_id, options, converted, target
             )
-        finally:
-            await self._threads.run(shutil.rmtree, folder, ignore_errors=True)
 
     async def stored(self, record: RequestRecord) -> Outcome:
         """Return what its provider produced of a request, if that is still in the data folder.
@@ -260,41 +253,9 @@ class Exporter:
             raise no_longer_stored(record, STORED_DAYS)
         return outcome
 
-    async def _convert(
-        self, export: _Export, record: RequestRecord, options: ExportOptions, outcome: Outcome, folder: Path
-    ) -> Outcome:
-        """Have a worker write the form that was asked for."""
 
-        def note(progress: float, _step: str) -> None:
-            export.progress = progress
-
-        order = Convert(
-            longer=outcome.path,
-            folder=folder,
-            part=options.part,
-            format=options.format,
-            before_seconds=outcome.before_seconds,
-            after_seconds=outcome.after_seconds,
-        )
-        try:
-            converted = await self._pool.run(order, on_progress=note, timeout_seconds=_MAX_SECONDS)
-        except GenerationFailed as exc:
-            raise not_converted(record.request_id, exc) from exc
-        except SourceError as exc:  # it was tidied away meanwhile
-            raise no_longer_stored(record, STORED_DAYS) from exc
-        return dataclasses.replace(
-            outcome,
-            path=converted.path,
-            sha256=converted.sha256,
-            size_bytes=converted.size_bytes,
-            duration_seconds=converted.duration_seconds,
-            before_seconds=converted.before_seconds,
-            after_seconds=converted.after_seconds,
-            url=None,
-            as_made=None,
-        )
-
-    def _new_folder(self) -> Path:
-        with storage_errors(self._folder.parent):
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return Path(tempfile.mkdtemp(dir=self._folder))
+def _adds(take: RequestRecord, side: Literal["before", "after"]) -> bool:
+    """Whether a take's file has new music on a side; what is inside the source counts as after it."""
+    if take.outcome is None:
+        return False
+    return (take.outcome.before_seconds if side == "before" else take.outcome.after_seconds) > 0

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.disk.opening import open_own
+from outpaint_mcp.disk.writing import create
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from io import BufferedWriter, FileIO
     from pathlib import Path
+    from typing import BinaryIO
 
 _CHUNK_BYTES = 1 << 20
 _KERNEL_CHUNK_BYTES = 1 << 26
@@ -41,14 +45,17 @@ def place_copy(
         OSError: a file cannot be read or written.
     """
     try:
-        part.unlink(missing_ok=True)
-        with source.open("rb", buffering=0) as reader, part.open("wb") as writer:
+        # What is hashed is what was written, whatever is called so now.
+        with _opened(source) as reader, create(part) as writer:
             _copy_content(reader, writer, check_stopping)
             os.fsync(writer.fileno())
-        if digest(part, check_stopping) != sha256:
-            raise ContentChanged(str(source))
+            writer.seek(0)
+            if _digest(writer, check_stopping) != sha256:
+                raise ContentChanged(str(source))
+            if not os.path.samestat(part.lstat(), os.fstat(writer.fileno())):
+                raise OSError(errno.ESTALE, "another file was put in its place", str(part))
         if not _link(part, target):  # a disk without hard links
-            target.open("xb").close()  # fails where the name is somebody else's
+            create(target).close()  # fails where the name is somebody else's
             try:
                 part.replace(target)
             except OSError:
@@ -67,11 +74,15 @@ def digest(path: Path, check_stopping: Callable[[], None] = lambda: None) -> str
     Raises:
         OSError: the file cannot be read.
     """
+    with open_own(path) as reader:
+        return _digest(reader, check_stopping)
+
+
+def _digest(reader: BinaryIO, check_stopping: Callable[[], None]) -> str:
     sha256 = hashlib.sha256()
-    with path.open("rb", buffering=0) as reader:
-        while chunk := reader.read(_CHUNK_BYTES):
-            check_stopping()
-            sha256.update(chunk)
+    while chunk := reader.read(_CHUNK_BYTES):
+        check_stopping()
+        sha256.update(chunk)
     return sha256.hexdigest()
 
 
@@ -85,7 +96,16 @@ def has_content(
         return False
 
 
-def _copy_content(reader: FileIO, writer: BufferedWriter, check_stopping: Callable[[], None]) -> None:
+def _opened(source: Path) -> BinaryIO:
+    try:
+        return open_own(source)
+    except OSError as exc:
+        if exc.errno in {errno.EINVAL, errno.ELOOP}:  # no file any more, or a link
+            raise ContentChanged(str(source)) from exc
+        raise
+
+
+def _copy_content(reader: BinaryIO, writer: BinaryIO, check_stopping: Callable[[], None]) -> None:
     """Copy to the end; a disk that can share blocks between files does not write them again."""
     if sys.platform == "linux":
         with suppress(OSError):  # not between these two disks; a real fault comes up again below

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import threading
 import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import OutpaintError, RequestNotFound, ServerStopping, StorageFailed
-from outpaint_mcp.jobs.run import SOURCE_NAME
+from outpaint_mcp.disk.writing import remove
+from outpaint_mcp.errors import OutpaintError, OverBudget, RequestNotFound, ServerStopping, StorageFailed
+from outpaint_mcp.jobs.run import SOURCE_NAME, clear
 from outpaint_mcp.models import Status
-from outpaint_mcp.service.exporter import STORED_DAYS
+from outpaint_mcp.service.conversion import STORED_DAYS
+from outpaint_mcp.storage.journal import UNFETCHED_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from outpaint_mcp.service.analyses import Analyses
     from outpaint_mcp.service.exporter import Exporter
     from outpaint_mcp.service.output_folder import OutputFolder
     from outpaint_mcp.storage.records import RequestRecord
     from outpaint_mcp.storage.store import Store
-
-UNFETCHED_DAYS = 30
-"""How long a result waits that nobody has fetched."""
 
 _DAY_SECONDS = 86_400.0
 
@@ -43,7 +42,12 @@ class Housekeeper:
     """Deletes files that belong to requests that are over, or that nobody will need again."""
 
     def __init__(
-        self, store: Store, jobs_folder: Path, exporter: Exporter, output_folder: OutputFolder
+        self,
+        store: Store,
+        jobs_folder: Path,
+        exporter: Exporter,
+        output_folder: OutputFolder,
+        analyses: Analyses,
     ) -> None:
         """Prepare; nothing is deleted yet.
 
@@ -52,11 +56,13 @@ class Housekeeper:
             jobs_folder: holds one folder per job.
             exporter: converts files.
             output_folder: receives them.
+            analyses: stores what was measured.
         """
         self._store = store
         self._jobs_folder = jobs_folder
         self._exporter = exporter
         self._output_folder = output_folder
+        self._analyses = analyses
 
     async def keep_tidy(self, sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
         """Tidy up now, and again every so many seconds: a server may run for weeks."""
@@ -77,7 +83,7 @@ class Housekeeper:
     def _tidy(self, stopping: threading.Event) -> None:
         # The person's folder comes last: its drive is the one most likely to hang.
         jobs = partial(self._tidy_jobs, stopping)
-        for tidy in (jobs, self._exporter.tidy, self._output_folder.tidy):
+        for tidy in (jobs, self._analyses.tidy, self._exporter.tidy, self._output_folder.tidy):
             if stopping.is_set():
                 return
             try:
@@ -86,9 +92,11 @@ class Housekeeper:
                 return
             except (OutpaintError, OSError) as exc:  # what is in the way of one is in no other's
                 _log.warning("Old files cannot be deleted for now: %s", exc)
+            except Exception:  # noqa: BLE001 - tidying goes on, whatever it meets
+                _log.exception("Old files cannot be deleted for now")
 
     def _tidy_jobs(self, stopping: threading.Event) -> None:
-        """Delete the folders of jobs whose requests are over, with the links to what a provider stores of them."""
+        """Delete what nobody needs of jobs whose requests are over, and the links to what a provider stores."""
         for folder in self._jobs_folder.glob("*"):
             if stopping.is_set():
                 return
@@ -102,10 +110,15 @@ class Housekeeper:
             if self._is_of_no_use(record):
                 # First: without the folder nobody would come here again.
                 self._store.queue.forget_links(folder.name)
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
+            elif (
+                record.status is Status.COMPLETED and record.outcome
+            ):  # by a server that was killed before it did this
+                clear(folder, record.outcome.file_names)
 
     def _is_of_no_use(self, record: RequestRecord) -> bool:
-        if record.status.is_final and record.status is not Status.COMPLETED:
+        has_paid_parts = record.error_kind == OverBudget.__name__ and record.is_accepted
+        if record.status.is_final and record.status is not Status.COMPLETED and not has_paid_parts:
             return True
         return self._store.journal.is_stale(
             record,
@@ -122,4 +135,4 @@ def _delete_orphan(folder: Path) -> None:
     with suppress(OSError):
         is_old = time.time() - folder.stat().st_mtime > _ORPHAN_SECONDS
         if is_old and all(each.name == SOURCE_NAME for each in folder.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)

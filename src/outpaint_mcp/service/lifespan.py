@@ -9,16 +9,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.disk.folders import existing_folders
+from outpaint_mcp.disk.writing import remove
 from outpaint_mcp.jobs.dispatcher import Dispatcher
-from outpaint_mcp.jobs.liveness import Presence
+from outpaint_mcp.jobs.liveness import Presence, scratch_of
 from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.providers.base import ProviderContext, RemoteTiming
 from outpaint_mcp.providers.registry import PROVIDERS
 from outpaint_mcp.service.service import OutpaintService
 from outpaint_mcp.sources import fetch
-from outpaint_mcp.storage.database import storage_errors
+from outpaint_mcp.storage.failures import storage_errors
 from outpaint_mcp.storage.store import Store
 from outpaint_mcp.workers.pool import WorkerPool
+from outpaint_mcp.workers.source_copies import SourceCopies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -45,7 +48,7 @@ class Surroundings:
         now: Unix seconds.
         sleep: pauses, in seconds.
         fetch: fetches a link into a file, as `sources.fetch` does.
-        open_pool: opens the pool of workers.
+        open_pool: opens the pool of workers, given the folders that it may read.
         timing: of calls to remote services.
         accept_seconds: how long a submission waits for a provider's answer; None for what the provider says.
         cancel_seconds: how long a cancellation waits for whoever carries the request out.
@@ -55,8 +58,8 @@ class Surroundings:
 
     now: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    fetch: Callable[..., Coroutine[object, object, None]] = fetch
-    open_pool: Callable[[], WorkerPool] = WorkerPool
+    fetch: Callable[..., Coroutine[object, object, str | None]] = fetch
+    open_pool: Callable[..., WorkerPool] = WorkerPool
     timing: RemoteTiming = field(default_factory=RemoteTiming)
     accept_seconds: float | None = None
     cancel_seconds: float = CANCEL_SECONDS
@@ -85,15 +88,26 @@ async def open_service(
     async with AsyncExitStack() as stack:
         store = await asyncio.to_thread(Store, settings.data_dir, now=surroundings.now)
         stack.push_async_callback(asyncio.to_thread, store.close)
-        pool, signal = surroundings.open_pool(), UpdateSignal()
+        folders = (settings.data_dir, settings.output_dir, *settings.export_dirs, *settings.input_dirs)
+        await asyncio.to_thread(
+            existing_folders, folders
+        )  # where they are is found out now, once and for all
+        pool, signal = surroundings.open_pool(folders=folders), UpdateSignal()
         providers = _open_providers(settings, store, pool, surroundings)
         for provider in providers.values():
             stack.push_async_callback(provider.close)
+        presence = await asyncio.to_thread(Presence, settings.data_dir / "servers")
+        stack.callback(presence.close)
+        scratch = await asyncio.to_thread(scratch_of, presence, settings.data_dir / "scratch")
+        stack.push_async_callback(asyncio.to_thread, remove, scratch)
         dispatcher = None
         if runs:
-            dispatcher = await _start_dispatcher(stack, settings, store, providers, signal, surroundings)
+            dispatcher = await _start_dispatcher(
+                stack, settings, store, presence, providers, signal, surroundings
+            )
+        copies = SourceCopies(surroundings.fetch, scratch)
         service = OutpaintService(
-            settings, store, providers, pool, signal, dispatcher, vocabulary, surroundings
+            settings, store, providers, pool, copies, signal, dispatcher, vocabulary, surroundings
         )
         stack.push_async_callback(service.close)
         if runs:
@@ -121,6 +135,7 @@ async def _start_dispatcher(  # noqa: PLR0913 - what it works with
     stack: AsyncExitStack,
     settings: Settings,
     store: Store,
+    presence: Presence,
     providers: dict[str, Provider],
     signal: UpdateSignal,
     surroundings: Surroundings,
@@ -128,8 +143,6 @@ async def _start_dispatcher(  # noqa: PLR0913 - what it works with
     folder = settings.data_dir / "jobs"
     with storage_errors(settings.data_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    presence = await asyncio.to_thread(Presence, settings.data_dir / "servers")
-    stack.callback(presence.close)
     executors = {name: provider for name, provider in providers.items() if provider.is_ready}
     dispatcher = Dispatcher(store, presence, signal, executors, folder, sleep=surroundings.sleep)
     running = asyncio.create_task(dispatcher.run())

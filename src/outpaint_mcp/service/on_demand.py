@@ -28,7 +28,7 @@ class ServiceOnDemand:
         self._vocabulary = vocabulary
         self._surroundings = surroundings
         self._stack = AsyncExitStack()
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[OutpaintService] | None = None
         self._service: OutpaintService | None = None
         self._is_closed = False
 
@@ -39,16 +39,25 @@ class ServiceOnDemand:
             StorageFailed: the data folder cannot be used now.
             ServerStopping: it was closed.
         """
-        async with self._opening:
-            if self._is_closed:
-                raise ServerStopping("This server is stopping. Ask again; nothing is lost.")
-            if self._service is None:
-                # In a thread: it loads most of the house, while the host may be asking something.
-                open_service = await asyncio.to_thread(_load)
-                self._service = await self._stack.enter_async_context(
-                    open_service(self._settings, vocabulary=self._vocabulary, surroundings=self._surroundings)
-                )
+        if self._is_closed:
+            raise ServerStopping("This server is stopping. Ask again; nothing is lost.")
+        if self._service is None:
+            # All who ask meanwhile share it, and how it ends: a disk that does not answer is waited for once.
+            opening = self._opening = self._opening or asyncio.create_task(self._open())
+            await asyncio.wait({opening})
+            return opening.result()
+        return self._service
+
+    async def _open(self) -> OutpaintService:
+        try:
+            # In a thread: it loads most of the house, while the host may be asking something.
+            open_service = await asyncio.to_thread(_load)
+            self._service = await self._stack.enter_async_context(
+                open_service(self._settings, vocabulary=self._vocabulary, surroundings=self._surroundings)
+            )
             return self._service
+        finally:
+            self._opening = None
 
     async def close(self, *, outlive: bool = False) -> None:
         """Close the service if it was opened; it is not opened again.
@@ -56,13 +65,14 @@ class ServiceOnDemand:
         Args:
             outlive: as `OutpaintService.close` takes it.
         """
-        async with self._opening:
-            self._is_closed = True
-            try:
-                if self._service is not None:
-                    await self._service.close(outlive=outlive)
-            finally:
-                await self._stack.aclose()
+        self._is_closed = True
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
+        try:
+            if self._service is not None:
+                await self._service.close(outlive=outlive)
+        finally:
+            await self._stack.aclose()
 
 
 def _load() -> Callable[..., AbstractAsyncContextManager[OutpaintService]]:

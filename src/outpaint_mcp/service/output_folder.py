@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.disk.writing import make_persons
 from outpaint_mcp.service.delivery_failures import (
     changed_since_delivery,
     changed_since_generation,
@@ -20,7 +22,15 @@ from outpaint_mcp.service.delivery_failures import (
 )
 from outpaint_mcp.service.delivery_locks import DeliveryLocks
 from outpaint_mcp.service.file_copy import ContentChanged, has_content, place_copy
-from outpaint_mcp.service.file_names import PARTS_PATTERN, key_of, name_of, part_of, place_at, places_in
+from outpaint_mcp.service.file_names import (
+    PARTS_PATTERN,
+    key_of,
+    name_of,
+    new_part,
+    parts_of,
+    place_at,
+    places_in,
+)
 from outpaint_mcp.storage.journal import is_removed
 from outpaint_mcp.storage.records import Delivery
 from outpaint_mcp.storage.rows import facts_of
@@ -114,7 +124,8 @@ class OutputFolder:
     def tidy(self) -> None:
         """Remove what deliveries left behind whose server was killed."""
         self._locks.tidy()
-        elsewhere = (part_of(place, *form) for *form, place in self._journal.planned_places())
+        planned = self._journal.planned_places()
+        elsewhere = (part for *form, place in planned for part in parts_of(place, *form))
         for part in {*self._output_dir.glob(PARTS_PATTERN), *elsewhere}:
             with suppress(OSError):
                 if time.time() - part.stat().st_mtime > _STALE_SECONDS:
@@ -169,7 +180,7 @@ class OutputFolder:
             if self.is_unchanged(copied):
                 return copied
             try:
-                self._copy(source, place, part_of(place, request_id, options), sha256=delivery.sha256)
+                self._copy(source, place, new_part(place, request_id, options), sha256=delivery.sha256)
             except FileExistsError as exc:
                 raise place_taken(place, request_id) from exc
             except ContentChanged as exc:
@@ -184,13 +195,15 @@ class OutputFolder:
         """Copy a file into the folder, or find it there if a server was killed right after it did."""
         if (planned := record.planned_paths.get(str(options))) is not None:
             path = Path(planned)
-            part = part_of(path, record.request_id, options)
+            parts = parts_of(path, record.request_id, options)
             with suppress(OSError):
                 # Where our part is, too, the name was claimed, but the file not yet moved there.
-                if part.exists() and not path.stat().st_size:
+                found = path.lstat()
+                if parts and stat.S_ISREG(found.st_mode) and not found.st_size:
                     path.unlink()
-            with suppress(OSError):
-                part.unlink()
+            for part in parts:
+                with suppress(OSError):
+                    part.unlink()
             if self.is_stored(dataclasses.replace(outcome, path=path)):
                 return path
         for path in self._places(record, options, outcome.path.suffix, target):
@@ -220,7 +233,9 @@ class OutputFolder:
     ) -> None:
         """Copy a provider's file to a place; raises FileExistsError where that is taken."""
         try:
-            self._copy(outcome.path, place, part_of(place, record.request_id, options), sha256=outcome.sha256)
+            self._copy(
+                outcome.path, place, new_part(place, record.request_id, options), sha256=outcome.sha256
+            )
         except FileExistsError:
             raise
         except ContentChanged as exc:
@@ -230,5 +245,5 @@ class OutputFolder:
 
     def _copy(self, source: Path, place: Path, part: Path, *, sha256: str) -> None:
         with suppress(FileExistsError):  # a file in the folder's place: the next step fails on it
-            place.parent.mkdir(parents=True, exist_ok=True)
+            make_persons(place.parent)
         place_copy(source, place, part, sha256=sha256, check_stopping=self._check_stopping)

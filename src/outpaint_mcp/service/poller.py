@@ -50,7 +50,7 @@ class StatusPoller:
     async def follow(
         self, request_id: str, wait_seconds: float, on_update: OnUpdate | None = None
     ) -> list[RequestRecord]:
-        """Look at all takes of a request until they have ended or the wait is over.
+        """Look at all takes of a request until they have ended, wait for the person, or the wait is over.
 
         Args:
             request_id: of the request, or of one of its takes.
@@ -64,6 +64,8 @@ class StatusPoller:
         deadline = time.monotonic() + wait_seconds
         takes = await self.takes(request_id)
         while (progress := as_one(takes).live) is not None and time.monotonic() < deadline:
+            if progress.awaits_agreement:
+                break
             if on_update is not None:
                 await on_update(progress)
             takes = await self._next_look(request_id, takes)

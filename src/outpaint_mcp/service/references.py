@@ -11,8 +11,9 @@ from outpaint_mcp import sources
 from outpaint_mcp.errors import Hint, InvalidRequest, OutpaintError
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import Status
-from outpaint_mcp.reports.analysis import seams_seconds
 from outpaint_mcp.reports.takes import best_first
+from outpaint_mcp.service.file_copy import has_content
+from outpaint_mcp.service.origins import NO_RESULT, Origin, origin_of
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.storage.ids import is_request_id
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.service.poller import StatusPoller
     from outpaint_mcp.sources import Source
     from outpaint_mcp.storage.records import RequestRecord
+    from outpaint_mcp.storage.store import Store
 
 _WHOLE = ExportOptions()
 
@@ -34,27 +36,46 @@ class ResolvedSource(NamedTuple):
 
     Attributes:
         shown: the argument as it may be shown, once redacted.
-        parent: the earlier request whose extended file it is.
+        parent: the take of an earlier request whose extended file it is.
+        taken: the name of the file that was taken for a name that is no path; empty where that was not needed.
+        note: which of several takes that is, in a sentence; empty where there was nothing to choose.
     """
 
     source: Source
     shown: str
     parent: RequestRecord | None
+    taken: str = ""
+    note: str = ""
 
 
 class AnalyzedSource(NamedTuple):
-    """What is to be analyzed, its title, and where its seams are."""
+    """What is to be analyzed.
+
+    Attributes:
+        picture_title: what a picture of it calls it.
+        origin: what is known of it; None where its content tells.
+    """
 
     source: Source
     title: str
-    seams_seconds: tuple[float, ...]
+    picture_title: str
+    origin: Origin | None
 
 
 class ReferenceResolver:
     """Finds what is meant, in the allowed folders and among earlier requests."""
 
-    def __init__(self, input_dirs: Sequence[Path], poller: StatusPoller, exporter: Exporter) -> None:
+    def __init__(
+        self,
+        input_dirs: Sequence[Path],
+        output_dir: Path,
+        store: Store,
+        poller: StatusPoller,
+        exporter: Exporter,
+    ) -> None:
         self._input_dirs = input_dirs
+        self._output_dir = output_dir
+        self._store = store
         self._poller = poller
         self._exporter = exporter
 
@@ -66,23 +87,41 @@ class ReferenceResolver:
             SourceError: it cannot be read.
         """
         audio = audio.strip()
-        parent = None
+        parent, note = None, ""
         folders = self._input_dirs
         if is_request_id(audio):
-            parent, delivery = await self._earlier(audio)
+            parent, delivery, note = await self._earlier(audio)
             audio = delivery.path
             folders = (Path(audio).parent,)  # ours to read, wherever it was put at the time
-        source = await asyncio.to_thread(sources.resolve_source, audio, input_dirs=folders)
-        return ResolvedSource(source, audio, parent)
+        source = await asyncio.to_thread(
+            sources.resolve_source, audio, input_dirs=folders, own=self._output_dir
+        )
+        if isinstance(source, LocalFile) and parent is None:
+            parent = await asyncio.to_thread(self._result_at, source.path)
+        if isinstance(source, LocalFile) and not source.is_exact:
+            return ResolvedSource(
+                source, sources.stored_text(source.path), parent, taken=sources.legible(source.path.name)
+            )
+        return ResolvedSource(source, audio, parent, note=note)
 
-    async def _earlier(self, request_id: str) -> tuple[RequestRecord, Delivery]:
+    def _result_at(self, path: Path) -> RequestRecord | None:
+        """Find the take whose extended file lies at a place, whatever it is called there: it is known what it is."""
+        try:
+            size_bytes = path.stat().st_size
+        except OSError:  # whoever opens it says so
+            return None
+        for sha256 in self._store.lineage.digests_of_results(size_bytes):
+            if has_content(path, size_bytes=size_bytes, sha256=sha256):
+                return self._store.lineage.result_with(sha256)
+        return None
+
+    async def _earlier(self, request_id: str) -> tuple[RequestRecord, Delivery, str]:
         """Find an earlier request whose extended file is the new source, delivering it if need be.
 
-        Of several takes it is the best.
+        Of several takes it is the best; also returns a sentence that says so.
         """
-        completed = {
-            take.request_id: take for take in _completed(await self._poller.takes(request_id), request_id)
-        }
+        takes = await self._poller.takes(request_id)
+        completed = {take.request_id: take for take in _completed(takes, request_id)}
         delivered = await self._exporter.deliver([*completed.values()], _WHOLE, wait_seconds=inf)
         ready = {each: found for each, found in delivered.items() if isinstance(found, Delivery)}
         if not ready:
@@ -90,7 +129,15 @@ class ReferenceResolver:
         best = best_first([*ready.values()])[0]
         parent = next(completed[each] for each, found in ready.items() if found is best)
         await self._exporter.check_content(parent.request_id, best)
-        return parent, best
+        if len(takes) < parent.takes:
+            family = await asyncio.to_thread(self._store.journal.takes, parent.family)
+            own = [take.request_id for take in family].index(parent.request_id) + 1
+            return parent, best, f"Extends take {own} of {parent.takes}."
+        if len(takes) == 1:
+            return parent, best, ""
+        number = [take.request_id for take in takes].index(parent.request_id) + 1
+        rank = f"the best of {len(ready)}" if len(ready) > 1 else "the only one there is"
+        return parent, best, f"Extends take {number} ({parent.request_id}), {rank}."
 
     async def resolve_for_analysis(self, audio: str) -> AnalyzedSource:
         """Find what is to be analyzed; nothing is delivered for that.
@@ -102,16 +149,34 @@ class ReferenceResolver:
         audio = audio.strip()
         if not is_request_id(audio):
             resolved = await self.resolve(audio)
-            return AnalyzedSource(resolved.source, sources.title_of(resolved.shown), ())
+            title = sources.title_of(resolved.shown)
+            name = (
+                sources.legible(resolved.source.path.name)
+                if isinstance(resolved.source, LocalFile)
+                else title
+            )
+            return AnalyzedSource(resolved.source, title, name, None)
         completed = _completed(await self._poller.takes(audio), audio)
-        wholes = filter(None, (take.deliveries.get(str(_WHOLE)) for take in completed))
-        for delivery in best_first([*wholes]):
+        wholes = {take.request_id: take.deliveries.get(str(_WHOLE)) for take in completed}
+        for delivery in best_first([*filter(None, wholes.values())]):
             if await self._exporter.is_unchanged(delivery):
-                return AnalyzedSource(
-                    LocalFile(Path(delivery.path)), completed[0].title, seams_seconds(delivery)
-                )
+                take = next(each for each in completed if wholes[each.request_id] is delivery)
+                return await self._result(take, Path(delivery.path))
         outcome = await self._exporter.stored(completed[0])
-        return AnalyzedSource(LocalFile(outcome.path), completed[0].title, seams_seconds(outcome))
+        return await self._result(completed[0], outcome.path)
+
+    async def _result(self, take: RequestRecord, path: Path) -> AnalyzedSource:
+        origin = await asyncio.to_thread(origin_of, self._store.journal, take)
+        return AnalyzedSource(LocalFile(path), take.title, path.name, origin)
+
+    async def origin_of_file(self, sha256: str) -> Origin:
+        """Find out what is known of a file that may be a result of ours."""
+
+        def find() -> Origin:
+            record = self._store.lineage.result_with(sha256)
+            return NO_RESULT if record is None else origin_of(self._store.journal, record)
+
+        return await asyncio.to_thread(find)
 
 
 def _completed(takes: Sequence[RequestRecord], request_id: str) -> Sequence[RequestRecord]:

@@ -6,19 +6,20 @@ import asyncio
 import dataclasses
 import hashlib
 import secrets
-import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outpaint_mcp import sources
-from outpaint_mcp.errors import OutpaintError, error_of_kind
-from outpaint_mcp.jobs.run import SOURCE_NAME
+from outpaint_mcp.disk.writing import remove
+from outpaint_mcp.errors import InvalidRequest, OutpaintError, error_of_kind
+from outpaint_mcp.jobs.run import SOURCE_NAME, share
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports import submissions as reports
+from outpaint_mcp.service.planning import find_music, length_note, plan_words
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl
-from outpaint_mcp.storage.database import storage_errors
-from outpaint_mcp.storage.ids import new_request_id
+from outpaint_mcp.storage.failures import storage_errors
+from outpaint_mcp.storage.ids import new_request_ids
 from outpaint_mcp.storage.records import NewRequest
 
 if TYPE_CHECKING:
@@ -65,20 +66,33 @@ class Submitter:
             prober: looks at sources.
             folder: holds one folder per job.
             vocabulary: the words of the surface that submits.
-            provider: who carries new requests out.
+            provider: who carries new requests out where they name nobody.
             ring: tells the dispatcher of new jobs; None where no job is carried out in this process.
             accept_seconds: how long to wait for a provider's answer; None for what the provider says.
         """
         self._journal = journal
         self._signal = signal
-        self._provider = providers[provider]
+        self._providers = providers
+        self._default = provider
         self._prober = prober
         self._folder = folder
         self._vocabulary = vocabulary
         self._ring = ring
         self._accept_seconds = accept_seconds
 
-    async def submit(self, request: SubmitRequest, resolved: ResolvedSource, *, caller: str) -> Submission:
+    def provider(self, name: str) -> Provider:
+        """Return the provider of a name; of none, the one that is configured.
+
+        Raises:
+            InvalidRequest: there is no such provider.
+        """
+        if (name or self._default) not in self._providers:
+            raise InvalidRequest(f"Use one of {', '.join(self._providers)}.", field="provider")
+        return self._providers[name or self._default]
+
+    async def submit(
+        self, request: SubmitRequest, resolved: ResolvedSource, *, caller: str, provider: str = ""
+    ) -> Submission:
         """Take a request on: look at its source, write it, have its job begun.
 
         An identical request by the same caller within ten minutes is the earlier one.
@@ -87,48 +101,62 @@ class Submitter:
             request: what is asked.
             resolved: its source.
             caller: who asks, where several people share the server.
+            provider: who is to carry it out; empty for the one that is configured.
 
         Raises:
-            InvalidRequest, SourceError, ProviderError: nothing was started, and nothing is paid.
+            OutpaintError: nothing was started, and nothing is paid.
         """
-        new = await self._new_request(request, resolved, caller)
-        record, is_new = await asyncio.to_thread(self._add, new, request, resolved.source)
+        chosen = self.provider(provider)
+        new = await self._new_request(request, resolved, caller, chosen)
+        about = await length_note(
+            self._prober, request, resolved
+        )  # not later: from here on there is no error
+        takes, is_new = await asyncio.to_thread(self._add, new, request, resolved.source)
         if not is_new:
-            takes = await asyncio.to_thread(self._journal.takes, record.request_id)
-            return reports.submitted_before(
-                as_one(takes), self._vocabulary, self._journal.age_seconds(record)
-            )
+            age_seconds = self._journal.age_seconds(takes[0])
+            return reports.submitted_before(as_one(takes), self._vocabulary, age_seconds)
         if self._ring is not None:
             self._ring()
-        return await self._receipt(record)
+        music, takes = await asyncio.gather(
+            find_music(self._prober, request, resolved), self._answered(takes, chosen)
+        )
+        is_generative = chosen.description.is_generative
+        plan = plan_words(music, self._vocabulary, request, is_generative=is_generative)
+        return self._receipt(takes, chosen, " ".join(filter(None, (about, resolved.note, plan))))
 
-    async def _new_request(self, request: SubmitRequest, resolved: ResolvedSource, caller: str) -> NewRequest:
-        source, provider, parent = resolved.source, self._provider, resolved.parent
+    async def _new_request(
+        self, request: SubmitRequest, resolved: ResolvedSource, caller: str, provider: Provider
+    ) -> NewRequest:
+        source, parent = resolved.source, resolved.parent
         terms = provider.admit(request)
-        source_seconds = await self._prober.source_seconds(source)
-        length = None if source_seconds is None else request.used_seconds(source_seconds)
+        probed = await self._prober.look(source)
+        source_seconds = None if probed is None else probed.seconds
+        length = None if source_seconds is None else request.expected_seconds(source_seconds)
         name = provider.description.name
         # Drawn here, so that it can be reported and used again.
         seed = request.seed if request.seed >= 0 else secrets.randbelow(2**31)
+        request_id, ids = new_request_ids(request.takes)
         return NewRequest(
             request=request.model_copy(update={"seed": seed}),
-            ids=tuple(new_request_id() for _ in range(request.takes)),
+            request_id=request_id,
+            ids=ids,
             provider=name,
             audio=sources.redact(resolved.shown),
             title=parent.title if parent else sources.title_of(resolved.shown),
             source=_place_of(source),
+            after_seconds=request.expected_after_seconds(source_seconds),
             parent_request_id=parent.request_id if parent else None,
-            expected_duration_seconds=None
-            if length is None
-            else length + request.extend_before_duration + request.extend_after_duration,
+            expected_duration_seconds=length,
             caller=caller,
             account=terms.account,
             limit_usd=terms.limit_usd,
         )
 
-    def _add(self, new: NewRequest, request: SubmitRequest, source: Source) -> tuple[RequestRecord, bool]:
+    def _add(
+        self, new: NewRequest, request: SubmitRequest, source: Source
+    ) -> tuple[list[RequestRecord], bool]:
         """Write a request, and before it the audio that came with it: there is no job without its source."""
-        key = _dedup_key(request, source, new.provider, new.caller)
+        key = _dedup_key(request, source, new.provider, new.caller, parent_id=new.parent_request_id)
         new = dataclasses.replace(new, dedup_key=key)
         folders = [self._folder / each for each in new.ids] if isinstance(source, InlineAudio) else []
         is_new = False
@@ -137,36 +165,39 @@ class Submitter:
                 with storage_errors(self._folder.parent):
                     for folder in folders:
                         folder.mkdir(parents=True, mode=0o700)
-                        (folder / SOURCE_NAME).write_bytes(source.content)
-            record, is_new = self._journal.add(new)
+                        if not share(folders[0] / SOURCE_NAME, folder / SOURCE_NAME):  # the first one's own
+                            (folder / SOURCE_NAME).write_bytes(source.content)
+            takes, is_new = self._journal.add(new)
         finally:
             if not is_new:
                 for folder in folders:
-                    shutil.rmtree(folder, ignore_errors=True)
-        return record, is_new
+                    remove(folder)
+        return takes, is_new
 
-    async def _receipt(self, record: RequestRecord) -> Submission:
+    async def _answered(self, takes: list[RequestRecord], provider: Provider) -> list[RequestRecord]:
         """Wait until the provider has answered for every take, or for as long as a submission may take."""
-        seconds = self._provider.description.accepts_within_seconds
+        seconds = provider.description.accepts_within_seconds
         waits = seconds > 0 and self._ring is not None
         loop = asyncio.get_running_loop()
         until = loop.time() + (seconds if self._accept_seconds is None else self._accept_seconds)
-        takes = [record]
-        while waits or record.takes > 1:
-            with suppress(OutpaintError):  # it is taken on all the same
-                takes = await asyncio.to_thread(self._journal.takes, record.request_id)
-            pending = _pending(takes)
-            if not (pending and waits and loop.time() < until):
-                break
-            await self._signal.wait(pending[0].request_id, _GLANCE_SECONDS)
         pending = _pending(takes)
+        while waits and pending and loop.time() < until:
+            await self._signal.wait(pending[0].request_id, _GLANCE_SECONDS)
+            with suppress(OutpaintError, RuntimeError):  # it is taken on all the same
+                takes = await asyncio.to_thread(self._journal.takes, takes[0].family)
+            pending = _pending(takes)
+        return takes
+
+    def _receipt(self, takes: list[RequestRecord], provider: Provider, plan: str) -> Submission:
         failed = [_failure(take) for take in takes if take.status is Status.FAILED]
-        if len(failed) == len(takes):
+        if len(failed) == len(takes) and not any(take.is_accepted for take in takes):
             raise failed[0]
-        waits_for = ""
-        if seconds and pending and pending[0].live:
+        pending, waits_for = _pending(takes), ""
+        if provider.description.accepts_within_seconds and pending and pending[0].live:
             waits_for = pending[0].live.step or "waiting to be sent"
-        return reports.submitted(as_one(takes), self._vocabulary, waits_for=waits_for, refused=failed)
+        return reports.submitted(
+            as_one(takes), self._vocabulary, takes, plan=plan, waits_for=waits_for, refused=failed
+        )
 
 
 def _pending(takes: list[RequestRecord]) -> list[RequestRecord]:
@@ -182,21 +213,24 @@ def _place_of(source: Source) -> str:
     """Return where the job finds its source; empty for its own folder."""
     match source:
         case LocalFile(path=path):
-            return str(path)
+            return sources.stored_text(path)
         case RemoteUrl(url=url):
             return url
         case InlineAudio():
             return ""
 
 
-def _dedup_key(request: SubmitRequest, source: Source, provider: str, caller: str) -> str:
+def _dedup_key(
+    request: SubmitRequest, source: Source, provider: str, caller: str, *, parent_id: str | None = None
+) -> str:
     """Return a digest that is equal for identical requests on the same audio, and reveals nothing of them."""
     content: object = None
     match source:
         case LocalFile(path=path):
             with suppress(OSError):  # taken away this moment: whoever opens it next says so
                 seen = path.stat()
-                content = (str(path), seen.st_size, seen.st_mtime_ns)
+                # An earlier result that was taken away is delivered again, which is the same file at another time.
+                content = (parent_id or (str(path), seen.st_mtime_ns), seen.st_size)
         case RemoteUrl(url=url):
             content = url
         case InlineAudio(content=data):

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 
 def as_one(takes: Sequence[RequestRecord]) -> RequestRecord:
-    """Return the first take with the status, the progress and the costs of all."""
+    """Return the request as a whole, with the status, the progress and the costs of all its takes."""
     if len(takes) == 1:
         return takes[0]
     status = _status([take.status for take in takes])
     return dataclasses.replace(
         takes[0],
+        request_id=takes[0].family,
+        take_of=None,
         status=status,
         error=" ".join(
             f"Take {number}: {take.error}" for number, take in enumerate(takes, 1) if take.error is not None
@@ -33,6 +35,8 @@ def as_one(takes: Sequence[RequestRecord]) -> RequestRecord:
         cost_usd=_sum([take.cost_usd for take in takes]),
         live=_progress(takes),
         is_accepted=all(take.is_accepted for take in takes),
+        expected_cost_usd=_expected(takes),
+        odd_cost=next((take.odd_cost for take in takes if take.odd_cost), None),
     )
 
 
@@ -41,7 +45,8 @@ def _progress(takes: Sequence[RequestRecord]) -> RequestProgress | None:
     open_ones = [(number, take.live) for number, take in enumerate(takes, 1) if take.live is not None]
     if not open_ones:
         return None
-    number, first = open_ones[0]
+    waiting = {number for number, take in enumerate(takes, 1) if take.awaits_agreement}
+    number, first = next((each for each in open_ones if each[0] in waiting), open_ones[0])
     done = len(takes) - len(open_ones) + sum(each.progress or 0.0 for _, each in open_ones)
     return RequestProgress(
         status=_status([take.status for take in takes]),
@@ -49,6 +54,7 @@ def _progress(takes: Sequence[RequestRecord]) -> RequestProgress | None:
         progress=done / len(takes),
         step=f"take {number} of {len(takes)}{f', {first.step}' if first.step else ''}",
         cost_usd=_cost_so_far(takes),
+        awaits_agreement=bool(waiting),
     )
 
 
@@ -65,6 +71,15 @@ def _status(states: Sequence[Status]) -> Status:
 def _sum(amounts: Sequence[float | None]) -> float | None:
     known = [amount for amount in amounts if amount is not None]
     return sum(known) if len(known) == len(amounts) else None
+
+
+def _expected(takes: Sequence[RequestRecord]) -> float | None:
+    """Return what all takes were expected to cost; None where none has cost more."""
+    if all(take.expected_cost_usd is None for take in takes):
+        return None
+    return _sum(
+        [take.cost_usd if take.expected_cost_usd is None else take.expected_cost_usd for take in takes]
+    )
 
 
 def _cost_so_far(takes: Sequence[RequestRecord]) -> float | None:

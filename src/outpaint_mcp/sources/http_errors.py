@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import httpx
 
-from outpaint_mcp.errors import SourceUnreachable, UnsupportedAudio
+from outpaint_mcp.audio.files.refusals import OPENING_BYTES, refusal
+from outpaint_mcp.audio.files.texts import PLAIN_TEXTS, describe_text
+from outpaint_mcp.errors import SourceBusy, SourceUnreachable, UnsupportedAudio
 
 _SNIFFED_BYTES = 1024
+
+_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses of a host that may do better in a moment."""
 
 
 def announced_bytes(response: httpx.Response) -> int | None:
@@ -21,9 +29,13 @@ def refuse_failure(response: httpx.Response, shown: str) -> None:
     """Refuse by status and headers, before anything of the body is read.
 
     Raises:
-        SourceUnreachable: any status but 200; 204 and 206 are no whole file either.
+        SourceUnreachable: any status but 200; 204 and 206 are no whole file either. SourceBusy where it may pass.
         UnsupportedAudio: an encoded body, although none was accepted.
     """
+    if response.status_code in _BUSY:
+        busy = SourceBusy(f"{shown} returned HTTP {response.status_code}: {_advice(response.status_code)}")
+        busy.retry_after_seconds = _retry_after_seconds(response)
+        raise busy
     if response.status_code != httpx.codes.OK:
         raise SourceUnreachable(
             f"{shown} returned HTTP {response.status_code}: {_advice(response.status_code)}"
@@ -34,22 +46,26 @@ def refuse_failure(response: httpx.Response, shown: str) -> None:
         )
 
 
-def refuse_text(head: bytes, response: httpx.Response, shown: str) -> None:
-    """Refuse a body that begins as markup, or that says it is text and looks like it.
+def refuse_no_audio(head: bytes, response: httpx.Response, shown: str) -> None:
+    """Refuse a body that begins as markup, that says it is text and looks like it, or that is known to be no audio.
 
     The type alone decides nothing: hosts label audio `text/plain`, and pages `audio/mpeg`.
 
     Raises:
-        UnsupportedAudio: a web page or another text.
+        UnsupportedAudio: a web page, another text, an archive and the like.
     """
     text = head[:_SNIFFED_BYTES].removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").lstrip()
     content_type = response.headers.get("content-type", "").lower()
     labelled = content_type.startswith(("text/", "application/json", "application/xml"))
-    if text.startswith(b"<") or (labelled and b"\0" not in text):
+    named = refusal(head[:OPENING_BYTES], shown)
+    is_plain = named is None or describe_text(head[:OPENING_BYTES]) in PLAIN_TEXTS
+    if text.startswith(b"<") or (labelled and is_plain and b"\0" not in text):
         raise UnsupportedAudio(
             f"{shown} is a web page or text, not an audio file: give the direct link that downloads the file "
             "itself, not a page with a player or preview."
         )
+    if named is not None:
+        raise UnsupportedAudio(named)
 
 
 def unreachable(exc: httpx.HTTPError | httpx.InvalidURL, shown: str) -> SourceUnreachable:
@@ -64,10 +80,21 @@ def unreachable(exc: httpx.HTTPError | httpx.InvalidURL, shown: str) -> SourceUn
         case httpx.ConnectError():
             text = "cannot connect to the host; check the link and the network."
         case httpx.ProtocolError() | httpx.NetworkError():
-            text = "the transfer broke off before the end; try again."
+            return SourceBusy(f"{shown}: the transfer broke off before the end; try again.")
         case _:
             text = "it could not be downloaded; check the link, or save the file and give its path."
     return SourceUnreachable(f"{shown}: {text}")
+
+
+def _retry_after_seconds(response: httpx.Response) -> float | None:
+    """How long the host wants to be left alone: a number of seconds or a date (RFC 9110), or None."""
+    text = response.headers.get("retry-after", "").strip()
+    if text.isdecimal():
+        return float(text) if len(text) < 10 else math.inf  # noqa: PLR2004 - 31 years
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError, OverflowError):  # there is none, it is none, or it has no time zone
+        return None
 
 
 def _advice(status: int) -> str:
@@ -76,7 +103,7 @@ def _advice(status: int) -> str:
         return "the link requires a login or has expired; give a public or freshly pre-signed link."
     if status in {404, 410}:
         return "nothing is there, or no longer; check the link."
-    if status == httpx.codes.TOO_MANY_REQUESTS or httpx.codes.is_server_error(status):
+    if status in _BUSY or httpx.codes.is_server_error(status):
         return "the host is busy or in trouble; try again later."
     return "this is not a file; give a direct link to the audio."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from pathlib import Path
@@ -28,7 +29,7 @@ _HOST_AND_PORT = re.compile(r"([^\s:@\[\]]*|\[[0-9A-Fa-f:.]*\])(:\d*)?")
 
 _DATA_TYPE = re.compile(r"\s*data:([\w.+-]{1,40}/[\w.+-]{1,40})[^,]{0,100},", re.ASCII | re.IGNORECASE)
 
-_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+_EXTENSION = re.compile(r"\.([A-Za-z][A-Za-z0-9]{1,4}|3g[p2]p?)$", re.IGNORECASE)
 
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 """Names that Windows keeps for devices, whatever follows their first dot."""
@@ -108,11 +109,25 @@ def title_of(audio: str) -> str:
     elif scheme == "data":
         name = ""
     elif scheme == "file":
-        name = unquote(text).rpartition("/")[2]
+        name = legible(unquote(text, errors="surrogateescape").rpartition("/")[2])
     else:
         _, _, path = redact(text).partition("://")[2].partition("/")
         name = unquote(path).rstrip("/").rpartition("/")[2]
-    return _safe(_EXTENSION.sub("", name.strip())) or "audio"
+    return title_of_name(name) or "audio"
+
+
+def title_of_name(name: str) -> str:
+    """The title in a file's name, as `title_of` gives it; may be empty."""
+    return _safe(_EXTENSION.sub("", name.strip()))
+
+
+def legible(name: str) -> str:
+    """A file's name as text: where it is no UTF-8, it was given when names were in Western Europe's code page."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("cp1252", errors="replace")
+    return name
 
 
 def unescaped(path: str) -> str:

@@ -6,21 +6,15 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote, unquote_to_bytes
 
-from outpaint_mcp.errors import (
-    Hint,
-    InvalidRequest,
-    OutpaintError,
-    RequestNotFound,
-    SourceError,
-    SourceNotAllowed,
-    SourceUnreachable,
-    UnsupportedAudio,
-)
-from outpaint_mcp.sources.names import is_bare_link, quoted, unescaped
-from outpaint_mcp.sources.nearby import folded, similar_files
+from outpaint_mcp.disk.folders import existing_folders, is_foreign_share
+from outpaint_mcp.errors import InvalidRequest, SourceUnreachable, UnsupportedAudio
+from outpaint_mcp.sources.names import legible, quoted, unescaped
+from outpaint_mcp.sources.nearby import files_called, files_near, folded, lies_in
+from outpaint_mcp.sources.path_errors import folders_named, missing, no_folder, outside, too_long, unreadable
+from outpaint_mcp.sources.scanning import scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,59 +24,112 @@ _MOST_CHARACTERS = 32_767
 
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
-_LIKE_REQUEST_ID = re.compile(r"op_[\w-]*|.*[\\/]op_[0-9a-f]{8,}", re.IGNORECASE)
+_UNFINISHED = frozenset({".part", ".partial", ".crdownload", ".download", ".opdownload"})
+"""What browsers append to a file's name for as long as they download it."""
+_PROJECT_FOLDERS = {".band": "GarageBand", ".logicx": "Logic Pro", ".fcpbundle": "Final Cut Pro"}
 
-_CHAT_FOLDERS = ("/mnt/data/", "/mnt/user-data/", "/home/oai/", "/home/claude/")
-"""Where chat products put attachments, in sandboxes of their own that agents take for this machine."""
+
+class FoundFile(NamedTuple):
+    """A regular file inside the allowed folders, and whether it was given by its path."""
+
+    path: Path
+    is_exact: bool
 
 
-def find_file(text: str, input_dirs: Sequence[Path]) -> Path:
-    """Find the regular file at a path, following symbolic links.
+def find_file(text: str, input_dirs: Sequence[Path], *, own: Path | None = None) -> FoundFile:
+    """Find the regular file at a path, following symbolic links, or the only one that has such a name.
 
     Args:
         text: absolute, `~/…`, or relative to any of the folders, which are tried in order; it may begin with
             a folder's own name, and have a shell's backslashes in it.
         input_dirs: the folders that may be read; those that do not exist are passed over.
+        own: the folder of our own results, which a name means less than the person's files.
 
     Raises:
         InvalidRequest: no path on this system.
         RequestNotFound: no file, but what looks like a request id.
         SourceNotAllowed: outside the folders, whether anything is there or not; or no right to read it.
-        SourceUnreachable: no such file.
+        SourceUnreachable: no such file, or several.
         UnsupportedAudio: a folder, a device, an empty file.
     """
     if len(text) > _MOST_CHARACTERS:
-        raise _too_long(text, input_dirs)
-    roots = _existing(input_dirs)
+        raise too_long(text, input_dirs)
+    roots = existing_folders(input_dirs)
     path = _path(text)
     if not roots:
-        raise _no_folder(text, input_dirs)
-    _refuse_network_share(path, text, roots)
+        raise no_folder(text, input_dirs)
+    if is_foreign_share(path, roots):
+        raise outside(text, roots, roots)
     candidates = _candidates(path, input_dirs)
     if os.name != "nt" and not any(map(os.path.lexists, candidates)):
         candidates = _candidates(_path(unescaped(text)), input_dirs)
-    outside = False
+    is_outside = False
     for candidate in candidates:
         try:
             resolved = candidate.resolve()
-            if not any(resolved.is_relative_to(root) for root in roots):
-                outside = True
+            if not _is_inside(resolved, roots):
+                is_outside = True
                 continue
             status = resolved.stat()
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, RuntimeError) as exc:
-            raise _unreadable(text, exc) from exc
+            raise unreadable(text, exc) from exc
         _check_usable(resolved, status, text)
-        return resolved
-    raise _outside(text, input_dirs, roots) if outside else _missing(text, roots)
+        return FoundFile(resolved, is_exact=True)
+    if is_outside:
+        raise outside(text, input_dirs, roots)
+    return FoundFile(_called(path, text, roots, own), is_exact=False)
+
+
+def find_folder(text: str, input_dirs: Sequence[Path]) -> Path:
+    """Find an allowed folder, or one inside it, by its path or its name.
+
+    Raises:
+        InvalidRequest: no path on this system.
+        SourceNotAllowed: outside the folders, whether anything is there or not.
+        SourceUnreachable: no such folder, or several.
+    """
+    if len(text) > _MOST_CHARACTERS:
+        raise too_long(text, input_dirs)
+    roots = existing_folders(input_dirs)
+    path = _path(text)
+    if not roots:
+        raise no_folder(text, input_dirs)
+    if is_foreign_share(path, roots):
+        raise outside(text, roots, roots)
+    is_outside = False
+    for candidate in _candidates(path, input_dirs):
+        try:
+            resolved = candidate.resolve()
+            if not _is_inside(resolved, roots):
+                is_outside = True
+            elif resolved.is_dir():
+                return resolved
+        except (OSError, RuntimeError):
+            continue
+    if is_outside:
+        raise outside(text, input_dirs, roots)
+    below = {folder for file in scan(roots).files for folder in file.path.parents}
+    called = [each for each in sorted(below) if _is_inside(each, roots) and lies_in(each / "_", path)]
+    if len(called) == 1 and ".." not in path.parts:
+        return called[0]
+    several = f" Several folders have this name: {', '.join(map(str, called[:5]))}." if called else ""
+    raise SourceUnreachable(
+        f"{quoted(text)} is no folder here.{several} Folders that can be read: {folders_named(input_dirs)}, and those"
+        " in them."
+    )
+
+
+def _is_inside(path: Path, roots: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(root) for root in roots)
 
 
 def path_of_file_url(url: str) -> str:
     """The path in a `file:` URL of this machine; `?` and `#` are taken as part of it.
 
     Raises:
-        InvalidRequest: another machine's, not absolute, or not percent-encoded UTF-8.
+        InvalidRequest: another machine's, not absolute, or a name that no file can have here.
     """
     rest = url[len("file:") :]
     if rest.startswith("//"):
@@ -95,10 +142,22 @@ def path_of_file_url(url: str) -> str:
     try:
         path = unquote(rest, errors="strict")
     except UnicodeDecodeError as exc:
-        raise InvalidRequest(
-            f"{quoted(url)} is not percent-encoded UTF-8: give the plain path instead."
-        ) from exc
+        if os.name == "nt":
+            raise InvalidRequest(
+                f"{quoted(url)} is not percent-encoded UTF-8: give the plain path instead."
+            ) from exc
+        path = os.fsdecode(unquote_to_bytes(rest))
     return path[1:] if os.name == "nt" else path
+
+
+def stored_text(path: Path) -> str:
+    """A path as text that can be stored and sent: as a `file:` URL where its name is no UTF-8."""
+    return str(path) if legible(str(path)) == str(path) else path.as_uri()
+
+
+def stored_path(text: str) -> Path:
+    """The path of which `stored_text` gave the text."""
+    return Path(path_of_file_url(text) if text.startswith("file:") else text)
 
 
 def _plainly(url: str) -> str:
@@ -109,33 +168,8 @@ def _plainly(url: str) -> str:
     return f"give the plain path, {quoted(path)}, or " if is_path else ""
 
 
-def folders_named(input_dirs: Sequence[Path]) -> str:
-    """List the folders that may be read, for a message."""
-    return ", ".join(map(str, input_dirs)) or "(none: set OUTPAINT_INPUT_DIRS)"
-
-
-def chat_attachment(text: str, input_dirs: Sequence[Path]) -> SourceUnreachable:
-    """The error for a file that only the chat's own sandbox has."""
-    return SourceUnreachable(
-        f"{quoted(text)} exists only inside the chat. Folders that can be read here: {folders_named(input_dirs)}.",
-        hint=Hint.SAVE_ATTACHMENT,
-    )
-
-
-def _existing(input_dirs: Sequence[Path]) -> list[Path]:
-    roots = []
-    for folder in input_dirs:
-        try:
-            root = folder.expanduser().resolve(strict=True)
-        except (OSError, RuntimeError):
-            continue
-        if root.is_dir():
-            roots.append(root)
-    return roots
-
-
 def _path(text: str) -> Path:
-    if "\0" in text or any(0xD800 <= ord(mark) <= 0xDFFF for mark in text):  # noqa: PLR2004  surrogates
+    if "\0" in text or not _can_be_name(text):
         raise InvalidRequest(f"{quoted(text)} has characters that no file name can have: check the path.")
     if os.name != "nt" and _WINDOWS_PATH.match(text):
         raise InvalidRequest(
@@ -143,6 +177,15 @@ def _path(text: str) -> Path:
             "here."
         )
     return Path(os.path.expanduser(text)) if text.startswith("~") else Path(text)  # noqa: PTH111  never raises
+
+
+def _can_be_name(text: str) -> bool:
+    """Whether a text has no half characters but those that stand for bytes of a name that is no UTF-8."""
+    try:
+        text.encode(errors="strict" if os.name == "nt" else "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _candidates(path: Path, input_dirs: Sequence[Path]) -> list[Path]:
@@ -153,92 +196,47 @@ def _candidates(path: Path, input_dirs: Sequence[Path]) -> list[Path]:
     behind = [
         root.joinpath(*rest)
         for folder in input_dirs
-        for root in _existing([folder])
+        for root in existing_folders([folder])
         if folded(first) in {folded(folder.name), folded(root.name)}
     ]
-    return [root / path for root in _existing(input_dirs)] + behind
+    return [root / path for root in existing_folders(input_dirs)] + behind
 
 
-def _refuse_network_share(path: Path, text: str, roots: Sequence[Path]) -> None:
-    """Refuse another machine's share unseen: Windows sends a password's hash to any share it looks at."""
-    if path.drive.startswith("\\\\") and path.drive.lower() not in {root.drive.lower() for root in roots}:
-        raise _outside(text, roots, roots)
-
-
-def _no_folder(text: str, input_dirs: Sequence[Path]) -> SourceNotAllowed:
-    if not input_dirs:
-        return SourceNotAllowed(
-            f"{quoted(text)} cannot be read, because no folder is allowed: list existing folders in "
-            "OUTPAINT_INPUT_DIRS, or give a public https link."
-        )
-    return SourceNotAllowed(
-        f"{quoted(text)} cannot be read, because none of the allowed folders exists: "
-        f"{folders_named(input_dirs)}. Create one of them and put the file there, or list existing folders in "
-        "OUTPAINT_INPUT_DIRS."
-    )
-
-
-def _too_long(text: str, input_dirs: Sequence[Path]) -> SourceError:
-    if text.startswith(("/", "~")):
-        return _outside(text, input_dirs, ())
-    return SourceUnreachable(
-        f"{quoted(text)} is too long for a path: put data:audio/wav;base64, in front of audio in base64, or "
-        "save it as a file and give its path."
-    )
-
-
-def _outside(text: str, input_dirs: Sequence[Path], roots: Sequence[Path]) -> SourceError:
-    if text.startswith(_CHAT_FOLDERS):
-        return chat_attachment(text, input_dirs)
-    return SourceNotAllowed(
-        f"{quoted(text)} is outside the folders that may be read: {folders_named(input_dirs)}."
-        f" {_did_you_mean(text, roots)}".rstrip(),
-        hint=Hint.OPEN_FOLDER,
-    )
-
-
-def _missing(text: str, roots: Sequence[Path]) -> OutpaintError:
-    if _LIKE_REQUEST_ID.fullmatch(text):
-        return RequestNotFound(
-            f"{quoted(text)} looks like a request id, but is not one, and no file has this name.",
-            hint=Hint.FIND_REQUEST,
-        )
-    if is_bare_link(text):
-        return SourceUnreachable(
-            f"{quoted(text)} is not there. Searched: {folders_named(roots)}. If it is a link, put https:// in "
-            "front of it."
-        )
-    meant = _did_you_mean(text, roots)
-    if meant:
-        return SourceUnreachable(
-            f"{quoted(text)} is not there. {meant}A file in a subfolder has to be given with its folder."
-        )
-    return SourceUnreachable(
-        f"{quoted(text)} is not there. Searched: {folders_named(roots)}, but not their subfolders: give a file in "
-        "a subfolder as Album/song.ogg.",
-        hint=Hint.SAVE_ATTACHMENT,
-    )
-
-
-def _did_you_mean(text: str, roots: Sequence[Path]) -> str:
-    """Suggest files of a similar name in the folders."""
-    found = " or ".join(f'"{each}"' for each in similar_files(text, roots))
-    return f"Did you mean {found}? " if found else ""
-
-
-def _unreadable(text: str, exc: OSError | RuntimeError) -> OutpaintError:
-    if isinstance(exc, PermissionError):
-        return SourceNotAllowed(
-            f"{quoted(text)} cannot be read by the user that this program runs as: change its permissions."
-        )
-    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "its symbolic links form a loop"
-    return SourceUnreachable(f"{quoted(text)} cannot be reached ({reason}): check the path.")
+def _called(path: Path, text: str, roots: Sequence[Path], own: Path | None) -> Path:
+    """The only file that the name fits; what the folders hold is looked at once, and what is found is checked again."""
+    files, is_complete = scan(roots)
+    name = unescaped(str(path)) if os.name != "nt" else str(path)
+    own = next(iter(existing_folders([own])), None) if own else None
+    # A whole path means that one file; and what was not looked at may fit as well.
+    by_words = is_complete and not Path(name).is_absolute()
+    called = files_called(name, files, own, by_words=by_words)
+    if len(called) != 1:
+        near = files_near(Path(name).name, files, own)
+        raise missing(text, roots, called, near, is_complete=is_complete)
+    try:
+        resolved = called[0].resolve(strict=True)
+        if _is_inside(resolved, roots):
+            _check_usable(resolved, resolved.stat(), text)
+            return resolved
+    except (OSError, RuntimeError) as exc:
+        raise unreadable(text, exc) from exc
+    raise outside(text, roots, roots)
 
 
 def _check_usable(path: Path, status: os.stat_result, text: str) -> None:
     """Refuse what is no readable file with something in it; nothing is opened, a FIFO would block."""
+    suffix = path.suffix.lower()
+    if suffix in _UNFINISHED:
+        raise UnsupportedAudio(
+            f"{quoted(text)} is a download that has not finished: wait until it has, and give the file that it becomes."
+        )
     if stat.S_ISDIR(status.st_mode):
-        raise UnsupportedAudio(f"{quoted(text)} is a folder: give one audio file in it.")
+        project = _PROJECT_FOLDERS.get(suffix)
+        raise UnsupportedAudio(
+            f"{quoted(text)} is a {project} project: export the song from that program as WAV and give that file."
+            if project
+            else f"{quoted(text)} is a folder: give one audio file in it."
+        )
     if not stat.S_ISREG(status.st_mode):
         raise UnsupportedAudio(f"{quoted(text)} is a device, a pipe or a socket: give an audio file.")
     if status.st_size == 0:
@@ -246,4 +244,4 @@ def _check_usable(path: Path, status: os.stat_result, text: str) -> None:
             f"{quoted(text)} is empty: wait until it is fully saved, or give another file."
         )
     if not os.access(path, os.R_OK):
-        raise _unreadable(text, PermissionError())
+        raise unreadable(text, PermissionError())

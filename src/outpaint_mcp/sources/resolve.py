@@ -11,7 +11,9 @@ from urllib.parse import unquote
 from outpaint_mcp.errors import InvalidRequest, SourceTooLarge, UnsupportedAudio
 from outpaint_mcp.sources.links import parse_link, refuse_private_host
 from outpaint_mcp.sources.names import quoted, redact, scheme_of, unquoted
-from outpaint_mcp.sources.paths import chat_attachment, find_file, folders_named, path_of_file_url
+from outpaint_mcp.sources.pages import refuse_page
+from outpaint_mcp.sources.path_errors import chat_attachment, folders_named
+from outpaint_mcp.sources.paths import find_file, path_of_file_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 
 MAX_INLINE_BYTES = 64 * 1024 * 1024
 """Of decoded audio in a data: URI; more belongs into a file."""
+
+_OTHER_TYPES = frozenset(
+    {"application/mp4", "application/octet-stream", "application/ogg", "binary/octet-stream"}
+)
+"""Under which audio comes, beside those that say so."""
 
 _CHAT_SCHEMES = frozenset({"attachment", "attachments", "cid", "sandbox"})
 
@@ -40,9 +47,11 @@ class LocalFile:
 
     Attributes:
         path: absolute, without symbolic links; a regular file inside an allowed folder.
+        is_exact: whether it was given by its path, or is the only file that a name fits.
     """
 
     path: Path
+    is_exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +85,37 @@ class InlineAudio:
 Source = LocalFile | RemoteUrl | InlineAudio
 
 
-def resolve_source(audio: str, *, input_dirs: Sequence[Path]) -> Source:
+def resolve_source(audio: str, *, input_dirs: Sequence[Path], own: Path | None = None) -> Source:
     """Find out what `audio` is and check all that can be checked without fetching it.
 
     Args:
-        audio: a path (absolute, `~/…`, or relative to one of the folders), a `file:` URL, an https link or a
-            base64 data: URI; blanks and quotation marks around it are not taken as part of it.
+        audio: a path (absolute, `~/…`, or relative to one of the folders) or a name that fits one file alone, a
+            `file:` URL, an https link or a base64 data: URI; blanks and quotation marks around it are not taken as
+            part of it.
         input_dirs: the folders that may be read.
+        own: the folder of our own results, which a name means less than the person's files.
 
     Raises:
         InvalidRequest: none of these, or malformed.
         SourceNotAllowed: outside the folders, plain http, or a private host.
-        SourceUnreachable: no such file.
+        SourceUnreachable: no such file, or several.
         SourceTooLarge: a data: URI over the limit.
-        UnsupportedAudio: a folder, a device, an empty file, or a data: URI of something else.
+        UnsupportedAudio: a folder, a device, an empty file, a data: URI of something else, or a link to a page.
     """
     text = unquoted(audio)
     scheme = scheme_of(text)
     if not text:
         raise InvalidRequest(f"The source is missing. {_accepted(input_dirs)}")
     if not scheme:
-        return LocalFile(find_file(text, input_dirs))
+        return LocalFile(*find_file(text, input_dirs, own=own))
     if scheme == "file":
-        return LocalFile(find_file(path_of_file_url(text), input_dirs))
+        return LocalFile(*find_file(path_of_file_url(text), input_dirs, own=own))
     if scheme == "data":
         return _decoded(text)
     if scheme in {"http", "https"}:
         link = parse_link(text)
         refuse_private_host(link)
+        refuse_page(link)
         return RemoteUrl(link.url)
     if scheme in _CHAT_SCHEMES:
         raise chat_attachment(text, input_dirs)
@@ -125,7 +137,7 @@ def _decoded(uri: str) -> InlineAudio:
             "The data: URI is malformed: write data:audio/wav;base64, followed by the base64 text."
         )
     media_type = head[1].strip().lower()
-    if not media_type.startswith("audio/") and media_type != "application/octet-stream":
+    if not media_type.startswith(("audio/", "video/")) and media_type not in _OTHER_TYPES:
         raise UnsupportedAudio(
             f"{quoted(uri)} is not audio by its type: use audio/wav, audio/flac or similar."
         )

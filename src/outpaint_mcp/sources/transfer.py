@@ -24,18 +24,25 @@ from outpaint_mcp.errors import (
     SourceUnreachable,
     UnsupportedAudio,
 )
-from outpaint_mcp.sources.http_errors import announced_bytes, refuse_failure, refuse_text, unreachable
+from outpaint_mcp.sources.disposition import title_in
+from outpaint_mcp.sources.http_errors import announced_bytes, refuse_failure, refuse_no_audio, unreachable
 from outpaint_mcp.sources.links import DownloadPolicy, Link, parse_link
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
 STALL_SECONDS = 30.0
 """The longest silence of a host that has taken the connection."""
 
 CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
+"""The longest time until a host's answer begins: what it sends before that could go on for ever."""
+
+LEAST_BYTES_A_SECOND = 1_000
+RATE_SECONDS = 20.0
+"""A host that sends less than this in so much time is not waited for."""
 
 MAX_REDIRECTS = 5
 MAX_ADDRESSES = 4
@@ -66,15 +73,16 @@ class Transfer:
     is_public: Callable[[IPv4Address | IPv6Address], bool]
     tls: ssl.SSLContext | None
     on_progress: Callable[[int, int | None], None]
+    clock: Callable[[], float]
 
-    async def run(self, link: Link) -> None:
-        """Follow the link to the file and save it."""
+    async def run(self, link: Link) -> str | None:
+        """Follow the link to the file and save it; returns the title that its host gives it."""
         try:
             tls = self.tls if self.tls is not None else await asyncio.to_thread(_default_tls)
             for _ in range(MAX_REDIRECTS + 1):
-                location = await self._hop(link, tls)
+                location, title = await self._hop(link, tls)
                 if location is None:
-                    return
+                    return title
                 link = self._next(link, location)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise unreachable(exc, self.shown) from exc
@@ -82,8 +90,8 @@ class Transfer:
             f"{self.shown} redirects more than {MAX_REDIRECTS} times: give a direct link to the audio file."
         )
 
-    async def _hop(self, link: Link, tls: ssl.SSLContext) -> str | None:
-        """Ask one host; where it redirects to, or None when the file is saved.
+    async def _hop(self, link: Link, tls: ssl.SSLContext) -> tuple[str | None, str | None]:
+        """Ask one host; where it redirects to, or None when the file is saved, and then the file's title.
 
         Each hop has a client of its own: a pooled connection belongs to an address, and may have been
         verified for another host's name.
@@ -96,13 +104,18 @@ class Transfer:
         timeout = httpx.Timeout(STALL_SECONDS, connect=CONNECT_SECONDS)
         async with (
             httpx.AsyncClient(verify=tls, trust_env=False, timeout=timeout) as client,
-            aclosing(await _connect(client, link, addresses)) as response,
+            aclosing(await _connect(client, link, addresses, self._too_slow(link))) as response,
         ):
             if response.has_redirect_location:
-                return response.headers["location"]
+                return response.headers["location"], None
             refuse_failure(response, self.shown)
-            await self._save(response)
-            return None
+            await self._save(response, link)
+            return None, title_in(response.headers.get("content-disposition", ""))
+
+    def _too_slow(self, link: Link) -> SourceUnreachable:
+        return SourceUnreachable(
+            f"{self.shown}: the host {link.host} is too slow; try again later, or save the file and give its path."
+        )
 
     def _next(self, link: Link, location: str) -> Link:
         try:
@@ -129,20 +142,39 @@ class Transfer:
             )
         return list(dict.fromkeys(addresses))[:MAX_ADDRESSES]
 
-    async def _save(self, response: httpx.Response) -> None:
+    async def _pieces(self, response: httpx.Response, link: Link) -> AsyncGenerator[bytes]:
+        """The body in pieces that are worth writing, for as long as its host is fast enough; writing does not count."""
+        pending, waited_seconds, received, asked_at = bytearray(), 0.0, 0, self.clock()
+        async for some in response.aiter_raw():
+            waited_seconds += self.clock() - asked_at
+            received += len(some)
+            if waited_seconds >= RATE_SECONDS:
+                if received < waited_seconds * LEAST_BYTES_A_SECOND:
+                    raise self._too_slow(link)
+                waited_seconds, received = 0.0, 0
+            pending += some
+            while len(pending) >= CHUNK_BYTES:
+                yield bytes(pending[:CHUNK_BYTES])
+                del pending[:CHUNK_BYTES]
+            asked_at = self.clock()
+        if pending:
+            yield bytes(pending)
+
+    async def _save(self, response: httpx.Response, link: Link) -> None:
         """Stream the body into the destination."""
         total = announced_bytes(response)
         self._refuse_excess(total or 0)
         received = 0
         part = _Part(self.destination)
         try:
-            async for chunk in response.aiter_raw(CHUNK_BYTES):
-                if received == 0:
-                    refuse_text(chunk, response, self.shown)
-                received += len(chunk)
-                self._refuse_excess(received)
-                await _beside(functools.partial(part.add, chunk))
-                self.on_progress(received, total)
+            async with aclosing(self._pieces(response, link)) as pieces:
+                async for piece in pieces:
+                    if received == 0:
+                        refuse_no_audio(piece, response, self.shown)
+                    received += len(piece)
+                    self._refuse_excess(received)
+                    await _beside(functools.partial(part.add, piece))
+                    self.on_progress(received, total)
             if received == 0:
                 raise UnsupportedAudio(f"{self.shown} is an empty file: check the link.")
             await _beside(part.keep)
@@ -169,16 +201,21 @@ def _default_tls() -> ssl.SSLContext:
 
 
 async def _connect(
-    client: httpx.AsyncClient, link: Link, addresses: list[IPv4Address | IPv6Address]
+    client: httpx.AsyncClient,
+    link: Link,
+    addresses: list[IPv4Address | IPv6Address],
+    too_slow: SourceUnreachable,
 ) -> httpx.Response:
     """The answer, body unread, of the first address that takes the connection; TLS verifies the name."""
     *others, last = addresses
-    for address in others:
-        try:
-            return await _ask(client, link, address)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            continue
-    return await _ask(client, link, last)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            for address in others:
+                with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                    return await _ask(client, link, address)
+            return await _ask(client, link, last)
+    except TimeoutError as exc:
+        raise too_slow from exc
 
 
 async def _ask(client: httpx.AsyncClient, link: Link, address: IPv4Address | IPv6Address) -> httpx.Response:
@@ -234,7 +271,9 @@ class _Part:
 
     def __init__(self, destination: Path) -> None:
         self._destination = destination
-        self._path = destination.with_name(destination.name + ".part")
+        self._path = destination.with_name(
+            f"{destination.name}.{os.getpid()}.part"
+        )  # others may fetch it, too
         self._file: BinaryIO | None = None
 
     def add(self, chunk: bytes) -> None:

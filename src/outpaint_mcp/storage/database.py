@@ -2,76 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
-from contextlib import closing, contextmanager, suppress
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from outpaint_mcp.disk.writing import make_private
 from outpaint_mcp.errors import ServerStopping, StorageFailed
-from outpaint_mcp.storage.schema import TABLES, VERSION
+from outpaint_mcp.storage.database_file import identity_of, is_emptied, prepare
+from outpaint_mcp.storage.failures import damaged, displaced, is_busy, is_damage, storage_errors
+from outpaint_mcp.storage.schema import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_log = logging.getLogger(__name__)
-
 # A writer holds the file for milliseconds; whoever waits longer than this meets a broken disk.
 _BUSY_TIMEOUT_SECONDS = 10
-# Readers need the write-ahead log for milliseconds; whoever erases it does not wait for one that hangs.
-_ERASE_TIMEOUT_MILLISECONDS = 200
-
-
-def _set_aside_unreleased(path: Path) -> None:
-    """Rename a file of a version before 0.1.0, which this one cannot read; nothing in it is lost.
-
-    Raises:
-        StorageFailed: another such file has that name already.
-    """
-    with closing(
-        sqlite3.connect(path)
-    ) as connection:  # the last to close puts the write-ahead log into the file
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if not 0 < version < VERSION:
-        return
-    aside = path.with_stem(f"{path.stem}-unreleased-{version}")
-    if aside.exists():
-        raise StorageFailed(
-            f"{path} and {aside} are both of a version before 0.1.0. To start anew, move one of them away, then try"
-            " again.",
-            path=str(path),
-        )
-    for end in ("-wal", "-shm", ""):
-        written = path.with_name(path.name + end)
-        if written.exists():
-            written.rename(aside.with_name(aside.name + end))
-    path.touch(mode=0o600)
-    _log.warning("a database of an unreleased version was set aside as %s", aside)
-
-
-@contextmanager
-def storage_errors(folder: Path) -> Iterator[None]:
-    """Report what is wrong with the data folder, and how to fix it.
-
-    Raises:
-        StorageFailed: the block could not use the folder.
-    """
-    try:
-        yield
-    except (sqlite3.Error, OSError, Timeout) as exc:
-        reason = "another process holds its lock" if isinstance(exc, Timeout) else str(exc)
-        is_busy = isinstance(exc, Timeout) or "locked" in reason
-        advice = (
-            "Another process is using it, or its disk does not answer. Try again in a moment."
-            if is_busy
-            else "Free some space, fix its permissions, or set OUTPAINT_DATA_DIR to another folder; then try again."
-        )
-        raise StorageFailed(
-            f"The data folder {folder} cannot be used: {reason}. {advice}", path=str(folder)
-        ) from exc
+# Once somebody has waited in vain, others do not wait as long, one after the other; and whoever erases the write-ahead
+# log, which readers need for milliseconds, does not wait for one that hangs.
+_IMPATIENT_SECONDS = 0.2
 
 
 class Database:
@@ -92,29 +45,36 @@ class Database:
         self._in_use = 0
         self._is_open = True
         self._changed = threading.Condition()
-        with storage_errors(path.parent), self._counted():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600)  # the folder may have been there, open to others
-            # SQLite's own lock does not cover the change to write-ahead mode.
-            with FileLock(path.with_suffix(".lock"), timeout=_BUSY_TIMEOUT_SECONDS):
-                _set_aside_unreleased(path)
-                self._connection().execute("PRAGMA journal_mode = WAL")
-                self._create()
+        # Of the first connection, which stays open as long as there are others.
+        self._identity: tuple[tuple[int, int], ...] | None = None
+        self._damage: StorageFailed | None = None
+        self._impatient_until = 0.0
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
 
-    def _create(self) -> None:
-        with self.write("schema") as connection:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == VERSION:
-                return
-            if version:
-                raise StorageFailed(
-                    f"{self._path} was written by a newer outpaint-mcp. Upgrade this one, or set OUTPAINT_DATA_DIR to"
-                    " another folder.",
-                    path=str(self._path),
-                )
-            for statement in TABLES:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+    def _open(self) -> None:
+        with self._reported():
+            make_private(self._path.parent)
+            # SQLite's own lock does not cover the change to write-ahead mode.
+            with FileLock(self._path.with_suffix(".lock"), timeout=_BUSY_TIMEOUT_SECONDS, mode=0o600):
+                prepare(self._path)
+                before = self._path.stat()
+                with self.read() as connection:
+                    (version,) = connection.execute("PRAGMA user_version").fetchone()
+                    if version != VERSION:
+                        raise StorageFailed(
+                            f"{self._path} was written by a newer outpaint-mcp. Upgrade this one, or set"
+                            " OUTPAINT_DATA_DIR to another folder.",
+                            path=str(self._path),
+                        )
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.execute("SELECT 1 FROM requests LIMIT 1").fetchone()
+                self._identity = identity_of(self._path)
+                if self._identity[0] != (before.st_dev, before.st_ino):
+                    raise displaced(self._path)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -124,7 +84,7 @@ class Database:
             StorageFailed: the file cannot be read.
             ServerStopping: the database is closed.
         """
-        with storage_errors(self._path.parent), self._counted():
+        with self._reported(), self._counted():
             yield self._connection()
 
     @contextmanager
@@ -143,9 +103,10 @@ class Database:
             ServerStopping: the database is closed.
         """
         del lock
-        with storage_errors(self._path.parent), self._counted():
+        with self._reported(), self._counted():
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
+            self._impatient_until = 0.0
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -153,8 +114,42 @@ class Database:
                 if connection.in_transaction:  # SQLite itself rolls back when the disk is full
                     connection.execute("ROLLBACK")
                 raise
+            self._check()  # what went into a file that has lost its name is not written
             if erases:
                 _erase_log(connection)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Report what is wrong with the file; once it is damaged, it is not used any more."""
+        with storage_errors(self._path.parent):
+            try:
+                yield
+            except sqlite3.Error as exc:
+                if is_busy(exc):
+                    self._impatient_until = time.monotonic() + _BUSY_TIMEOUT_SECONDS
+                if is_damage(exc):
+                    self._damage = self._damage or damaged(self._path, str(exc))
+                    raise self._damage.with_traceback(None) from exc
+                raise
+
+    def _check(self) -> None:
+        """See that the file that is open is there under its name.
+
+        Raises:
+            StorageFailed: it is another one, or none, or damaged.
+        """
+        if self._identity is None:  # it is being opened
+            return
+        if self._damage is None:
+            try:
+                if identity_of(self._path) != self._identity:
+                    raise displaced(self._path)
+            except FileNotFoundError as exc:
+                raise displaced(self._path) from exc
+            if is_emptied(self._path):
+                self._damage = damaged(self._path, "it was emptied")
+        if self._damage is not None:
+            raise self._damage.with_traceback(None)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -171,6 +166,8 @@ class Database:
                 self._changed.notify_all()
 
     def _connection(self) -> sqlite3.Connection:
+        """Return this thread's connection to the one file, which waits for others as long as is worth it."""
+        self._check()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(
@@ -185,9 +182,16 @@ class Database:
             connection.execute(
                 "PRAGMA secure_delete = ON"
             )  # what is deleted, a signed link say, is overwritten
+            try:
+                self._check()  # since it was another file, too, that may have been opened
+            except StorageFailed:
+                connection.close()
+                raise
             self._local.connection = connection
             with self._changed:
                 self._connections.append(connection)
+        is_patient = time.monotonic() >= self._impatient_until
+        _set_patience(connection, _BUSY_TIMEOUT_SECONDS if is_patient else _IMPATIENT_SECONDS)
         return connection
 
     def close(self) -> None:
@@ -200,11 +204,12 @@ class Database:
             self._connections.clear()
 
 
+def _set_patience(connection: sqlite3.Connection, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+
+
 def _erase_log(connection: sqlite3.Connection) -> None:
     """Empty the write-ahead log, which still has what was deleted; where somebody reads it now, the next call does."""
     with suppress(sqlite3.Error):  # the transaction has taken effect all the same
-        connection.execute(f"PRAGMA busy_timeout = {_ERASE_TIMEOUT_MILLISECONDS}")
-        try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_SECONDS * 1000}")
+        _set_patience(connection, _IMPATIENT_SECONDS)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

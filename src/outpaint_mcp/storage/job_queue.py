@@ -24,6 +24,10 @@ _CRASHED = (
     " try a shorter source or extension."
 )
 
+FETCHING = "fetching"
+"""The step of a job whose source is on its way here: that needs no core, so it takes none of the places of others."""
+MOST_FETCHING = 8
+
 _CANCELLED = f"status = 'cancelled', {ENDED}"
 
 
@@ -56,11 +60,11 @@ class JobQueue(LeasedJobs):
 
     def _claim(self, server_id: str, provider: str, most_running: int | None) -> Job | None:
         with self._database.write("queue") as connection:
-            if most_running is not None and _running(connection, provider) >= most_running:
+            if (condition := _condition(connection, provider, most_running)) is None:
                 return None
             row = connection.execute(
                 "UPDATE jobs SET server_id = ?, attempt = attempt + 1, progress = NULL WHERE position ="
-                f" (SELECT position FROM jobs WHERE provider = ? AND server_id IS NULL AND {IS_OPEN}"
+                f" (SELECT position FROM jobs WHERE provider = ? AND {condition}"
                 " ORDER BY position LIMIT 1) RETURNING *",
                 (server_id, provider),
             ).fetchone()
@@ -93,11 +97,10 @@ class JobQueue(LeasedJobs):
     def has_claimable(self, provider: str, *, most_running: int | None = None) -> bool:
         """Whether a claim is likely to succeed; cheaper than one in vain."""
         with self._database.read() as connection:
-            if most_running is not None and _running(connection, provider) >= most_running:
+            if (condition := _condition(connection, provider, most_running)) is None:
                 return False
             row = connection.execute(
-                f"SELECT 1 FROM jobs WHERE provider = ? AND server_id IS NULL AND {IS_OPEN} LIMIT 1",
-                (provider,),
+                f"SELECT 1 FROM jobs WHERE provider = ? AND {condition} LIMIT 1", (provider,)
             ).fetchone()
         return row is not None
 
@@ -213,11 +216,19 @@ class JobQueue(LeasedJobs):
             connection.execute("UPDATE deliveries SET url = NULL WHERE request_id = ?", (request_id,))
 
 
-def _running(connection: sqlite3.Connection, provider: str) -> int:
-    (count,) = connection.execute(
-        f"SELECT count(*) FROM jobs WHERE provider = ? AND server_id IS NOT NULL AND {IS_OPEN}", (provider,)
+def _condition(connection: sqlite3.Connection, provider: str, most_running: int | None) -> str | None:
+    """Return what makes a job one that may be claimed now; None where enough of them run."""
+    is_waiting = f"server_id IS NULL AND {IS_OPEN}"
+    if most_running is None:
+        return is_waiting
+    running, fetching = connection.execute(
+        "SELECT count(*) FILTER (WHERE step <> ?), count(*) FILTER (WHERE step = ?) FROM jobs"
+        f" WHERE provider = ? AND server_id IS NOT NULL AND {IS_OPEN}",
+        (FETCHING, FETCHING, provider),
     ).fetchone()
-    return int(count)
+    if running >= most_running:
+        return None
+    return is_waiting if fetching < MOST_FETCHING else f"{is_waiting} AND source NOT LIKE 'https:%'"
 
 
 def _steps(connection: sqlite3.Connection, request_id: str) -> list[sqlite3.Row]:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import Hint, RequestNotFound
-from outpaint_mcp.models import MAX_TAKES, Status
+from outpaint_mcp.models import Status
 from outpaint_mcp.storage.ids import is_request_id
-from outpaint_mcp.storage.rows import RECORD_COLUMNS, read_record, write_inputs
+from outpaint_mcp.storage.new_requests import insert_request, select_identical
+from outpaint_mcp.storage.rows import RECORD_COLUMNS, read_record
+from outpaint_mcp.wishes import MAX_TAKES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from outpaint_mcp.storage.database import Database
     from outpaint_mcp.storage.records import Delivery, NewRequest, RequestRecord
 
-# A host that lost an answer asks again within its own limit of five minutes; an agent in a loop, sooner.
-DEDUP_SECONDS = 600.0
+UNFETCHED_DAYS = 30
+"""How long a result waits that nobody has fetched."""
 
 # A drive that was named once, and is not there any more, is not looked at for ever.
 _PLANNED_SECONDS = 40 * 86_400.0
@@ -43,8 +45,8 @@ _FAMILIES = (
 # Of several takes some have ended while others still wait.
 _IS_HALF_DONE = (
     "jobs.status = 'in_queue' AND requests.takes > 1 AND EXISTS (SELECT 1 FROM requests AS others JOIN jobs AS ended"
-    " ON ended.request_id = others.request_id WHERE coalesce(others.take_of, others.request_id)"
-    " = coalesce(requests.take_of, requests.request_id) AND ended.status NOT IN ('in_queue', 'in_progress'))"
+    " ON ended.request_id = others.request_id WHERE others.take_of = requests.take_of"
+    " AND ended.status NOT IN ('in_queue', 'in_progress'))"
 )
 
 
@@ -55,37 +57,27 @@ class Journal:
         self._database = database
         self._now = now
 
-    def add(self, new: NewRequest) -> tuple[RequestRecord, bool]:
+    def add(self, new: NewRequest) -> tuple[list[RequestRecord], bool]:
         """Write a new request with its jobs in one transaction, unless an identical one is there.
 
         Returns:
-            The request, and whether it is new. One that failed or was cancelled, or whose files were removed, does
+            Its takes, and whether it is new. One that failed or was cancelled, or whose files were removed, does
             not count as identical; one that is open, or whose fate is unknown, does so at any age.
         """
         now = self._now()
         removed = self._removed(self._identical(new.dedup_key, now))
         with self._database.write(f"dedup {new.dedup_key}") as connection:
-            for row in self._select_identical(connection, new.dedup_key, now):
+            for row in select_identical(connection, new.dedup_key, now):
                 if row["request_id"] not in removed:
-                    return self.get(row["take_of"] or row["request_id"]), False
-            for number, request_id in enumerate(new.ids, 1):
-                self._insert(connection, new, request_id, number, now)
-            return self.get(new.ids[0]), True  # here: what is written does not fail because it cannot be read
+                    return self.takes(row["take_of"] or row["request_id"]), False
+            insert_request(connection, new, now)
+            return self.takes(
+                new.request_id
+            ), True  # here: what is written does not fail because it cannot be read
 
     def _identical(self, dedup_key: str | None, now: float) -> Sequence[sqlite3.Row]:
         with self._database.read() as connection:
-            return self._select_identical(connection, dedup_key, now)
-
-    def _select_identical(
-        self, connection: sqlite3.Connection, dedup_key: str | None, now: float
-    ) -> Sequence[sqlite3.Row]:
-        return connection.execute(
-            "SELECT requests.request_id, requests.take_of, jobs.status FROM requests JOIN jobs"
-            " ON jobs.request_id = requests.request_id WHERE dedup_key = ?"
-            " AND (jobs.status IN ('in_queue', 'in_progress', 'unknown')"
-            " OR jobs.status = 'completed' AND abs(requests.created_at - ?) < ?) ORDER BY jobs.position DESC",
-            (dedup_key, now, DEDUP_SECONDS),
-        ).fetchall()
+            return select_identical(connection, dedup_key, now)
 
     def _removed(self, rows: Sequence[sqlite3.Row]) -> set[str]:
         """Find out whose delivered files were all removed; outside of any transaction, as a drive may hang."""
@@ -96,49 +88,11 @@ class Journal:
             if record.deliveries and all(map(is_removed, record.deliveries.values()))
         }
 
-    def _insert(
-        self, connection: sqlite3.Connection, new: NewRequest, request_id: str, number: int, now: float
-    ) -> None:
-        take = new.request.take(number)
-        connection.execute(
-            "INSERT INTO requests (request_id, provider, caller, audio, title, extend_before_duration,"
-            " extend_after_duration, parent_request_id, take_of, takes, expected_duration_seconds, dedup_key,"
-            " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                request_id,
-                new.provider,
-                new.caller,
-                new.audio,
-                new.title,
-                take.extend_before_duration,
-                take.extend_after_duration,
-                new.parent_request_id,
-                None if number == 1 else new.ids[0],
-                len(new.ids),
-                new.expected_duration_seconds,
-                new.dedup_key,
-                now,
-            ),
-        )
-        connection.execute(
-            "INSERT INTO jobs (request_id, provider, status, source, inputs, account, limit_usd)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                request_id,
-                new.provider,
-                Status.IN_QUEUE,
-                new.source,
-                write_inputs(take),
-                new.account,
-                new.limit_usd,
-            ),
-        )
-
     def get(self, request_id: str) -> RequestRecord:
-        """Find a request of this or any other process.
+        """Find a take of this or any other process; a request of one take is that take.
 
         Raises:
-            RequestNotFound: the journal has no such request.
+            RequestNotFound: the journal has no such take.
         """
         found = self._read("WHERE requests.request_id = ?", request_id) if is_request_id(request_id) else []
         if not found:  # what is no id may not even be text that SQLite takes
@@ -150,7 +104,7 @@ class Journal:
         return found[0]
 
     def takes(self, request_id: str) -> list[RequestRecord]:
-        """Return all takes of a request, in order; of a further take, that alone.
+        """Return all takes of a request, in order; by a take's own id, that one alone.
 
         Raises:
             RequestNotFound: the journal has no such request.
@@ -270,18 +224,14 @@ def is_removed(delivery: Delivery) -> bool:
 def _newest_families(connection: sqlite3.Connection, limit: int, status: Status | None) -> list[str]:
     """Return the ids of requests, newest first; the takes of a request are next to each other in the queue."""
     if status is None:
-        rows = connection.execute(
-            "SELECT requests.request_id AS family FROM jobs JOIN requests ON requests.request_id = jobs.request_id"
-            " WHERE requests.take_of IS NULL ORDER BY jobs.position DESC LIMIT ?",
-            (limit,),
-        )
+        where, values = "", []
     else:
-        rows = connection.execute(
-            f"{_FAMILIES} WHERE jobs.status = ? OR ({_IS_HALF_DONE}) ORDER BY jobs.position DESC LIMIT ?"
-            if status is Status.IN_PROGRESS
-            else f"{_FAMILIES} WHERE jobs.status = ? ORDER BY jobs.position DESC LIMIT ?",
-            (status, limit * MAX_TAKES),
-        )
+        where, values = "WHERE jobs.status = ?", [status]
+        if status is Status.IN_PROGRESS:
+            where += f" OR ({_IS_HALF_DONE})"
+    rows = connection.execute(
+        f"{_FAMILIES} {where} ORDER BY jobs.position DESC LIMIT ?", (*values, limit * MAX_TAKES)
+    )
     return list(dict.fromkeys(row["family"] for row in rows))[:limit]
 
 

@@ -26,6 +26,7 @@ class RequestProgress:
         progress: share done, 0 to 1; None where it is not known.
         step: what is being done, in a word or two.
         cost_usd: what it has cost so far, where that is known.
+        awaits_agreement: whether it costs more than was expected, and what is left of it waits for the person.
     """
 
     status: Status
@@ -33,6 +34,7 @@ class RequestProgress:
     progress: float | None = None
     step: str = ""
     cost_usd: float | None = None
+    awaits_agreement: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class Delivery:
         audio_sha256: of the file before it was tagged.
         restore_refusal: why the source was not put back into it, where that was tried in vain.
         has_as_made: whether the model's own file can be delivered, too.
+        seeds_differ: whether another seed would give another file.
     """
 
     path: str
@@ -63,6 +66,7 @@ class Delivery:
     audio_sha256: str | None = None
     restore_refusal: str | None = None
     has_as_made: bool = False
+    seeds_differ: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +74,15 @@ class RequestRecord:
     """One request as the journal has it; `audio` is fit to be shown.
 
     Attributes:
-        take_of: the request that this is a further take of; None for the first take, which is the request itself.
+        take_of: the request that this is one of several takes of; None where it is the only one.
         takes: how many takes the request has, of which this is one.
         caller: who asked, where several people share a server; empty where the server is one person's.
         estimated_cost_usd: the most it costs; None where it is free, or not known yet.
         cost_usd: what it has cost, where the provider says so; 0 where nothing was ever sent.
         basis: how the estimate was computed and how the request is carried out.
         is_accepted: whether the provider has taken it on.
+        expected_cost_usd: what it was expected to cost, where it has cost more and nobody has agreed to that.
+        odd_cost: what the provider says that it has cost, where that cannot be believed.
         live: where it is while it has not ended; None then.
         ended_at: when it ended.
         outcome: what the provider made; None in lists, which do not need it.
@@ -105,6 +111,8 @@ class RequestRecord:
     error_hint: str | None
     error_field: str | None
     is_accepted: bool
+    expected_cost_usd: float | None
+    odd_cost: str | None
     live: RequestProgress | None
     ended_at: float | None
     outcome: Outcome | None
@@ -113,8 +121,13 @@ class RequestRecord:
 
     @property
     def family(self) -> str:
-        """The id of the request that this is a take of."""
+        """The id of the request as a whole; its own, where it is the only take."""
         return self.take_of or self.request_id
+
+    @property
+    def awaits_agreement(self) -> bool:
+        """Whether it has steps left that are not sent before the person agrees to what it costs."""
+        return self.live is not None and self.live.awaits_agreement
 
     @property
     def delivery(self) -> Delivery | None:
@@ -129,10 +142,13 @@ class NewRequest:
 
     Attributes:
         request: what is asked; `audio` is not stored.
-        ids: one for each take, the request's own first.
+        request_id: of the whole; where there is but one take, that one's.
+        ids: one for each take.
         audio: its source in a form that may be shown.
         title: what the extended file is named after.
         parent_request_id: the request whose result is the source.
+        after_seconds: how much is added after the source; 0 where only a total was given, and the source's length is
+            not known.
         expected_duration_seconds: the extended file's length, where it is known.
         dedup_key: equal for identical requests.
         source: a path, or an https URL; empty where the audio lies in the jobs' own folders.
@@ -141,11 +157,13 @@ class NewRequest:
     """
 
     request: SubmitRequest
+    request_id: str
     ids: tuple[str, ...]
     provider: str
     audio: str
     title: str
     source: str
+    after_seconds: float
     parent_request_id: str | None = None
     expected_duration_seconds: float | None = None
     dedup_key: str | None = None
@@ -187,6 +205,9 @@ class Step:
         sent_at: when it was sent.
         remote_id: the service's own id of it.
         object_name: under which its context lies in the bucket, while it does.
+        estimated_cost_usd: the most that it costs, at the price that was read last.
+        cost_usd: what was billed for it, where the service says so.
+        odd_cost: what the service says was billed, where that cannot be believed.
     """
 
     number: int
@@ -197,7 +218,9 @@ class Step:
     sent_at: float | None = None
     remote_id: str | None = None
     object_name: str | None = None
+    estimated_cost_usd: float = 0.0
     cost_usd: float | None = None
+    odd_cost: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from outpaint_mcp.errors import StorageFailed
 from outpaint_mcp.models import Status, SubmitRequest
 from outpaint_mcp.results import outcome_from_json, outcome_to_json
 from outpaint_mcp.storage.records import Delivery, Job, Lease, RequestProgress, RequestRecord, Step, StepState
+from outpaint_mcp.storage.spending import AWAITS_AGREEMENT, EXPECTED_BILL
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,6 +28,7 @@ class _Facts(TypedDict, total=False):
     audio_sha256: str | None
     restore_refusal: str | None
     has_as_made: bool
+    seeds_differ: bool
 
 
 UNUSED_AUDIO = "-"
@@ -39,7 +41,9 @@ RECORD_COLUMNS = (
     " jobs.server_id, jobs.progress, jobs.step, jobs.queue_position, jobs.estimated_cost_usd, jobs.cost_usd,"
     " jobs.basis, jobs.error, jobs.error_kind, jobs.error_hint, jobs.error_field, jobs.ended_at, jobs.outcome,"
     " EXISTS (SELECT 1 FROM steps WHERE steps.request_id = jobs.request_id AND remote_id IS NOT NULL) AS is_sent,"
-    " EXISTS (SELECT 1 FROM steps WHERE steps.request_id = jobs.request_id) AS is_planned"
+    " EXISTS (SELECT 1 FROM steps WHERE steps.request_id = jobs.request_id) AS is_planned,"
+    " (SELECT max(odd_cost) FROM steps WHERE steps.request_id = jobs.request_id) AS odd_cost,"
+    f" {EXPECTED_BILL} AS expected_cost_usd, {AWAITS_AGREEMENT} AS awaits_agreement"
 )
 """What `read_record` reads, of `requests JOIN jobs USING (request_id)`."""
 
@@ -83,6 +87,8 @@ def read_record(
         error_hint=row["error_hint"],
         error_field=row["error_field"],
         is_accepted=bool(row["is_sent"]),
+        expected_cost_usd=row["expected_cost_usd"],
+        odd_cost=row["odd_cost"],
         live=None if status.is_final else _progress(row, status, queue_position),
         ended_at=row["ended_at"],
         outcome=outcome,
@@ -102,6 +108,7 @@ def _progress(row: sqlite3.Row, status: Status, queue_position: int | None) -> R
         progress=row["progress"] if status is Status.IN_PROGRESS else None,
         step=row["step"],
         cost_usd=row["cost_usd"],
+        awaits_agreement=bool(row["awaits_agreement"]),
     )
 
 
@@ -150,6 +157,7 @@ def facts_of(outcome: Outcome | None) -> _Facts:
         "audio_sha256": outcome.audio_sha256,
         "restore_refusal": outcome.restore_refusal,
         "has_as_made": outcome.as_made is not None,
+        "seeds_differ": outcome.seeds_differ,
     }
 
 
@@ -186,7 +194,9 @@ def read_step(row: sqlite3.Row) -> Step:
         sent_at=row["sent_at"],
         remote_id=row["remote_id"],
         object_name=row["object_name"],
+        estimated_cost_usd=row["estimated_cost_usd"],
         cost_usd=row["cost_usd"],
+        odd_cost=row["odd_cost"],
     )
 
 

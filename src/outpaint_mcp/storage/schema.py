@@ -1,11 +1,12 @@
 """The tables. A file of an unreleased version is set aside, one of a newer version refused; neither is changed."""
 
-# 1 to 3 were those of versions before 0.1.0.
-VERSION = 4
+# 1 to 4 were those of versions before 0.1.0.
+VERSION = 5
 
 # Kept to what SQLite and PostgreSQL share, but for AUTOINCREMENT and BLOB (there IDENTITY and BYTEA). `position` is the
 # order in which requests came, whatever the clock said.
 TABLES = (
+    # A row for each take and, where there are several, one without a job for the whole, which is their `take_of`.
     """
     CREATE TABLE requests (
         request_id TEXT PRIMARY KEY,
@@ -44,6 +45,7 @@ TABLES = (
         progress DOUBLE PRECISION,
         step TEXT NOT NULL DEFAULT '',
         queue_position INTEGER,
+        is_held INTEGER NOT NULL DEFAULT 0,
         estimated_cost_usd DOUBLE PRECISION,
         cost_usd DOUBLE PRECISION,
         basis TEXT,
@@ -52,6 +54,7 @@ TABLES = (
         error_hint TEXT,
         error_field TEXT,
         outcome BLOB,
+        audio_sha256 TEXT,
         ended_at DOUBLE PRECISION
     )
     """,
@@ -69,7 +72,10 @@ TABLES = (
         sent_at DOUBLE PRECISION,
         remote_id TEXT,
         object_name TEXT,
+        estimated_cost_usd DOUBLE PRECISION NOT NULL,
+        agreed_cost_usd DOUBLE PRECISION,
         cost_usd DOUBLE PRECISION,
+        odd_cost TEXT,
         PRIMARY KEY (request_id, number)
     )
     """,
@@ -88,4 +94,6 @@ TABLES = (
         PRIMARY KEY (request_id, options)
     )
     """,
+    "CREATE INDEX jobs_by_audio ON jobs (audio_sha256) WHERE audio_sha256 IS NOT NULL",
+    "CREATE INDEX deliveries_by_size ON deliveries (size_bytes)",
 )

@@ -9,6 +9,7 @@ from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.job_queue import JobQueue
 from outpaint_mcp.storage.journal import Journal
 from outpaint_mcp.storage.ledger import Ledger
+from outpaint_mcp.storage.lineage import Lineage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +19,13 @@ FILE_NAME = "outpaint.sqlite3"
 
 
 class Store:
-    """The journal of requests, the queue of their jobs, and the ledger of their costs.
+    """The journal of requests, the queue of their jobs, the ledger of their costs, and the lineage of their files.
 
     Attributes:
         journal: what was asked and delivered.
         queue: what is being done.
         ledger: what it costs.
+        lineage: where files come from.
     """
 
     def __init__(self, folder: Path, *, now: Callable[[], float] = time.time) -> None:
@@ -40,6 +42,7 @@ class Store:
         self.journal = Journal(self._database, now=now)
         self.queue = JobQueue(self._database, now=now)
         self.ledger = Ledger(self._database, now=now)
+        self.lineage = Lineage(self._database, self.journal)
 
     def close(self) -> None:
         """Close the database, once every statement under way is through."""

@@ -6,17 +6,21 @@ import dataclasses
 import shutil
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.audio.clock import clock
 from outpaint_mcp.audio.files.decode import probe
-from outpaint_mcp.audio.files.encode import delivery_format, fingerprint
+from outpaint_mcp.audio.files.encode import fingerprint, suffix_of
 from outpaint_mcp.audio.files.measure import Measured, measure
 from outpaint_mcp.audio.joining.assemble import assemble
+from outpaint_mcp.audio.joining.new_music import Shape
 from outpaint_mcp.audio.joining.restore import restore
+from outpaint_mcp.audio.layout import Part, PartKind, Preserved
 from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.steering_words import read_wish
+from outpaint_mcp.audio.verdict.records import Asked
 from outpaint_mcp.results import Outcome
 from outpaint_mcp.workers.sealing import (
     WRITING_SHARE,
     atomic_output,
-    damage_note,
     evaluate,
     finalize,
     model_outputs,
@@ -28,9 +32,8 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.audio.joining.assemble import Assembled
     from outpaint_mcp.audio.verdict.records import Verdict
-    from outpaint_mcp.workers.orders import Finish, ReportProgress
-
-_SUFFIXES = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "FLAC": ".flac", "MP3": ".mp3", "OGG": ".ogg"}
+    from outpaint_mcp.workers.order import ReportProgress
+    from outpaint_mcp.workers.orders import Finish
 
 
 def finish(order: Finish, report: ReportProgress) -> Outcome:
@@ -46,40 +49,40 @@ def finish(order: Finish, report: ReportProgress) -> Outcome:
 
 def _join(order: Finish, report: ReportProgress) -> Outcome:
     """Join what a model generated in several steps to the source."""
-    output = _output(order)
-    with atomic_output(output) as part:
+    with atomic_output(order.folder / "output") as part:
         assembled = assemble(
-            order.source,
+            order.music,
             model_outputs(order.before),
             model_outputs(order.after),
             part,
+            shape=_shape(order),
             max_source_seconds=order.max_seconds,
             on_progress=lambda share, step: report(share * WRITING_SHARE, step),
         )
         loose = sum(not join.aligned for join in assembled.joins)
-        preserved = preservation_note(order.original)
+        preserved = f"{_stretch(order, assembled)}preserved {preservation_note(order.original)}"
         note = (
-            f"The music that {order.provider_title} added is joined to the source, which is preserved {preserved}.",
-            damage_note(intact=assembled.source_intact),
+            f"The music that {order.provider_title} added is joined to the source, which is {preserved}.",
+            assembled.source_remark,
             f"At {loose} of the joins the model's music differs from the context it was sent: listen there."
             if loose
             else "",
         )
-        return _finalize(order, assembled, part, output, note, report)
+        return _finalize(order, assembled, part, note, report)
 
 
 def _restore(order: Finish, whole: Path, report: ReportProgress) -> Outcome:
     """Put the source back into the one file that a model generated, where it can be found there reliably."""
     if order.plain:
         return dataclasses.replace(_as_rendered(order, whole), restore_refusal="this failed several times")
-    output = _output(order)
-    with atomic_output(output) as part:
+    with atomic_output(order.folder / "output") as part:
         restored = restore(
-            order.source,
+            order.music,
             whole,
             part,
             before_seconds=order.before_seconds,
             after_seconds=order.after_seconds,
+            shape=_shape(order),
             max_source_seconds=order.max_seconds,
             on_progress=lambda share, step: report(share * WRITING_SHARE, step),
         )
@@ -87,52 +90,113 @@ def _restore(order: Finish, whole: Path, report: ReportProgress) -> Outcome:
         if restored.assembled is None:
             return dataclasses.replace(rendered, restore_refusal=restored.reason)
         preserved = preservation_note(order.original)
+        stretch = _stretch(order, restored.assembled)
         note = (
-            f"The source is put back {preserved} into the file that {order.provider_title} generated.",
-            damage_note(intact=restored.assembled.source_intact),
+            f"The source is {stretch}put back {preserved} into the file that {order.provider_title} generated.",
+            restored.assembled.source_remark,
         )
-        outcome = _finalize(order, restored.assembled, part, output, note, report)
+        outcome = _finalize(order, restored.assembled, part, note, report)
     return dataclasses.replace(outcome, as_made=rendered)
 
 
-def _output(order: Finish) -> Path:
-    """The extended file, in the format of the source."""
-    return order.folder / f"output{delivery_format(probe(order.source)).suffix}"
+def _shape(order: Finish) -> Shape:
+    """How much of the new music makes the file as long as it is to be, to the frame, and how it begins and ends."""
+    wishes, rate = order.wishes, probe(order.music).sample_rate
+    before = round(wishes.before_seconds * rate) + order.cut_before_frames if wishes.before_seconds else None
+    after = round(wishes.after_seconds * rate) + order.cut_after_frames if wishes.after_seconds else None
+    return Shape(
+        before_frames=before,
+        after_frames=after,
+        total_frames=round(wishes.total_seconds * rate) if wishes.total_seconds else None,
+        fades_in=wishes.beginning == "fade",
+        fades_out=wishes.ending == "fade",
+    )
 
 
-def _finalize(  # noqa: PLR0913 - as `finalize` has it
-    order: Finish,
-    assembled: Assembled,
-    part: Path,
-    output: Path,
-    note: tuple[str, ...],
-    report: ReportProgress,
+def _stretch(order: Finish, assembled: Assembled) -> str:
+    """Which of the source's frames are in the file, where these are not all."""
+    if not order.cut_before_frames and not order.cut_after_frames:
+        return ""
+    first, rate = order.cut_before_frames, assembled.sample_rate
+    stop = first + assembled.source_frames
+    return f"from {clock(first / rate)} to {clock(stop / rate)} "
+
+
+def _finalize(
+    order: Finish, assembled: Assembled, part: Path, note: tuple[str, ...], report: ReportProgress
 ) -> Outcome:
-    return finalize(
-        assembled,
+    outcome = finalize(
+        _as_asked(order, assembled),
         part,
         order,
+        _asked(order, assembled),
         source=order.source,
         original=order.original,
-        output=output,
+        output=order.folder / f"output{suffix_of(assembled.container)}",
         note=" ".join(filter(None, note)),
         report=report,
         plain=order.plain,
     )
+    part.replace(outcome.path)
+    return outcome
+
+
+def _as_asked(order: Finish, assembled: Assembled) -> Assembled:
+    """The same file, counted as it was asked for: what was added to the whole source, whatever became of its ends."""
+    before = max(0, assembled.before_frames - order.cut_before_frames)
+    after = max(0, assembled.after_frames - order.cut_after_frames)
+    total = assembled.before_frames + assembled.source_frames + assembled.after_frames
+    return dataclasses.replace(
+        assembled, before_frames=before, after_frames=after, source_frames=total - before - after
+    )
+
+
+def _asked(order: Finish, assembled: Assembled) -> Asked:
+    """What was asked, and what the file consists of."""
+    wishes, rate, first = order.wishes, assembled.sample_rate, order.cut_before_frames
+    stop = first + assembled.source_frames
+    source_frames = stop + order.cut_after_frames
+    after_seconds = wishes.after_seconds
+    if wishes.total_seconds:
+        after_seconds = wishes.total_seconds - wishes.before_seconds - source_frames / rate
+    return Asked(
+        before_seconds=wishes.before_seconds,
+        after_seconds=after_seconds,
+        beginning=wishes.beginning,
+        ending=wishes.ending,
+        energy=read_wish(wishes.tags).energy,
+        layout=assembled.layout(_source_parts(order, source_frames, first, stop)),
+        preserved=(Preserved(first, stop, assembled.before_frames),),
+    )
+
+
+def _source_parts(order: Finish, source_frames: int, first: int, stop: int) -> tuple[Part, ...]:
+    """What the preserved frames of the source are: the person's, or parts of an earlier result."""
+    layout = order.layout
+    if layout is not None and order.is_cut:
+        layout = layout.cut(order.start_seconds, source_frames, probe(order.source).sample_rate)
+    if layout is None or layout.frames != source_frames:
+        return (Part(PartKind.SOURCE, stop - first, first),)
+    return layout.between(first, stop)
 
 
 def _as_rendered(order: Finish, whole: Path) -> Outcome:
     """Give a model's own file its suffix, and evaluate it; nothing in it is changed."""
     found = measure(whole, order.max_seconds)
-    output = order.folder / f"made{_SUFFIXES.get(found.container, '.wav')}"
+    output = order.folder / f"made{suffix_of(found.container)}"
     output.unlink(missing_ok=True)
     try:
         output.hardlink_to(whole)
     except OSError:  # a disk without hard links
         shutil.copyfile(whole, output)
-    verdict = None if order.plain else evaluate(order.source, output, order)
+    asked = Asked(
+        before_seconds=order.before_seconds,
+        after_seconds=order.after_seconds,
+        energy=read_wish(order.wishes.tags).energy,
+    )
+    verdict = None if order.plain else evaluate(order.music, output, asked, order.max_seconds)
     before, after = _added_seconds(verdict) or _by_length(
-        order, found, measure(order.source, order.max_seconds)
+        order, found, measure(order.music, order.max_seconds)
     )
     size_bytes, sha256 = fingerprint(output)
     is_same = verdict is not None and verdict.survival.bit_exact

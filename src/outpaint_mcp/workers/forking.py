@@ -21,7 +21,7 @@ from outpaint_mcp.workers.pipes import Pipes, open_pipes
 from outpaint_mcp.workers.process import worker_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 
@@ -86,22 +86,23 @@ class Nursery:
         self._link: _Link | None = None
         self._starting: asyncio.Task[_Link] | None = None
         self._failures = 0
+        self._is_closed = False
 
     @property
     def is_usable(self) -> bool:
         """Whether it is worth another try."""
         return self._failures < _MAX_FAILURES
 
-    async def fork(self, task: str) -> ForkedProcess:
-        """Fork a worker for a task.
+    async def fork(self, task: str, inputs: Sequence[int] = ()) -> ForkedProcess:
+        """Fork a worker for a task, which gets copies of these descriptors.
 
         Raises:
-            NurseryGone: there is no nursery; start the worker in another way.
+            NurseryGone: there is no nursery, or none any more; start the worker in another way.
             OSError: the system starts no more processes.
         """
         try:
             link = await self._started()
-            process = link.fork(task)
+            process = link.fork(task, inputs)
         except OSError as exc:
             self._failures += 1
             raise NurseryGone from exc
@@ -117,7 +118,8 @@ class Nursery:
         return process
 
     async def close(self) -> None:
-        """End the nursery; its workers are not killed by that."""
+        """End the nursery for good; its workers are not killed by that."""
+        self._is_closed = True
         with suppress(OSError):
             if self._starting is not None:
                 await self._starting
@@ -125,6 +127,8 @@ class Nursery:
             await self._link.close()
 
     async def _started(self) -> _Link:
+        if self._is_closed:
+            raise NurseryGone
         if self._link is None or self._link.is_lost:
             if self._starting is None:
                 self._starting = asyncio.create_task(self._start())
@@ -143,6 +147,8 @@ class Nursery:
                     ours.close()
                     raise
             self._link = _Link(ours, process)
+            if self._is_closed:
+                self._link.hang_up()
             return self._link
         finally:
             self._starting = None
@@ -163,7 +169,7 @@ class _Link:
         self.is_lost = False
         self._loop.add_reader(control, self._read)
 
-    def fork(self, task: str) -> ForkedProcess:
+    def fork(self, task: str, inputs: Sequence[int]) -> ForkedProcess:
         """Ask for a worker; `started` says when it is there.
 
         Raises:
@@ -171,7 +177,7 @@ class _Link:
         """
         number = next(self._numbers)
         with open_pipes() as (pipes, far):
-            socket.send_fds(self._control, [REQUEST.pack(FORK, number, task.encode())], far)
+            socket.send_fds(self._control, [REQUEST.pack(FORK, number, task.encode())], (*far, *inputs))
         worker = self._workers[number] = ForkedProcess(self, number, pipes)
         return worker
 
@@ -180,11 +186,11 @@ class _Link:
         try:
             self._control.send(REQUEST.pack(what, number, b""))
         except OSError:
-            self._lose()
+            self.hang_up()
 
     async def close(self) -> None:
         """Hang up, and wait for the nursery's end."""
-        self._lose()
+        self.hang_up()
         if not await self._has_ended():
             self._process.kill()
             await self._has_ended()
@@ -201,7 +207,7 @@ class _Link:
         except OSError:
             received = b""
         if not received:
-            self._lose()
+            self.hang_up()
             return
         self._received += received
         whole = len(self._received) // REPLY.size * REPLY.size
@@ -220,8 +226,8 @@ class _Link:
             del self._workers[number]
             worker.fail(OSError(-value, os.strerror(-value)))
 
-    def _lose(self) -> None:
-        """Take note that the nursery is gone; workers that it forked go on."""
+    def hang_up(self) -> None:
+        """Let the nursery go, which ends by itself, or has; workers that it forked go on."""
         if self.is_lost:
             return
         self.is_lost = True

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.audio.files.bit_rate import kbit_per_second
 from outpaint_mcp.audio.files.decode import probe as read_header
 from outpaint_mcp.audio.files.measure import measure as measure_file
-from outpaint_mcp.errors import SourceTooLarge
-from outpaint_mcp.workers.orders import LengthSeconds, Probed
+from outpaint_mcp.audio.files.refusals import shown_name
+from outpaint_mcp.errors import OutpaintError, SourceTooLarge, SourceUnreachable
+from outpaint_mcp.workers.looks import Drawn, FileDigest, Lengths, LengthSeconds, Probed, WrittenForm
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from outpaint_mcp.audio.hearing.records import Analysis
-    from outpaint_mcp.workers.orders import Analyze, Measure, Probe, ReportProgress
+    from outpaint_mcp.audio.surroundings import FullMusic
+    from outpaint_mcp.workers.looks import Analyze, Digest, Draw, Measure, Probe, ProbeMany, ReadForm, Survey
+    from outpaint_mcp.workers.order import ReportProgress
+
+_PICTURE_NAME = "picture.png"
 
 
 def probe(order: Probe, report: ReportProgress) -> Probed:  # noqa: ARG001 - one signature for all tasks
@@ -21,12 +31,51 @@ def probe(order: Probe, report: ReportProgress) -> Probed:  # noqa: ARG001 - one
         SourceTooLarge: it is longer than the order allows.
     """
     found = read_header(order.path)
-    if found.seconds > order.max_seconds:
+    if found.is_exact and found.seconds > order.max_seconds:
         raise SourceTooLarge(
             f"The source lasts {found.seconds / 60:.0f} minutes; at most {order.max_seconds / 60:.0f} can be extended."
         )
     return Probed(
-        seconds=found.seconds, container=found.container, subtype=found.subtype, channels=found.channels
+        seconds=found.seconds,
+        container=found.container,
+        subtype=found.subtype,
+        channels=found.channels,
+        is_exact=found.is_exact,
+        is_ordinary=found.is_ordinary and not found.stated_frames,
+    )
+
+
+def probe_many(order: ProbeMany, report: ReportProgress) -> Lengths:  # noqa: ARG001 - as above
+    """Read the headers of several files, for as long as there is time."""
+    until = time.monotonic() + order.within_seconds
+    seconds: list[float | None] = []
+    for path in order.paths:
+        if time.monotonic() > until:
+            break
+        seconds.append(_seconds(path))
+    return Lengths(seconds=tuple(seconds))
+
+
+def _seconds(path: Path) -> float | None:
+    try:
+        return read_header(path).seconds
+    except (OutpaintError, OSError):
+        return None
+
+
+def read_form(order: ReadForm, report: ReportProgress) -> WrittenForm:  # noqa: ARG001 - as above
+    """See in which form a file was written; raises as `audio.files.decode.probe` does, too.
+
+    Raises:
+        SourceUnreachable: it cannot be read.
+    """
+    found = read_header(order.path)
+    try:
+        rate = kbit_per_second(order.path, found)
+    except OSError as exc:
+        raise SourceUnreachable(f"{shown_name(order.path)} cannot be read: {exc.strerror or exc}.") from exc
+    return WrittenForm(
+        container=found.container, subtype=found.subtype, sample_rate=found.sample_rate, kbit_per_second=rate
     )
 
 
@@ -35,19 +84,51 @@ def measure(order: Measure, report: ReportProgress) -> LengthSeconds:  # noqa: A
     return LengthSeconds(seconds=measure_file(order.path, order.max_seconds).seconds)
 
 
-def analyze(order: Analyze, report: ReportProgress) -> Analysis:
-    """Analyze a file, and draw it where the order names a place for the picture.
+def survey(order: Survey, report: ReportProgress) -> FullMusic:  # noqa: ARG001 - as above
+    """Find where a recording's full music begins and ends; raises as `find_full_music` does."""
+    from outpaint_mcp.audio.engine.full_music import find_full_music  # noqa: PLC0415 - probing does without
 
-    Raises as `audio.hearing.analyze.analyze` does.
+    return find_full_music(
+        order.path, order.layout, start_seconds=order.start_seconds, end_seconds=order.end_seconds
+    )
+
+
+def digest(order: Digest, report: ReportProgress) -> FileDigest:  # noqa: ARG001 - as above
+    """Read all of a file.
+
+    Raises:
+        SourceUnreachable: it cannot be read.
     """
+    try:
+        with order.path.open("rb") as file:
+            return FileDigest(sha256=hashlib.file_digest(file, "sha256").hexdigest())
+    except OSError as exc:
+        raise SourceUnreachable(f"{shown_name(order.path)} cannot be read: {exc.strerror or exc}.") from exc
+
+
+def analyze(order: Analyze, report: ReportProgress) -> Analysis:
+    """Analyze a file; raises as `audio.hearing.analyze.analyze` does."""
     from outpaint_mcp.audio.hearing.analyze import analyze as analyze_file  # noqa: PLC0415 - probing does without
 
-    analysis = analyze_file(
-        order.path, max_seconds=order.max_seconds, on_progress=lambda share: report(share, "listening")
+    return analyze_file(
+        order.path,
+        max_seconds=order.max_seconds,
+        song_spans_seconds=order.song_spans_seconds,
+        on_progress=lambda share: report(share, "listening"),
     )
-    if order.picture is not None:
-        from outpaint_mcp.audio.hearing.picture import draw  # noqa: PLC0415 - so do analyses without a picture
 
-        report(1.0, "drawing")
-        order.picture.write_bytes(draw(order.path, analysis, seams_seconds=order.seams_seconds))
-    return analysis
+
+def draw(order: Draw, report: ReportProgress) -> Drawn:
+    """Draw a file; raises as `audio.hearing.picture.draw` does."""
+    from outpaint_mcp.audio.hearing.picture import draw as draw_file  # noqa: PLC0415 - so do analyses
+
+    drawn = draw_file(
+        order.path,
+        order.analysis,
+        title=order.title,
+        seams_seconds=order.seams_seconds,
+        on_progress=lambda share: report(share, "drawing"),
+    )
+    path = order.folder / _PICTURE_NAME
+    path.write_bytes(drawn)
+    return Drawn(path=path)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.audio.clock import clock
 from outpaint_mcp.audio.engine.outpaint import outpaint_file
 from outpaint_mcp.audio.files import crop as cutting
 from outpaint_mcp.audio.files.decode import probe
+from outpaint_mcp.audio.files.encode import seal, suffix_of
 from outpaint_mcp.audio.files.formats import format_of, write_as
-from outpaint_mcp.audio.files.measure import measure
+from outpaint_mcp.audio.files.measure import Measured, measure
 from outpaint_mcp.audio.joining import contexts
-from outpaint_mcp.workers.orders import ContextFile, ConvertedFile, LengthSeconds
+from outpaint_mcp.audio.layout import Preserved
+from outpaint_mcp.audio.steering_words import describe_wish, read_wish
+from outpaint_mcp.audio.verdict.records import Asked
+from outpaint_mcp.workers.looks import LengthSeconds
+from outpaint_mcp.workers.orders import ContextFile, ConvertedFile
 from outpaint_mcp.workers.sealing import (
     WRITING_SHARE,
     atomic_output,
-    damage_note,
     finalize,
     model_outputs,
     preservation_note,
@@ -23,16 +29,18 @@ from outpaint_mcp.workers.sealing import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from outpaint_mcp.audio.engine.outpaint import Outpainted
     from outpaint_mcp.results import Outcome
-    from outpaint_mcp.workers.orders import Convert, Crop, Extend, ReportProgress, WriteContext
+    from outpaint_mcp.wishes import Wishes
+    from outpaint_mcp.workers.order import ReportProgress
+    from outpaint_mcp.workers.orders import Convert, Crop, Extend, WriteContext
 
+_VARIED = frozenset({"beats", "texture"})
 _METHODS = {
     "beats": "continues the source's own beats",
     "texture": "continues the source's own texture, without a beat",
-    "loop": "repeats the source, which is too short for more",
+    "loop": "plays the source on, which is a loop, bar after bar",
+    "repetition": "repeats the source, which is too short for more",
     "silence": "is silence, like the source",
 }
 
@@ -69,24 +77,27 @@ def extend(order: Extend, report: ReportProgress) -> Outcome:
 
     The worker holds the lock of the job's folder meanwhile.
     """
-    used, is_intact = order.source, True
+    used, remark, layout = order.source, "", order.layout
     if order.start_seconds or order.end_seconds:
         report(0.0, "cutting")
         used = order.folder / "cut"
-        is_intact = cutting.crop(
+        cropped = cutting.crop(
             order.source,
             used,
             start_seconds=order.start_seconds,
             end_seconds=order.end_seconds,
             max_seconds=order.max_seconds,
-        ).source_intact
+        )
+        remark = cropped.source_remark
+        if layout is not None:
+            layout = layout.cut(cropped.start_seconds, cropped.frames, cropped.sample_rate)
     part = order.folder / "output.part"
     extended = outpaint_file(
         used,
         part,
-        before_seconds=order.before_seconds,
-        after_seconds=order.after_seconds,
+        order.wishes,
         seed=order.seed,
+        layout=layout,
         max_source_seconds=order.max_seconds,
         on_progress=lambda share, step: report(share * WRITING_SHARE, step),
     )
@@ -94,12 +105,14 @@ def extend(order: Extend, report: ReportProgress) -> Outcome:
         extended,
         part,
         order,
+        _asked(order.wishes, extended),
         source=used,
         original=order.source,
-        output=order.folder / f"output{'.flac' if extended.container == 'FLAC' else '.wav'}",
-        note=_note(extended, order.source, is_intact=is_intact and extended.source_intact),
+        output=order.folder / f"output{suffix_of(extended.container)}",
+        note=_note(order, extended, remark or extended.source_remark),
         report=report,
     )
+    outcome = replace(outcome, seeds_differ=not _VARIED.isdisjoint(extended.methods))
     part.replace(outcome.path)
     if used != order.source:
         used.unlink()
@@ -109,11 +122,7 @@ def extend(order: Extend, report: ReportProgress) -> Outcome:
 def convert(order: Convert, report: ReportProgress) -> ConvertedFile:
     """Write a finished file in another format, or only what was added on one side."""
     found = measure(order.longer, float("inf"))
-    begin, end = 0, None
-    if order.part == "before":
-        end = round(order.before_seconds * found.sample_rate)
-    elif order.part == "after":
-        begin = found.frames - round(order.after_seconds * found.sample_rate)
+    begin, end = _span_of(order, found)
     suffix = format_of(order.format, probe(order.longer)).suffix
     output = order.folder / f"converted-{os.getpid()}{suffix}"
     with atomic_output(output) as writing:
@@ -121,12 +130,16 @@ def convert(order: Convert, report: ReportProgress) -> ConvertedFile:
             order.longer,
             writing,
             format=order.format,
+            bitrate_kbps=order.bitrate_kbps,
             start_frame=begin,
             stop_frame=end,
             on_progress=lambda share: report(share, "writing"),
         )
         comment = "" if order.part == "whole" else f"Only the music added {order.part}."
-        size_bytes, sha256 = write_tags(order.longer, writing, comment)
+        is_resampled = written.sample_rate != found.sample_rate
+        stretch = Preserved(begin, found.frames if end is None else end, 0)
+        left_out = write_tags(order.longer, writing, comment, () if is_resampled else (stretch,))
+        size_bytes, sha256 = seal(writing)
     return ConvertedFile(
         path=output,
         sha256=sha256,
@@ -134,18 +147,66 @@ def convert(order: Convert, report: ReportProgress) -> ConvertedFile:
         duration_seconds=written.frames / written.sample_rate,
         before_seconds=order.before_seconds if order.part != "after" else 0.0,
         after_seconds=order.after_seconds if order.part != "before" else 0.0,
+        note=left_out,
     )
 
 
-def _note(extended: Outpainted, original: Path, *, is_intact: bool) -> str:
+def _span_of(order: Convert, found: Measured) -> tuple[int, int | None]:
+    """The first frame and the stop frame of a part; what is inside the source counts as after it."""
+    if order.part == "whole":
+        return 0, None
+    if not order.preserved:
+        if order.part == "before":
+            return 0, round(order.before_seconds * found.sample_rate)
+        return found.frames - round(order.after_seconds * found.sample_rate), None
+    first, *rest = order.preserved
+    if order.part == "before":
+        return 0, first.at_frame
+    return first.at_frame + first.stop - first.start, rest[0].at_frame if rest else None
+
+
+def _asked(wishes: Wishes, extended: Outpainted) -> Asked:
+    return Asked(
+        before_seconds=extended.before_frames / extended.sample_rate,
+        after_seconds=extended.after_frames / extended.sample_rate,
+        beginning=wishes.beginning,
+        ending=wishes.ending,
+        energy=read_wish(wishes.tags).energy,
+        layout=extended.layout,
+        preserved=extended.preserved,
+    )
+
+
+def _note(order: Extend, extended: Outpainted, remark: str) -> str:
     """How an extended file was generated, in a few sentences."""
-    methods = {method for method in (extended.method_before, extended.method_after) if method}
-    how = "; ".join(_METHODS[method] for method in sorted(methods))
+    how = "; ".join(_METHODS[method] for method in sorted(extended.methods))
     if extended.tempo_bpm is not None:
         how += f" ({extended.tempo_bpm:.0f} bpm)"
     note = (
-        f"The source is preserved {preservation_note(original)}.",
-        damage_note(intact=is_intact),
-        f"The added music {how}. Tags and lyrics did not steer it.",
+        _preserved(extended, preservation_note(order.source)),
+        remark,
+        f"The added music {how}{f': {extended.choice}' if extended.choice else ''}.",
+        _loop_words(extended),
+        "" if extended.choice else describe_wish(read_wish(order.wishes.tags)),
     )
     return " ".join(filter(None, note))
+
+
+def _preserved(extended: Outpainted, how: str) -> str:
+    """Which of the source's frames are where they were, in a sentence."""
+    rate, first, last = extended.sample_rate, extended.preserved[0], extended.preserved[-1]
+    if len(extended.preserved) > 1:
+        at = clock(first.stop / rate)
+        return f"The new music is put in at {at}; the source is preserved {how} on both sides of it."
+    if last.stop - first.start == extended.source_frames:
+        return f"The source is preserved {how}."
+    return f"The source is preserved {how} from {clock(first.start / rate)} to {clock(last.stop / rate)}."
+
+
+def _loop_words(extended: Outpainted) -> str:
+    """How long a file is that loops, and why."""
+    if extended.loop is None:
+        return ""
+    asked = extended.asked_frames / extended.sample_rate
+    count = f": {extended.loop.count} {extended.loop.unit}" if extended.loop.count else ""
+    return f"It loops: {asked:.2f} s asked, {extended.duration_seconds:.2f} s done{count}."

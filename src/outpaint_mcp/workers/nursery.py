@@ -18,7 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from outpaint_mcp.workers import outliving, wire, worker
+from outpaint_mcp.workers import cage, outliving, wire, worker
+from outpaint_mcp.workers.inputs import MAX_INPUTS
 from outpaint_mcp.workers.messages import ENDED, FORK, REPLY, REQUEST, STARTED
 
 IDLE_SECONDS = 600.0
@@ -69,7 +70,9 @@ class Nursery:
     def _receive(self) -> bool:
         """Take the next message, or a part of it; returns whether the server is still there."""
         try:
-            received, far_ends, _, _ = socket.recv_fds(self._control, REQUEST.size - len(self._request), 3)
+            received, far_ends, _, _ = socket.recv_fds(
+                self._control, REQUEST.size - len(self._request), 3 + MAX_INPUTS
+            )
         except ConnectionError:
             return False
         self._request += received
@@ -90,6 +93,7 @@ class Nursery:
         order_type = wire.order_type(task)
         with suppress(Exception):  # the worker runs into the same, and reports it
             worker.load(order_type)
+            cage.prepare()
             wire.prepare(order_type)
         gc.freeze()  # else a worker's collections would copy every page
         failure = 0
@@ -98,7 +102,7 @@ class Nursery:
         except OSError as exc:
             pid, failure = -1, exc.errno or 1
         if pid == 0:
-            _work(far_ends)
+            _work(far_ends[:3], inputs=far_ends[3:])
         for end in far_ends:
             os.close(end)
         if failure:
@@ -122,14 +126,14 @@ class Nursery:
             self._control.sendall(REPLY.pack(what, number, value))
 
 
-def _work(far_ends: list[int]) -> NoReturn:
-    """Become a worker, with these as stdin, stdout and stderr and nothing else open."""
+def _work(far_ends: list[int], *, inputs: list[int]) -> NoReturn:
+    """Become a worker, with these as stdin, stdout and stderr, its inputs, and nothing else open."""
     code = _BUG
     try:
         for target, end in enumerate(far_ends):
             os.dup2(end, target)
         for path in list(Path("/dev/fd").iterdir()):
-            if int(path.name) > 2:  # noqa: PLR2004 - stderr
+            if int(path.name) > 2 and int(path.name) not in inputs:  # noqa: PLR2004 - stderr
                 with suppress(OSError):  # that of the listing itself
                     os.close(int(path.name))
         signal.set_wakeup_fd(-1)
@@ -137,7 +141,7 @@ def _work(far_ends: list[int]) -> NoReturn:
             signal.signal(each, signal.SIG_DFL)
         with suppress(OSError):  # to tell it from its nursery in a list of processes
             Path("/proc/self/comm").write_text("outpaint-worker", encoding="ascii")
-        code = worker.serve()
+        code = worker.serve(inputs)
     except BaseException:  # noqa: BLE001 - a forked process must never go on as its parent
         traceback.print_exc()
     finally:

@@ -1,83 +1,17 @@
-"""What a worker process is asked, and what it answers: the only types that cross the process boundary.
-
-An order and its answer travel as JSON and are checked on both sides; neither side loads numpy for that.
-"""
+"""What a worker process is asked that writes audio, and what it answers; see `order`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
 
-from outpaint_mcp.audio.hearing.records import Analysis
+from outpaint_mcp.audio.layout import Layout, Preserved
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.export_options import Format, Part
 from outpaint_mcp.results import Outcome
-
-AnswerT_co = TypeVar("AnswerT_co", covariant=True)
-
-ReportProgress = Callable[[float, str], None]
-"""Called with the share done, 0 to 1, and the step in a word or two."""
-
-
-class Order(Generic[AnswerT_co]):
-    """One task for a worker process; its class names the task, its type argument the answer."""
-
-    __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
-    """What a file's header says.
-
-    Attributes:
-        container: libsndfile's name of the file format.
-        subtype: its name of the encoding inside.
-    """
-
-    seconds: float
-    container: str
-    subtype: str
-    channels: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe(Order[Probed]):
-    """Read a file's header."""
-
-    path: Path
-    max_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LengthSeconds:
-    """How long a file is."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure(Order[LengthSeconds]):
-    """Decode a file to see how long it really is."""
-
-    path: Path
-    max_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Analyze(Order[Analysis]):
-    """Measure everything about a recording that can be measured.
-
-    Attributes:
-        picture: where to write a picture of it, as PNG; None for none.
-        seams_seconds: places to mark in the picture.
-    """
-
-    path: Path
-    max_seconds: float
-    picture: Path | None
-    seams_seconds: tuple[float, ...]
+from outpaint_mcp.wishes import Wishes
+from outpaint_mcp.workers.looks import LengthSeconds
+from outpaint_mcp.workers.order import Order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +72,8 @@ class Extend(Order[Outcome]):
 
     Attributes:
         folder: the job's own; the extended file is written there.
+        wishes: what is asked of it.
+        layout: what the source consists of, if it is an earlier result; None otherwise.
         start_seconds: where in the source the part begins that is extended.
         end_seconds: where that ends; 0 for the source's own end.
         seed: 0 or more.
@@ -146,8 +82,8 @@ class Extend(Order[Outcome]):
 
     source: Path
     folder: Path
-    before_seconds: float
-    after_seconds: float
+    wishes: Wishes
+    layout: Layout | None
     start_seconds: float
     end_seconds: float
     seed: int
@@ -160,11 +96,20 @@ class Finish(Order[Outcome]):
     """Make the extended file of what a model generated: restore the source in its one file, or join its parts to it.
 
     Attributes:
-        whole: the model's one file, where it holds source and extensions; None where there are parts.
-        before: its parts before the source, in the order in which they were generated.
-        after: its parts after the source, likewise.
-        source: what was extended.
+        whole: the model's one file, where it holds music and extensions; None where there are parts.
+        before: its parts before the music, in the order in which they were generated.
+        after: its parts after the music, likewise.
+        before_seconds: how much new music it was asked for before that, which may be more than is used; 0 for none.
+        after_seconds: how much after it.
+        music: what it extended: the source, or the full music in it.
+        source: what is to be longer.
         original: the same, or the recording that it was cut out of.
+        cut_before_frames: how many of the source's frames come before the music.
+        cut_after_frames: how many come behind it.
+        start_seconds: where in the original the source begins.
+        is_cut: whether the source is only a part of the original.
+        layout: what the original consists of, if it is an earlier result; None otherwise.
+        wishes: what is asked of the extended file.
         folder: the job's own; the extended file is written there.
         provider: its name, for the file's comment.
         provider_title: its name as people know it, for the note.
@@ -174,11 +119,18 @@ class Finish(Order[Outcome]):
     whole: Path | None
     before: tuple[GeneratedPart, ...]
     after: tuple[GeneratedPart, ...]
-    source: Path
-    original: Path
-    folder: Path
     before_seconds: float
     after_seconds: float
+    music: Path
+    source: Path
+    original: Path
+    cut_before_frames: int
+    cut_after_frames: int
+    start_seconds: float
+    is_cut: bool
+    layout: Layout | None
+    wishes: Wishes
+    folder: Path
     seed: int
     provider: str
     provider_title: str
@@ -188,7 +140,11 @@ class Finish(Order[Outcome]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedFile:
-    """A finished file in another form; durations in seconds."""
+    """A finished file in another form; durations in seconds.
+
+    Attributes:
+        note: which tags it lacks and why, in a sentence; empty for none.
+    """
 
     path: Path
     sha256: str
@@ -196,15 +152,23 @@ class ConvertedFile:
     duration_seconds: float
     before_seconds: float
     after_seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convert(Order[ConvertedFile]):
-    """Write a finished file in another format, or only what was added on one side."""
+    """Write a finished file in another format, or only what was added on one side.
+
+    Attributes:
+        bitrate_kbps: of a lossy format; None for our usual one.
+        preserved: the source's frames in it; empty where they lie between what was added.
+    """
 
     longer: Path
     folder: Path
     part: Part
     format: Format
+    bitrate_kbps: int | None
+    preserved: tuple[Preserved, ...]
     before_seconds: float
     after_seconds: float

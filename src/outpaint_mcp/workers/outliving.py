@@ -1,7 +1,8 @@
 """What a worker that may outlive its server leaves in its job's folder, for the next server to read.
 
-A server's worker that extends a recording goes on for a while when its server is gone. All the while it holds the
-folder's lock. It writes its progress down, and at its end its answer or its error, before it lets go of the lock.
+A server's worker that extends, analyzes or draws a recording goes on for a while when its server is gone. All the while
+it holds the folder's lock. It writes its progress down, and at its end its answer or its error, before it lets go of
+the lock.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from outpaint_mcp.disk.opening import open_regular
 from outpaint_mcp.errors import GenerationFailed, InternalError
-from outpaint_mcp.workers import wire
-from outpaint_mcp.workers.orders import Extend, Order
+from outpaint_mcp.workers import answers, wire
+from outpaint_mcp.workers.looks import Analyze, Digest, Draw
+from outpaint_mcp.workers.orders import Extend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from outpaint_mcp.workers.order import Order
 
 OUTLIVE_SECONDS = 600.0
 """How long a worker goes on when its server is gone."""
@@ -26,7 +31,9 @@ ANSWER_NAME = "answer.json"
 STOP_POLL_SECONDS = 0.25
 """How often such a worker looks whether it is to stop."""
 
+_OUTLIVING = (Extend, Digest, Analyze, Draw)
 _PROGRESS_SECONDS = 0.25
+_MAX_LEFT_BYTES = 1 << 20
 # A predecessor that was killed lets go within moments.
 _LOCK_TIMEOUT_SECONDS = 10.0
 
@@ -35,7 +42,12 @@ _AnswerT = TypeVar("_AnswerT")
 
 def may_outlive(order_type: type[Order[Any]]) -> bool:
     """Return whether the worker of such an order goes on for a while when its server is gone."""
-    return issubclass(order_type, Extend)
+    return issubclass(order_type, _OUTLIVING)
+
+
+def folder_of(order: Order[Any]) -> Path | None:
+    """Return the folder of an order whose worker may outlive its server."""
+    return order.folder if isinstance(order, _OUTLIVING) else None
 
 
 def is_at_work(folder: Path) -> bool:
@@ -48,7 +60,7 @@ def is_at_work(folder: Path) -> bool:
     if not (folder / "lock").exists():
         return False
     try:
-        with FileLock(folder / "lock", timeout=0):
+        with FileLock(folder / "lock", timeout=0, mode=0o600):
             return False
     except Timeout:
         return True
@@ -59,10 +71,9 @@ def is_at_work(folder: Path) -> bool:
 def progress_of(folder: Path) -> tuple[float, str] | None:
     """Return the share done and the step that a job's worker wrote down last; None where there is nothing."""
     try:
-        progress = wire.decode(wire.Progress, (folder / "progress.json").read_bytes())
+        return answers.progress_in(wire.decode(wire.Progress, _left_in(folder, "progress.json")))
     except (OSError, InternalError):
         return None
-    return progress.share, progress.step
 
 
 def answer_of(folder: Path, order_type: type[Order[_AnswerT]]) -> _AnswerT | None:
@@ -75,12 +86,19 @@ def answer_of(folder: Path, order_type: type[Order[_AnswerT]]) -> _AnswerT | Non
         OutpaintError: the error that the worker ended with.
     """
     try:
-        reply = wire.decode(wire.reply_type(order_type), (folder / ANSWER_NAME).read_bytes())
+        reply = wire.decode(wire.reply_type(order_type), _left_in(folder, ANSWER_NAME))
+        answers.check_answer(reply.answer, folder)
     except (OSError, InternalError):
         return None
     if reply.error is not None:
-        raise wire.decode_error(reply.error)
+        raise answers.error_of(reply.error)
     return reply.answer
+
+
+def _left_in(folder: Path, name: str) -> bytes:
+    """Read what a worker left: a regular file, and not more than anyone of ours writes."""
+    with os.fdopen(open_regular(folder.resolve() / name, (folder.resolve(),)), "rb") as file:
+        return file.read(_MAX_LEFT_BYTES)
 
 
 def ask_to_stop(folder: Path) -> None:
@@ -121,9 +139,9 @@ class JobFolder:
         """
         from filelock import FileLock, Timeout  # noqa: PLC0415 - see `is_at_work`
 
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            with FileLock(self._folder / "lock", timeout=self._lock_timeout_seconds):
+            with FileLock(self._folder / "lock", timeout=self._lock_timeout_seconds, mode=0o600):
                 self.is_taken = True  # before anything else: a server that sees the lock may leave at once
                 for name in ("progress.json", ANSWER_NAME, "stop"):
                     (self._folder / name).unlink(missing_ok=True)

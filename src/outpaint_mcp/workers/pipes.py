@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # A reply is far shorter; a longer line is a worker gone mad.
 _MAX_LINE_BYTES = 1 << 20
+# Nor does any work report that often, or as fast as nobody can listen.
+_MAX_LINES = 1_000_000
+_MAX_UNREAD_BYTES = 16 << 20
 _KEPT_STDERR_BYTES = 8 << 10
 
 
@@ -30,6 +33,8 @@ class Pipes:
         self._stdout = stdout
         self._stderr = stderr
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._is_read = True
+        self._unread_bytes = 0
         self._stderr_end: asyncio.Future[bytes] = self._loop.create_future()
 
     def start(self, order: bytes, *, on_end: Callable[[], None] = lambda: None) -> None:
@@ -54,7 +59,9 @@ class Pipes:
 
     async def line(self) -> bytes | None:
         """Return the next line from stdout; None at its end, or where nobody reads it any more."""
-        return await self._lines.get()
+        line = await self._lines.get()
+        self._unread_bytes -= len(line or b"")
+        return line
 
     async def last_words(self) -> str:
         """Return the end of stderr, when that has ended."""
@@ -63,6 +70,7 @@ class Pipes:
     def hang_up(self, *, last: bytes = b"") -> None:
         """End stdin, after a last byte where one is given; `line` returns None from now on."""
         self._stdin.close(last=last)
+        self._is_read = False
         self._lines.put_nowait(None)
 
     def close(self) -> None:
@@ -74,11 +82,21 @@ class Pipes:
     def _talk(self, order: bytes, on_end: Callable[[], None]) -> None:
         self._stdin.write(order)
         with os.fdopen(self._stdout, "rb") as stdout:
-            while line := stdout.readline(_MAX_LINE_BYTES):
-                self._hand_on(self._lines.put_nowait, line)
+            for _ in range(_MAX_LINES):
+                line = stdout.readline(_MAX_LINE_BYTES)
+                if not line or self._unread_bytes > _MAX_UNREAD_BYTES:
+                    break
+                self._hand_on(self._take, line)
+            if line:
+                self._hand_on(self._take, b"too much\n")
         on_end()
         self._stdin.close()
         self._hand_on(self._lines.put_nowait, None)
+
+    def _take(self, line: bytes) -> None:
+        if self._is_read:
+            self._unread_bytes += len(line)
+            self._lines.put_nowait(line)
 
     def _read_stderr(self) -> None:
         end = b""

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import logging
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from outpaint_mcp import errors
-from outpaint_mcp.workers import outliving, wire
+from outpaint_mcp.workers import cage, outliving, wire
 from outpaint_mcp.workers.forking import CAN_FORK, Nursery, NurseryGone, start_nursery
-from outpaint_mcp.workers.orders import Extend, Finish, Order, Probe
+from outpaint_mcp.workers.inputs import OpenedOrder, folder_written, open_order
+from outpaint_mcp.workers.looks import Probe, ProbeMany, ReadForm, Survey
+from outpaint_mcp.workers.orders import Extend, Finish
 from outpaint_mcp.workers.process import PlainProcess, Process, Worker, not_started
 from outpaint_mcp.workers.slots import Slots, count_cores, stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
     from socket import socket
 
     from outpaint_mcp.workers.forking import NurseryProcess
+    from outpaint_mcp.workers.order import Order
+
+_log = logging.getLogger(__name__)
 
 _AnswerT = TypeVar("_AnswerT")
 
@@ -50,6 +56,7 @@ class WorkerPool:
         slots: int | None = None,
         start_nursery: Callable[[socket], NurseryProcess] | None = start_nursery if CAN_FORK else None,
         start_seconds: float = _START_SECONDS,
+        folders: Sequence[Path] = (),
     ) -> None:
         """Start nothing yet.
 
@@ -58,7 +65,10 @@ class WorkerPool:
             start_nursery: starts the warm process that forks workers; where there is None, each worker gets an
                 interpreter of its own.
             start_seconds: how long a server that leaves waits for workers that are being started.
+            folders: those in which orders read, which may be links; beneath them, and elsewhere, no link is followed.
         """
+        self._folders = folders
+        self._has_begun = False
         self._slots = Slots(max(2, count_cores()) if slots is None else slots)
         self.long_slots = self._slots.long
         self._nursery = None if start_nursery is None else Nursery(start_nursery)
@@ -94,7 +104,8 @@ class WorkerPool:
             InternalError: a bug of ours; the log has the traceback.
             OutpaintError: what the worker says went wrong.
         """
-        is_short = isinstance(order, Probe)
+        has_moments = isinstance(order, Survey) and timeout_seconds is not None
+        is_short = has_moments or isinstance(order, Probe | ProbeMany | ReadForm)
         async with self._slots.take(is_short=is_short):
             on_progress(0.0, "starting")
             try:
@@ -111,8 +122,15 @@ class WorkerPool:
             outlive: whether those go on that may outlive their server; those that are being started are waited for.
         """
         self._slots.close()
-        if outlive:
-            await self._let_start()
+        try:
+            if outlive:
+                await self._let_start()
+            await self._end_workers(outlive=outlive)
+        finally:
+            if self._nursery is not None:
+                await self._nursery.close()
+
+    async def _end_workers(self, *, outlive: bool) -> None:
         self._is_closed = True
         workers = dict(self._workers)
         for worker, order_type in workers.items():
@@ -125,8 +143,6 @@ class WorkerPool:
             _, late = await asyncio.wait(ends, timeout=_CLOSE_SECONDS)
             for each in late:
                 each.cancel()
-        if self._nursery is not None:
-            await self._nursery.close()
 
     async def _let_start(self) -> None:
         """Wait until every worker that may outlive its server can do so."""
@@ -138,13 +154,16 @@ class WorkerPool:
     async def _carry_out(
         self, order: Order[_AnswerT], on_progress: Callable[[float, str], None], timeout_seconds: float | None
     ) -> _AnswerT:
-        line = wire.encode_order(order)
         limit = asyncio.timeout(timeout_seconds)
-        folders = {order.folder} if isinstance(order, Extend) else set()
+        folders = set(filter(None, (outliving.folder_of(order),)))
         self._job_folders |= folders
         try:
-            async with limit:
-                return await self._ask(Worker(await self._start(order), line), order, on_progress)
+            async with limit, self._opened(order) as opened:
+                process = await self._start(order, opened.descriptors)
+                opened.close()
+                return await self._ask(
+                    Worker(process, opened.line, folder_written(order)), order, on_progress
+                )
         except TimeoutError as exc:
             if not limit.expired():
                 raise
@@ -153,6 +172,22 @@ class WorkerPool:
             ) from exc
         finally:
             self._job_folders -= folders
+
+    @asynccontextmanager
+    async def _opened(self, order: Order[Any]) -> AsyncIterator[OpenedOrder]:
+        """Open what an order reads, until its worker has it."""
+        opening = asyncio.ensure_future(asyncio.to_thread(open_order, order, self._folders))
+        try:
+            opened = await asyncio.shield(opening)
+        except OSError as exc:
+            raise not_started(exc) from exc
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close)
+            raise
+        try:
+            yield opened
+        finally:
+            opened.close()
 
     async def _ask(
         self, worker: Worker, order: Order[_AnswerT], on_progress: Callable[[float, str], None]
@@ -170,14 +205,18 @@ class WorkerPool:
             await worker.end()
             del self._workers[worker]
 
-    async def _start(self, order: Order[Any]) -> Process:
+    async def _start(self, order: Order[Any], inputs: Sequence[int]) -> Process:
+        if not self._has_begun:
+            self._has_begun = True
+            for each in cage.lacking():
+                _log.warning("Workers that open audio are not fully confined: this system lacks %s.", each)
         try:
             if self._nursery is not None and self._nursery.is_usable:
                 with suppress(NurseryGone):  # it was killed, or had just decided to end
-                    return await self._nursery.fork(type(order).__name__)
+                    return await self._nursery.fork(type(order).__name__, inputs)
             if self._is_closed:
                 raise stopping()
-            return PlainProcess()
+            return PlainProcess(inputs)
         except OSError as exc:
             raise not_started(exc) from exc
 
@@ -190,6 +229,11 @@ def _with_advice(death: errors.WorkerDied, order: Order[Any]) -> errors.WorkerDi
         f"{death} If that happens again, try a shorter source or extension.",
         hint=errors.Hint.SUBMIT_AGAIN if isinstance(order, Extend) else None,
     )
+
+
+def _close(opening: asyncio.Future[OpenedOrder]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _all_at_work(folders: list[Path]) -> bool:

@@ -13,12 +13,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from outpaint_mcp import errors
-from outpaint_mcp.config import SECRET_PREFIXES
-from outpaint_mcp.workers import wire
+from outpaint_mcp.workers import answers, wire
 from outpaint_mcp.workers.pipes import Pipes, open_pipes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +27,26 @@ _AnswerT = TypeVar("_AnswerT")
 # One worker a core: threads of its linear algebra would only get in each other's way, and sums
 # taken in another order would make another take of the same seed.
 SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+# An interpreter finds itself, its libraries and its language by these. The last tells whose worker it is.
+_PASSED_ON = frozenset(
+    {
+        *(
+            "PATH",
+            "HOME",
+            "LANG",
+            "LANGUAGE",
+            "TZ",
+            "LD_LIBRARY_PATH",
+            "DYLD_LIBRARY_PATH",
+            "DYLD_FALLBACK_LIBRARY_PATH",
+        ),
+        *("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONUTF8", "PYTHONIOENCODING"),
+        *("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED"),
+        *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "PATHEXT", "APPDATA", "USERPROFILE", "TEMP", "TMP"),
+        "OUTPAINT_DATA_DIR",
+    }
+)
 
 # What the system's out-of-memory killer sends; Windows has no name for it.
 _KILLED = -9
@@ -68,20 +88,21 @@ class Process(Protocol):
 class PlainProcess:
     """A worker in an interpreter of its own."""
 
-    def __init__(self) -> None:
-        """Start it.
+    def __init__(self, inputs: Sequence[int] = ()) -> None:
+        """Start it with these descriptors.
 
         Raises:
             OSError: the system starts no more processes.
         """
         with open_pipes() as (self.pipes, (stdin, stdout, stderr)):
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
                 # -P: imports nothing from a host's folder
-                [sys.executable, "-P", "-m", "outpaint_mcp.workers.worker"],
+                [sys.executable, "-P", "-m", "outpaint_mcp.workers.worker", *map(str, inputs)],
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
                 env=worker_environment(),
+                pass_fds=inputs,
                 # A signal to the server's whole group (Ctrl-C, a closed terminal, a service manager) is for the
                 # server, which hands its jobs back.
                 start_new_session=True,
@@ -120,11 +141,13 @@ class Worker:
     Args:
         process: it was started, and was sent nothing.
         order: what it is to do, as `wire.encode_order` has it.
+        folder: the order's own, which alone its answer may name files in.
     """
 
-    def __init__(self, process: Process, order: bytes) -> None:
+    def __init__(self, process: Process, order: bytes, folder: Path | None = None) -> None:
         self._process = process
         self._order = order
+        self._folder = folder
         self._is_released = False
 
     async def answer(
@@ -145,11 +168,14 @@ class Worker:
         while line := await self._process.pipes.line():
             reply = wire.decode(reply_type, line)
             if reply.progress is not None:
-                on_progress(reply.progress.share, reply.progress.step)
+                on_progress(*answers.progress_in(reply.progress))
             elif reply.answer is not None:
+                answers.check_answer(reply.answer, self._folder)
                 return reply.answer
             elif reply.error is not None:
-                raise await self._error(wire.decode_error(reply.error))
+                raise await self._error(answers.error_of(reply.error))
+            else:
+                raise answers.nonsense("a reply without anything in it")
         if self._is_released:
             raise errors.ServerStopping("This server is shutting down. The work goes on without it.")
         code = await self._process.exit_code()
@@ -190,8 +216,10 @@ def not_started(exc: OSError) -> errors.ProviderUnavailable:
 
 
 def worker_environment() -> dict[str, str]:
-    """Return the environment of a worker: the server's without secrets, and one thread for linear algebra."""
-    passed_on = {name: value for name, value in os.environ.items() if not name.startswith(SECRET_PREFIXES)}
+    """Return the environment of a worker: what an interpreter needs of the server's, and one thread for algebra."""
+    passed_on = {
+        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("LC_")
+    }
     return passed_on | SINGLE_THREADED
 
 

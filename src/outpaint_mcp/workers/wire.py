@@ -13,9 +13,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_origin
 
 from outpaint_mcp import errors
-from outpaint_mcp.workers import orders
+from outpaint_mcp.workers import looks, orders
+from outpaint_mcp.workers.order import Order
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from pydantic import TypeAdapter
 
 _log = logging.getLogger(__name__)
@@ -39,13 +43,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorRecord:
-    """An `OutpaintError` as JSON; see there for the attributes."""
+    """A worker's `OutpaintError` as JSON; see there for the attributes."""
 
     kind: str
     message: str
     hint: str | None
-    request_id: str | None
-    path: str | None
     field: str | None
 
 
@@ -58,18 +60,19 @@ class Reply(Generic[AnswerT]):
     error: ErrorRecord | None = None
 
 
-def answer_type(order_type: type[orders.Order[AnswerT]]) -> type[AnswerT]:
+def answer_type(order_type: type[Order[AnswerT]]) -> type[AnswerT]:
     """Return the type of an order's answer, which is the type argument of `Order`."""
     for base in getattr(order_type, "__orig_bases__", ()):
-        if get_origin(base) is orders.Order:
+        if get_origin(base) is Order:
             answer: type[AnswerT] = get_args(base)[0]
             return answer
     raise TypeError(f"{order_type.__name__} has no answer type")
 
 
-def encode(record: object) -> str:
-    """Return a dataclass as one line of JSON; numbers that are not finite survive."""
-    return json.dumps(asdict(record), default=_path_text)  # type: ignore[call-overload]
+def encode(record: object, paths: Mapping[Path, str] | None = None) -> str:
+    """Return a dataclass as one line of JSON; numbers that are not finite survive, and these paths have other names."""
+    names = paths or {}
+    return json.dumps(asdict(record), default=lambda value: names.get(value) or _path_text(value))  # type: ignore[call-overload]
 
 
 def decode(record_type: type[_RecordT], text: str | bytes) -> _RecordT:
@@ -87,49 +90,36 @@ def decode(record_type: type[_RecordT], text: str | bytes) -> _RecordT:
         ) from None
 
 
-def encode_order(order: orders.Order[Any]) -> bytes:
-    """Return an order as the line that a worker reads."""
-    return f"{type(order).__name__} {encode(order)}\n".encode()
+def encode_order(order: Order[Any], paths: Mapping[Path, str] | None = None) -> bytes:
+    """Return an order as the line that a worker reads; see `encode`."""
+    return f"{type(order).__name__} {encode(order, paths)}\n".encode()
 
 
-def decode_order(line: bytes) -> orders.Order[Any]:
+def decode_order(line: bytes) -> Order[Any]:
     """Read the line of an order; raises as `decode` does."""
     task, _, body = line.decode().partition(" ")
     return decode(order_type(task), body)
 
 
-def order_type(task: str) -> type[orders.Order[Any]]:
+def order_type(task: str) -> type[Order[Any]]:
     """Return the class of orders with this name.
 
     Raises:
         InternalError: there is none.
     """
-    found = getattr(orders, task, None)
-    if isinstance(found, type) and issubclass(found, orders.Order) and found is not orders.Order:
-        return found
+    for module in (looks, orders):
+        found = getattr(module, task, None)
+        if isinstance(found, type) and issubclass(found, Order) and found is not Order:
+            return found
     raise errors.InternalError(f"Internal error: no worker knows a task {task!r}.")
 
 
 def encode_error(error: errors.OutpaintError) -> ErrorRecord:
     """Return an error as a record."""
-    return ErrorRecord(
-        kind=type(error).__name__,
-        message=str(error),
-        hint=error.hint,
-        request_id=error.request_id,
-        path=error.path,
-        field=error.field,
-    )
+    return ErrorRecord(kind=type(error).__name__, message=str(error), hint=error.hint, field=error.field)
 
 
-def decode_error(record: ErrorRecord) -> errors.OutpaintError:
-    """Return the error that a record describes; one of an unknown kind becomes the tree's root."""
-    error = errors.error_of_kind(record.kind, record.message, hint=record.hint)
-    error.request_id, error.path, error.field = record.request_id, record.path, record.field
-    return error
-
-
-def reply_type(order: type[orders.Order[AnswerT]]) -> type[Reply[AnswerT]]:
+def reply_type(order: type[Order[AnswerT]]) -> type[Reply[AnswerT]]:
     """Return the type of the replies to an order."""
     reply: Any = Reply
     found: type[Reply[AnswerT]] = reply[answer_type(order)]

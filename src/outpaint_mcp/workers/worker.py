@@ -8,6 +8,7 @@ the error.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import signal
@@ -20,21 +21,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from outpaint_mcp.errors import GenerationFailed, InternalError, OutpaintError
-from outpaint_mcp.workers import orders, outliving, wire
+from outpaint_mcp.workers import cage, looks, orders, outliving, wire
+from outpaint_mcp.workers.inputs import folder_written, take_over
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import ModuleType
+
+    from outpaint_mcp.workers.order import Order
 
 # An hour of audio needs about a tenth of this; a job gone astray must not take the machine along.
 MAX_MEMORY_BYTES = 4 << 30
+# Of that, what may be filled; an index of a few bytes can claim a hundred million entries. Who only looks needs little.
+_MAX_DATA_BYTES, _MAX_DATA_BYTES_OF_LOOKS = 2 << 30, 1 << 30
+# Hours of audio at the highest rate, as eight channels.
+_MAX_FILE_BYTES = 64 << 30
+_MAX_OPEN_FILES = 256
 _NICENESS = 10
+# What the system, the loader, threads, libsndfile and FFmpeg say.
+_NO_MEMORY = (
+    *("cannot allocate memory", "failed to map segment", "can't start new thread", "unable to allocate"),
+    *("out of memory", "not enough memory", "psf_allocate", "memory exhausted"),
+)
 _ABANDONED = 1
 
-TASKS: dict[type[orders.Order[Any]], tuple[str, str]] = {
-    orders.Probe: ("looking", "probe"),
-    orders.Measure: ("looking", "measure"),
-    orders.Analyze: ("looking", "analyze"),
+TASKS: dict[type[Order[Any]], tuple[str, str]] = {
+    looks.Probe: ("looking", "probe"),
+    looks.ProbeMany: ("looking", "probe_many"),
+    looks.ReadForm: ("looking", "read_form"),
+    looks.Measure: ("looking", "measure"),
+    looks.Survey: ("looking", "survey"),
+    looks.Digest: ("looking", "digest"),
+    looks.Analyze: ("looking", "analyze"),
+    looks.Draw: ("looking", "draw"),
     orders.Crop: ("making", "crop"),
     orders.WriteContext: ("making", "write_context"),
     orders.Extend: ("making", "extend"),
@@ -50,11 +69,12 @@ def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    sys.exit(serve())
+    sys.exit(serve([int(each) for each in sys.argv[1:]]))
 
 
-def serve() -> int:
-    """Carry out the one order on stdin; returns the exit code."""
+def serve(inputs: Sequence[int]) -> int:
+    """Carry out the one order on stdin, which reads these descriptors; returns the exit code."""
+    os.umask(0o077)
     # Decoders print warnings: what is not a reply must not look like one.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -62,29 +82,43 @@ def serve() -> int:
     line = _read_order()
     if line is None:
         return _ABANDONED
-    lifeline = _Lifeline()
-    threading.Thread(target=lifeline.watch, daemon=True).start()
 
     def send(reply: wire.Reply[Any]) -> None:
         with suppress(OSError):  # nobody listens any more
             replies.write(f"{wire.encode(reply)}\n")
             replies.flush()
 
-    _carry_out(line, lifeline, send)
+    try:
+        order = take_over(wire.decode_order(line), inputs)
+        own = folder_written(order)
+        if own is not None:
+            own.mkdir(parents=True, exist_ok=True)
+        load(type(order))
+        _be_modest(
+            is_look=TASKS[type(order)][0] == "looking"
+        )  # not before: pydantic aborts where there is no memory
+        cage.enter(folder=own, inputs=inputs)
+    except Exception as exc:  # noqa: BLE001 - whatever it was, the server is to know
+        send(_failure(exc))
+        return 0
+    lifeline = _Lifeline()
+    threading.Thread(
+        target=lifeline.watch, daemon=True
+    ).start()  # not before: a cage is for the threads to come
+    _carry_out(order, lifeline, send)
     return 0
 
 
-def load(order_type: type[orders.Order[Any]]) -> ModuleType:
+def load(order_type: type[Order[Any]]) -> ModuleType:
     """Load the module that carries out such orders."""
     return import_module(f"outpaint_mcp.workers.{TASKS[order_type][0]}")
 
 
-def _carry_out(line: bytes, lifeline: _Lifeline, send: Callable[[wire.Reply[Any]], None]) -> None:
+def _carry_out(order: Order[Any], lifeline: _Lifeline, send: Callable[[wire.Reply[Any]], None]) -> None:
     """Carry an order out, and send the replies."""
     try:
-        order = wire.decode_order(line)
-        _be_modest()  # not before: pydantic aborts where there is no memory
-        folder = outliving.JobFolder(order.folder) if isinstance(order, orders.Extend) else None
+        own = outliving.folder_of(order)
+        folder = None if own is None else outliving.JobFolder(own)
         lifeline.folder = folder
 
         def report(share: float, step: str) -> None:
@@ -102,7 +136,7 @@ def _carry_out(line: bytes, lifeline: _Lifeline, send: Callable[[wire.Reply[Any]
         send(_failure(exc))
 
 
-def _answer(order: orders.Order[Any], report: Callable[[float, str], None]) -> wire.Reply[Any]:
+def _answer(order: Order[Any], report: Callable[[float, str], None]) -> wire.Reply[Any]:
     """Carry an order out; returns the last reply to it."""
     try:
         task = getattr(load(type(order)), TASKS[type(order)][1])
@@ -113,13 +147,14 @@ def _answer(order: orders.Order[Any], report: Callable[[float, str], None]) -> w
 
 def _failure(exc: Exception, *, is_extending: bool = False) -> wire.Reply[Any]:
     """Return the reply for what went wrong; the traceback of a bug goes to the server's log, by stderr."""
-    if isinstance(exc, OutpaintError):
-        error = exc
-    elif isinstance(exc, MemoryError):
+    error: OutpaintError
+    if _is_out_of_memory(exc):
         error = GenerationFailed(
             "The worker ran out of memory. Nothing else is affected."
             + (" Try a shorter source or extension." if is_extending else "")
         )
+    elif isinstance(exc, OutpaintError):
+        error = exc
     elif isinstance(exc, OSError):
         error = GenerationFailed(f"The worker could not use a file: {exc.strerror or exc}.")
     else:
@@ -128,6 +163,17 @@ def _failure(exc: Exception, *, is_extending: bool = False) -> wire.Reply[Any]:
             "Internal error: the work failed for a reason that nobody foresaw. The log has the details."
         )
     return wire.Reply(error=wire.encode_error(error))
+
+
+def _is_out_of_memory(exc: BaseException) -> bool:
+    """Whether an error is, or came of, memory that could not be had; libraries have many words for that."""
+    words = str(exc).lower()
+    return (
+        isinstance(exc, MemoryError)
+        or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM)
+        or any(each in words for each in _NO_MEMORY)
+        or any(_is_out_of_memory(each) for each in (exc.__cause__, exc.__context__) if each is not None)
+    )
 
 
 def _read_order() -> bytes | None:
@@ -162,7 +208,7 @@ class _Lifeline:
         os._exit(_ABANDONED)
 
 
-def _be_modest() -> None:
+def _be_modest(*, is_look: bool) -> None:
     """Leave the processor to whoever is waited for, and bound the memory."""
     with suppress(AttributeError):  # POSIX only
         os.nice(_NICENESS)
@@ -170,9 +216,16 @@ def _be_modest() -> None:
         import resource  # noqa: PLC0415 - POSIX only
     except ImportError:
         return
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    if most == resource.RLIM_INFINITY or most > MAX_MEMORY_BYTES:
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, most))
+    limits = {
+        resource.RLIMIT_AS: MAX_MEMORY_BYTES,
+        resource.RLIMIT_DATA: _MAX_DATA_BYTES_OF_LOOKS if is_look else _MAX_DATA_BYTES,
+        resource.RLIMIT_FSIZE: _MAX_FILE_BYTES,
+        resource.RLIMIT_NOFILE: _MAX_OPEN_FILES,
+    }
+    for kind, limit in limits.items():
+        _, most = resource.getrlimit(kind)
+        if most == resource.RLIM_INFINITY or most > limit:
+            resource.setrlimit(kind, (limit, limit))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from outpaint_mcp.audio.beats import Beats, find_beats
 from outpaint_mcp.audio.engine.similarity import Similarity, compare
 from outpaint_mcp.audio.engine.units import Units, cut_units
 from outpaint_mcp.audio.features import Features, extract_features
+from outpaint_mcp.audio.gain_steps import StepModel, fit_steps
 from outpaint_mcp.audio.levels import downmix, peak
 from outpaint_mcp.audio.seams import Limits, usual_limits
 from outpaint_mcp.audio.types import Floats, Samples
@@ -17,22 +18,33 @@ _LEAST_SECONDS_FOR_BEATS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Music:
-    """The analysis of a region that is neither silent nor too short.
+class Groundwork:
+    """What is found in a region that is neither silent nor too short.
 
     Attributes:
         features: its features over time.
         beats: its beat grid; None without a steady pulse.
         units: the units it can be rearranged in.
-        similarity: how the units compare.
         limits: the most that happens from one unit to the next.
+        steps: how its gain changes; None where it is too short to know.
     """
 
     features: Features
     beats: Beats | None
     units: Units
-    similarity: Similarity
     limits: Limits
+    steps: StepModel | None
+
+
+@dataclass(frozen=True, slots=True)
+class Music(Groundwork):
+    """The analysis of such a region.
+
+    Attributes:
+        similarity: how the units compare.
+    """
+
+    similarity: Similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +71,29 @@ class Material:
 def analyse(samples: Samples, sample_rate: int) -> Material:
     """Analyse a region `[frames, channels]`: any finite samples, including silence or none at all."""
     weights, level = downmix(samples)
-    is_audible = level > _LEAST_LEVEL_DB and len(samples) >= max(32, _LEAST_SECONDS * sample_rate)
-    music = _analyse_music(samples, sample_rate, weights) if is_audible else None
+    ground = groundwork_of(samples, sample_rate, weights, level)
+    music = None
+    if ground is not None:
+        music = Music(
+            ground.features, ground.beats, ground.units, ground.limits, ground.steps, compare(ground.units)
+        )
     return Material(samples, sample_rate, weights, level, peak(samples), music)
 
 
-def _analyse_music(samples: Samples, sample_rate: int, weights: Floats) -> Music:
-    features = extract_features(samples, sample_rate, weights)
+def groundwork_of(samples: Samples, sample_rate: int, weights: Floats, level_db: float) -> Groundwork | None:
+    """Find what there is to hear in a region; None where it is silent or an instant.
+
+    Args:
+        samples: `[frames, channels]`.
+        sample_rate: frames per second.
+        weights: channel weights of the mono downmix `[channels]`.
+        level_db: its mean level, dB re full scale.
+    """
     frames = len(samples)
+    if level_db <= _LEAST_LEVEL_DB or frames < max(32, _LEAST_SECONDS * sample_rate):
+        return None
+    features = extract_features(samples, sample_rate, weights)
     beats = find_beats(features, frames) if frames >= _LEAST_SECONDS_FOR_BEATS * sample_rate else None
     units = cut_units(features, beats, frames, sample_rate)
     limits = usual_limits(features, units.bounds, samples, sample_rate, weights)
-    return Music(features, beats, units, compare(units), limits)
+    return Groundwork(features, beats, units, limits, fit_steps(features))

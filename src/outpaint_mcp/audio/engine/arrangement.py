@@ -7,10 +7,9 @@ from math import ceil
 import numpy as np
 
 from outpaint_mcp.audio.engine.beam_search import UnitPath, find_path
-from outpaint_mcp.audio.engine.edges import Edge, find_edges
+from outpaint_mcp.audio.engine.edges import Edge
 from outpaint_mcp.audio.engine.leaps import Leaps, cheapest_leaps, leap_costs, shortest_run
 from outpaint_mcp.audio.engine.outward import OutwardView
-from outpaint_mcp.audio.engine.ringout import RingOut
 from outpaint_mcp.audio.types import Floats, Ints, Progress
 
 _MOST_UNITS = 1000
@@ -18,10 +17,37 @@ _MOST_UNITS = 1000
 _MANY_UNITS = 200
 """Longer paths are searched for a single number of units."""
 _LEAST_UNITS_TO_LAND = 6
+_LEAST_UNITS_TO_RETURN = 3
 _NOT_LANDING = 4.5
 """Cost of not ending on the source's own ending, on the scale of `leaps`."""
+_NOT_RETURNING = 40.0
+"""The same where the music has to lead back to its edge."""
+_EXACTLY = 3.0
+"""Cost of each beat too few or too many where the length matters most."""
 _ENTRY_NOISE = 1.5
 _LOST_SECONDS = 0.08  # the most that a leap without a beat is shifted to align the waveforms
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Where an arrangement is to lead.
+
+    Attributes:
+        returns: whether it has to lead back to the music at the edge, so that what lies behind it can follow; its
+            length is then the nearest possible one.
+        exactly: whether its length matters more than its bars.
+        lands: whether to end on the source's own ending (or beginning) where that is quiet.
+        preference: cost of playing each unit `[units]`, or each at each step `[steps, units]`, in playing order; None
+            for none.
+        finish: cost of each unit as the outermost `[units]`, in playing order, infinite for those that will not do;
+            None for none. The length is then the nearest possible one, too.
+    """
+
+    returns: bool = False
+    exactly: bool = False
+    lands: bool = True
+    preference: Floats | None = None
+    finish: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +57,14 @@ class Arrangement:
     Attributes:
         runs: spans of source frames (start, stop) in playing order.
         edge: how the music continues from the source's edge.
-        landed: whether the end away from the source is the source's own ending (or beginning).
+        landed: whether the end away from the source is the source's own ending (or beginning), or another wanted one.
+        last_unit: the outermost unit, in playing order.
     """
 
     runs: tuple[tuple[int, int], ...]
     edge: Edge
     landed: bool
+    last_unit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +84,21 @@ class _Plan:
     cost: float
 
 
-def arrange(
-    view: OutwardView, ringing: RingOut, frames: int, rng: np.random.Generator, on_progress: Progress
+def arrange(  # noqa: PLR0913 - one arrangement, each part of it named
+    view: OutwardView,
+    edges: dict[int, Edge],
+    frames: int,
+    course: Course,
+    rng: np.random.Generator,
+    on_progress: Progress,
 ) -> Arrangement | None:
     """Choose what to play.
 
     Args:
         view: the material, seen outward.
-        ringing: how the source rings out at its edge.
+        edges: the ways to continue from the source's edge.
         frames: how many frames to fill.
+        course: where it is to lead.
         rng: random generator for variation between takes.
         on_progress: called with the completed fraction.
 
@@ -73,14 +107,17 @@ def arrange(
     """
     music = view.music
     leaps = cheapest_leaps(view.steps(leap_costs(music.units, music.similarity)), rng)
-    edges = find_edges(view, ringing)
     start = _start_costs(edges, len(music.units), rng)
-    plan = _best_plan(view, leaps, start, frames, on_progress)
+    plan = _best_plan(view, leaps, start, frames, course, on_progress)
     if plan is None:
         return None
     units = _long_enough(plan, view, frames)
     edge = edges[int(units[0])]
-    return Arrangement(_runs(units, view, edge), edge, plan.landed)
+    last = int(units[-1])
+    runs = _runs(units, view, edge)
+    if not runs:  # the only unit is entered where it ends
+        return None
+    return Arrangement(runs, edge, plan.landed, len(view.lengths) - 1 - last if view.backwards else last)
 
 
 def _start_costs(edges: dict[int, Edge], count: int, rng: np.random.Generator) -> Floats:
@@ -92,25 +129,39 @@ def _start_costs(edges: dict[int, Edge], count: int, rng: np.random.Generator) -
     return start
 
 
-def _best_plan(
-    view: OutwardView, leaps: Leaps, start: Floats, frames: int, on_progress: Progress
+def _best_plan(  # noqa: PLR0913 - the terms of one optimisation
+    view: OutwardView, leaps: Leaps, start: Floats, frames: int, course: Course, on_progress: Progress
 ) -> _Plan | None:
     """Find the best path over the few numbers of units that may fit."""
     units, lengths = view.music.units, view.lengths
     wanted = (frames + lengths[-1]) / units.period_frames
-    lands = view.ends_quietly() and _LEAST_UNITS_TO_LAND < wanted <= _MOST_UNITS
-    finish = np.full(len(lengths), _NOT_LANDING if lands else 0.0)
-    finish[-1] = 0.0
+    finish, lands = _finish(course, view, wanted)
     about = round(wanted) if lands else min(ceil(wanted), _MOST_UNITS)
     tried = [about - 1, about, about + 1] if lands and about <= _MANY_UNITS else [about]
     plans = []
     for turn, steps in enumerate(tried):
         path = find_path(
-            leaps, start, finish, steps, shortest_run(units), _part(on_progress, turn, len(tried))
+            leaps,
+            start,
+            finish,
+            _toll(course, view, steps),
+            shortest_run(units),
+            _part(on_progress, turn, len(tried)),
         )
         if path is not None:
-            plans.append(_assess(path, lengths, frames, units.period_frames, lands=lands))
+            plans.append(_assess(path, view, frames, course, lands=lands))
     return min(plans, key=lambda plan: plan.cost) if plans else None
+
+
+def _toll(course: Course, view: OutwardView, steps: int) -> Floats:
+    """The preference in outward order `[steps, units]`; one over time is stretched to the number of steps."""
+    preference = course.preference
+    if preference is None:
+        return np.zeros((steps, len(view.lengths)))
+    if preference.ndim == 1:
+        return np.tile(preference[:: view.direction], (steps, 1))
+    at = np.linspace(0, len(preference) - 1, steps).round().astype(int)
+    return np.asarray(preference[at[:: view.direction]][:, :: view.direction])
 
 
 def _part(on_progress: Progress, turn: int, turns: int) -> Progress:
@@ -118,11 +169,27 @@ def _part(on_progress: Progress, turn: int, turns: int) -> Progress:
     return lambda done: on_progress((turn + done) / turns)
 
 
-def _assess(path: UnitPath, lengths: Ints, frames: int, period: float, *, lands: bool) -> _Plan:
+def _finish(course: Course, view: OutwardView, wanted: float) -> tuple[Floats, bool]:
+    """Cost of each outward unit as the outermost one, and whether it matters which one that is."""
+    count = len(view.lengths)
+    if course.finish is not None:
+        return course.finish[:: view.direction], wanted <= _MOST_UNITS
+    finish = np.zeros(count)
+    least = _LEAST_UNITS_TO_RETURN if course.returns else _LEAST_UNITS_TO_LAND
+    lands = (course.returns or (course.lands and view.ends_quietly())) and least < wanted <= _MOST_UNITS
+    if lands:
+        finish[:-1] = _NOT_RETURNING if course.returns else _NOT_LANDING
+    return finish, lands
+
+
+def _assess(path: UnitPath, view: OutwardView, frames: int, course: Course, *, lands: bool) -> _Plan:
     """Penalise a path that ends too early or too late."""
+    lengths, last = view.lengths, int(path.units[-1])
     filled = int(lengths[path.units].sum() - lengths[-1])
-    landed = lands and int(path.units[-1]) == len(lengths) - 1
-    slack = (frames - filled) / period
+    slack = (frames - filled) / view.music.units.period_frames
+    landed = lands and (course.finish is not None or last == len(lengths) - 1)
+    if landed and (course.returns or course.finish is not None):
+        return _Plan(path.units, filled, landed, path.cost + abs(slack) * (_EXACTLY if course.exactly else 1))
     early, late = (0.3 * max(slack - 1, 0), 1.5) if landed else (4 * max(slack, 0), 0)
     return _Plan(path.units, filled, landed, path.cost + early + late * max(-slack, 0))
 

@@ -57,28 +57,30 @@ class Frontier:
 
 
 def find_path(  # noqa: PLR0913 - the terms of one optimisation
-    leaps: Leaps, start: Floats, finish: Floats, steps: int, shortest_run: int, on_progress: Progress
+    leaps: Leaps, start: Floats, finish: Floats, toll: Floats, shortest_run: int, on_progress: Progress
 ) -> UnitPath | None:
-    """Find a low-cost path of `steps` units.
+    """Find a low-cost path.
 
     Args:
         leaps: the allowed leaps.
         start: cost of each unit as the first one.
         finish: cost of each unit as the last one.
-        steps: number of units to play.
+        toll: cost of playing each unit at each step `[steps, units]`.
         shortest_run: units to play before a leap is free of a surcharge.
         on_progress: called with the completed fraction.
 
     Returns:
         The path, or None where no finite one exists.
     """
-    to_go = _costs_to_go(leaps, finish, steps)
-    frontier = _first_frontier(start + _recency(len(start), 0), to_go[0])
+    steps = len(toll)
+    tolls = toll + _recency(len(start), np.arange(steps)[:, None])
+    to_go = _costs_to_go(leaps, finish, tolls)
+    frontier = _first_frontier(start + tolls[0], to_go[0])
     history = [frontier]
     for step in range(1, steps):
         if not len(frontier.unit):
             return None
-        frontier = _advance(frontier, leaps, to_go[step], step, shortest_run)
+        frontier = _advance(frontier, leaps, to_go[step], tolls[step], step, shortest_run)
         history.append(
             Frontier(frontier.unit, frontier.cost, frontier.run, frontier.played_at[:0], frontier.parent)
         )
@@ -90,17 +92,17 @@ def find_path(  # noqa: PLR0913 - the terms of one optimisation
     return UnitPath(_trace(history, int(total.argmin())), float(total.min()))
 
 
-def _recency(count: int, step: int) -> Floats:
+def _recency(count: int, step: Ints) -> Floats:
     """Cost of replaying what the source plays next to the extension, decaying with distance and time."""
     return np.asarray(_RECENT * np.exp(-(count - np.arange(count) + step) / _RECENT_MEMORY))
 
 
-def _costs_to_go(leaps: Leaps, finish: Floats, steps: int) -> Floats:
+def _costs_to_go(leaps: Leaps, finish: Floats, tolls: Floats) -> Floats:
     """Least cost from every unit at every step to the finish `[steps, units]`, ignoring repetition (Viterbi)."""
-    to_go = np.empty((steps, len(finish)))
+    to_go = np.empty_like(tolls)
     to_go[-1] = finish
-    for step in range(steps - 2, -1, -1):
-        ahead = to_go[step + 1] + _recency(len(finish), step + 1)
+    for step in range(len(tolls) - 2, -1, -1):
+        ahead = to_go[step + 1] + tolls[step + 1]
         natural = np.append(ahead[1:], np.inf)
         to_go[step] = np.minimum(natural, (leaps.costs + ahead[leaps.targets]).min(axis=1))
     return to_go
@@ -115,7 +117,9 @@ def _first_frontier(start: Floats, to_go: Floats) -> Frontier:
     return Frontier(units, start[units], np.ones(len(units), dtype=np.int64), played_at, units)
 
 
-def _advance(frontier: Frontier, leaps: Leaps, to_go: Floats, step: int, shortest_run: int) -> Frontier:
+def _advance(  # noqa: PLR0913 - one step of the search
+    frontier: Frontier, leaps: Leaps, to_go: Floats, toll: Floats, step: int, shortest_run: int
+) -> Frontier:
     """Advance every hypothesis by one unit in all possible ways; return the best ones."""
     last = len(to_go) - 1
     at, run = frontier.unit, frontier.run
@@ -127,7 +131,7 @@ def _advance(frontier: Frontier, leaps: Leaps, to_go: Floats, step: int, shortes
     ways = unit.shape[1]
     age = step - np.take_along_axis(frontier.played_at, unit, axis=1)
     again = _REPEAT * (np.exp(-age / _REPEAT_MEMORY) + 2 * np.exp(-age / _ECHO_MEMORY))
-    cost += frontier.cost[:, None] + _recency(last + 1, step)[unit] + again
+    cost += frontier.cost[:, None] + toll[unit] + again
     best = _diverse(cost.ravel() + to_go[unit.ravel()], unit.ravel())
     row = best // ways
     played_at = frontier.played_at[row]

@@ -1,16 +1,21 @@
 """Finding an inaudible crossfade from one place in the source to another."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from outpaint_mcp.audio.engine.alignment import onset_match, wave_match
-from outpaint_mcp.audio.engine.analysis import Material, Music
-from outpaint_mcp.audio.fades import crossfade_gains
-from outpaint_mcp.audio.levels import correlation, mono, running_mean
+from outpaint_mcp.audio.fades import blend
+from outpaint_mcp.audio.levels import mono, running_mean
 from outpaint_mcp.audio.pulse import SLIP_LIMIT_SECONDS, slip_seconds
-from outpaint_mcp.audio.seams import flux_around
-from outpaint_mcp.audio.types import Floats
+from outpaint_mcp.audio.seams import CLICK_SECONDS, flux_around, strongest_click
+
+if TYPE_CHECKING:
+    from outpaint_mcp.audio.engine.analysis import Material, Music
+    from outpaint_mcp.audio.types import Floats
 
 _BEAT_SHIFT_SECONDS, _GRAIN_SHIFT_SECONDS = 0.015, 0.080
 """Largest shift to align the waveforms, with a beat and without."""
@@ -22,6 +27,9 @@ _AHEAD_SECONDS = 0.03
 _HARSH = 0.5
 """Share of the click limit above which a cut near a click is penalised."""
 _CUTS_TRIED, _CUTS_APART_SECONDS = 4, 0.025
+_BASS_FADE_SECONDS = 0.16
+_LONGER_FADES = (2, 4)
+"""Factors by which the fade is stretched where every cut clicks or jumps."""
 _EXCERPT_SECONDS = 0.15
 
 
@@ -33,11 +41,27 @@ class Crossfade:
         leave: the frame where playback leaves.
         enter: the frame where it continues.
         fade_frames: length of the fade, centred on both.
+        bass_frames: length of the fade of the bass, at least as long.
     """
 
     leave: int
     enter: int
     fade_frames: int
+    bass_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """A crossfade, and the flux and click that it has as rendered, relative to their limits."""
+
+    cut: Crossfade
+    flux: float
+    click: float
+
+    @property
+    def worst(self) -> float:
+        """The larger of both, in steps of 0.2 so that ordinary values tie."""
+        return float(np.floor(max(self.flux, self.click, 0.6) * 5)) / 5
 
 
 def find_crossfade(material: Material, music: Music, leave: int, enter: int) -> Crossfade:
@@ -52,10 +76,39 @@ def find_crossfade(material: Material, music: Music, leave: int, enter: int) -> 
     enter, agreement = _aligned(material, music, leave, enter)
     fade = _fade_frames(music, material.sample_rate, agreement)
     cuts = [
-        Crossfade(leave + move, enter + move, fade)
+        Crossfade(leave + move, enter + move, fade, fade)
         for move in _best_moves(material, music, leave, enter, fade)
     ]
-    return cuts[0] if len(cuts) == 1 else min(cuts, key=lambda cut: _flux_share(material, music, cut))
+    best = _cleanest(material, music, cuts)
+    for longer in _LONGER_FADES:
+        if best.worst <= 1:
+            break
+        stretched = [
+            replace(cut, fade_frames=longer * fade, bass_frames=longer * fade)
+            for cut in cuts
+            if _has_room(material, cut, longer * fade)
+        ]
+        if stretched:
+            best = min(best, _cleanest(material, music, stretched), key=lambda found: found.worst)
+    return _with_long_bass(material, music, best).cut
+
+
+def _with_long_bass(material: Material, music: Music, plain: _Rendered) -> _Rendered:
+    """Let the bass fade over longer where that makes less of a jump and no click."""
+    bass = round(_BASS_FADE_SECONDS * material.sample_rate)
+    if bass <= plain.cut.fade_frames or not _has_room(material, plain.cut, bass):
+        return plain
+    split = _render(material, music, replace(plain.cut, bass_frames=bass))
+    return split if split.flux < plain.flux and split.click <= max(plain.click, _HARSH) else plain
+
+
+def _has_room(material: Material, cut: Crossfade, fade: int) -> bool:
+    return fade <= 2 * min(cut.leave, cut.enter, len(material.samples) - max(cut.leave, cut.enter))
+
+
+def _cleanest(material: Material, music: Music, cuts: list[Crossfade]) -> _Rendered:
+    """The first of the best cuts, as rendered."""
+    return min((_render(material, music, cut) for cut in cuts), key=lambda rendered: rendered.worst)
 
 
 def _aligned(material: Material, music: Music, leave: int, enter: int) -> tuple[int, float]:
@@ -145,15 +198,19 @@ def _clicks(wave: Floats, sample_rate: int) -> Floats:
     return np.asarray(near.repeat(block)[: len(wave)])
 
 
-def _flux_share(material: Material, music: Music, cut: Crossfade) -> float:
-    """Flux at a rendered crossfade relative to its limit, in steps of 0.2 so that ordinary values tie."""
-    reach, half = int(_EXCERPT_SECONDS * material.sample_rate), cut.fade_frames // 2
-    lead = min(reach, cut.leave, cut.enter)
-    tail = min(reach, len(material.samples) - max(cut.leave, cut.enter))
+def _render(material: Material, music: Music, cut: Crossfade) -> _Rendered:
+    """Render an excerpt around a crossfade and measure it."""
+    rate = material.sample_rate
+    reach, half = int(_EXCERPT_SECONDS * rate), cut.bass_frames // 2
+    lead = min(max(reach, half), cut.leave, cut.enter)
+    tail = min(max(reach, half), len(material.samples) - max(cut.leave, cut.enter))
+    half = min(half, lead, tail)
     a = mono(material.samples[cut.leave - lead : cut.leave + half], material.downmix)
     b = mono(material.samples[cut.enter - half : cut.enter + tail], material.downmix)
-    faded = slice(len(a) - 2 * half, None)
-    falling, rising = crossfade_gains(2 * half, correlation(a[faded], b[: 2 * half]))
-    wave = np.concatenate([a[: -2 * half], a[faded] * falling + b[: 2 * half] * rising, b[2 * half :]])
-    share = flux_around(wave, lead, material.sample_rate, music.features) / music.limits.flux_db
-    return float(np.floor(max(share, 0.6) * 5))
+    ahead = len(a) - 2 * half
+    faded = blend(a[ahead:], b[: 2 * half], min(cut.fade_frames, 2 * half), rate)
+    wave = np.concatenate([a[:ahead], faded, b[2 * half :]])
+    near = round(CLICK_SECONDS * rate)
+    click = strongest_click(wave[max(0, lead - near) : lead + near])
+    flux = flux_around(wave, lead, rate, music.features)
+    return _Rendered(cut, flux / music.limits.flux_db, click / music.limits.click)

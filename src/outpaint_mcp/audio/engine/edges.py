@@ -8,9 +8,18 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from outpaint_mcp.audio.engine.alignment import onset_match, wave_match
+from outpaint_mcp.audio.engine.entries import (
+    HIGHEST_GAIN_DB,
+    LEVEL_SECONDS,
+    LOWEST_GAIN_DB,
+    emptiness_cost,
+    gain_step,
+    novelties,
+    novelty_at,
+)
 from outpaint_mcp.audio.engine.leaps import abruptness_cost, off_bar_cost, shortest_run, similarity_cost
 from outpaint_mcp.audio.engine.outward import OutwardView
-from outpaint_mcp.audio.engine.ringout import RingOut, release_curve
+from outpaint_mcp.audio.engine.ringout import FELT_SHARE, RingOut, release_curve
 from outpaint_mcp.audio.levels import level_db, mono
 from outpaint_mcp.audio.pulse import SLIP_LIMIT_SECONDS, slip_seconds
 from outpaint_mcp.audio.seams import (
@@ -22,6 +31,7 @@ from outpaint_mcp.audio.seams import (
     flux_around,
     harmony,
     loudness_db,
+    strain_cost,
     strongest_click,
 )
 from outpaint_mcp.audio.types import Floats, Ints
@@ -36,14 +46,18 @@ _DISAGREEMENT = 0.8
 _ONSETS_AGREE, _WAVES_AGREE = 0.3, 0.4
 """Correlations below which a match is noise."""
 _BEAT_SHIFT_SECONDS, _GRAIN_SHIFT_SECONDS = 0.015, 0.080
-_LEVEL_SECONDS, _WAVE_SECONDS = 1.0, 0.5
+_WAVE_SECONDS = 0.5
 _LEAST_LEVEL_SECONDS = 0.05
-_LOWEST_GAIN_DB, _HIGHEST_GAIN_DB, _HIGHEST_CORRECTION_DB = -40.0, 3.0, 6.0
-"""Bounds of the entry gain, and the upper bound after its correction for a step in loudness."""
+_HIGHEST_CORRECTION_DB = 6.0
+"""Upper bound of the entry gain after its correction for a step in loudness."""
+_MOST_LEVELLED_DB = 5.0
+"""The most that the gain at an entry is levelled."""
 _USUAL_STEP = 0.7
 """Share of the loudness limit up to which a step is left alone."""
-_STRAINED, _OTHER_LEVELS_DB = 0.75, (-5.0, 3.0, -10.0)
-"""Share of the flux limit above which these changes of level are tried as well."""
+_STRAINED, _OTHER_LEVELS_DB = 1.0, (-2.0, 2.0)
+"""Share of the limits of flux and timbre above which these changes of level are tried as well."""
+_QUIET_LEVELS_DB, _QUIETEST_GAIN_DB = (-6.0, -12.0), -52.0
+"""The same at a quiet edge, out of which the music swells, and the lowest gain there."""
 _EXCERPT_SECONDS = 0.15
 
 
@@ -75,8 +89,11 @@ class _Candidate:
         gain_db: entry gain.
         step_db: change of loudness without a gain.
         step_limit_db: the largest acceptable change.
+        gain_step_db: the change of gain alone, without a gain of ours.
+        gain_limit_db: the largest acceptable one.
         harmony: change of harmony relative to its limit.
         slip: slip of the beat relative to its limit.
+        novelty: change of timbre relative to its limit.
         off_bar: deviation from the same position in the bar, 0 to 1.5.
         cost: cost of the unit itself.
     """
@@ -85,19 +102,26 @@ class _Candidate:
     gain_db: float
     step_db: float
     step_limit_db: float
+    gain_step_db: float
+    gain_limit_db: float
     harmony: float
     slip: float
+    novelty: float
     off_bar: float
     cost: float
 
     @property
     def estimated_cost(self) -> float:
         """Estimated cost before rendering."""
-        return self.cost + self.strain(self.gain_db, 0, 0).cost
+        return self.cost + self.strain(self.gain_db, 0, 0, self.novelty).cost
 
-    def strain(self, gain_db: float, flux: float, click: float) -> Strain:
-        """Strain with a given gain, and with flux and click as rendered, both relative to their limits."""
-        return Strain(flux, click, abs(self.step_db + gain_db) / self.step_limit_db, self.harmony, self.slip)
+    def strain(self, gain_db: float, flux: float, click: float, novelty: float) -> Strain:
+        """Strain with a given gain, and with the rest as rendered, relative to its limits."""
+        step = max(
+            abs(self.step_db + gain_db) / self.step_limit_db,
+            abs(self.gain_step_db + FELT_SHARE * gain_db) / self.gain_limit_db,
+        )
+        return Strain(flux, click, step, self.harmony, self.slip, novelty)
 
 
 def find_edges(view: OutwardView, ringing: RingOut) -> dict[int, Edge]:
@@ -128,6 +152,7 @@ def _stand_in_costs(view: OutwardView) -> Floats:
     abrupt = view.steps(abruptness_cost(alike))[-1, np.minimum(index + 1, count - 1)]
     shift = (index - (count - 1)) * (-1 if backwards else 1)
     cost = similarity_cost(distance) + _OFF_BAR * off_bar_cost(alike, shift) + abrupt
+    cost += strain_cost(novelties(view)) + emptiness_cost(view)
     near = index > count - 1 - shortest_run(units)
     barred = near | (lengths < _AS_LONG * lengths[-1])
     return np.where(near if barred.all() else barred, np.inf, cost)
@@ -150,14 +175,31 @@ def _assess(view: OutwardView, frame: int, off_bar: float, cost: float) -> _Cand
     slip = abs(_slip_frames(view, frame)) / (SLIP_LIMIT_SECONDS * view.sample_rate)
     gain_db = _level_gain_db(view, frame)
     if view.ends_quietly():
-        return _Candidate(frame, gain_db, 0.0, np.inf, 0.0, slip, off_bar, cost)
+        novelty = novelty_at(view, frame, gain_db)
+        return _Candidate(frame, gain_db, 0.0, np.inf, 0.0, np.inf, 0.0, slip, novelty, off_bar, cost)
     limits = view.music.limits
     step_db, change = _steps(view, frame)
     usual_db = _USUAL_STEP * limits.loudness_db
     gain_db = float(np.clip(gain_db, -usual_db - step_db, usual_db - step_db))
-    gain_db = float(np.clip(gain_db, _LOWEST_GAIN_DB, _HIGHEST_CORRECTION_DB))
+    gain_db = float(np.clip(gain_db, LOWEST_GAIN_DB, _HIGHEST_CORRECTION_DB))
+    gain_step_db, gain_limit_db = gain_step(view, frame)
+    if gain_limit_db < np.inf and abs(gain_db) < _MOST_LEVELLED_DB:
+        gain_db = float(np.clip(-gain_step_db / FELT_SHARE, -_MOST_LEVELLED_DB, _MOST_LEVELLED_DB))
     harmony_share = change / limits.harmony
-    return _Candidate(frame, gain_db, step_db, limits.loudness_db, harmony_share, slip, off_bar, cost)
+    novelty = novelty_at(view, frame, gain_db)
+    return _Candidate(
+        frame,
+        gain_db,
+        step_db,
+        limits.loudness_db,
+        gain_step_db,
+        gain_limit_db,
+        harmony_share,
+        slip,
+        novelty,
+        off_bar,
+        cost,
+    )
 
 
 def _slip_frames(view: OutwardView, frame: int) -> int:
@@ -196,12 +238,12 @@ def _wave_shift(view: OutwardView, frame: int) -> tuple[int, float]:
 
 def _level_gain_db(view: OutwardView, frame: int) -> float:
     """Gain that matches what precedes the new material to what precedes the edge."""
-    span = int(_LEVEL_SECONDS * view.sample_rate)
+    span = int(LEVEL_SECONDS * view.sample_rate)
     before = view.samples[max(0, frame - span) : frame]
     if len(before) <= _LEAST_LEVEL_SECONDS * view.sample_rate:
         return 0.0
     gain_db = level_db(view.samples[-span:]) - level_db(before)
-    return float(np.clip(gain_db, _LOWEST_GAIN_DB, _HIGHEST_GAIN_DB))
+    return float(np.clip(gain_db, LOWEST_GAIN_DB, HIGHEST_GAIN_DB))
 
 
 def _try(view: OutwardView, ringing: RingOut, candidate: _Candidate) -> Edge:
@@ -210,11 +252,14 @@ def _try(view: OutwardView, ringing: RingOut, candidate: _Candidate) -> Edge:
     frame = int(np.clip(candidate.frame + shift, 0, len(view.samples)))
     limits = view.music.limits
     strains: dict[float, Strain] = {}
-    for change_db in (0.0, *_OTHER_LEVELS_DB):
-        gain_db = float(np.clip(candidate.gain_db + change_db, _LOWEST_GAIN_DB, _HIGHEST_CORRECTION_DB))
+    quiet = view.ends_quietly()
+    lowest_db = _QUIETEST_GAIN_DB if quiet else LOWEST_GAIN_DB
+    for change_db in (0.0, *(_QUIET_LEVELS_DB if quiet else _OTHER_LEVELS_DB)):
+        gain_db = float(np.clip(candidate.gain_db + change_db, lowest_db, _HIGHEST_CORRECTION_DB))
         flux, click = _render_measures(view, ringing, frame, agreement, gain_db)
-        strains[gain_db] = candidate.strain(gain_db, flux / limits.flux_db, click / limits.click)
-        if strains[gain_db].flux < _STRAINED:
+        novelty = novelty_at(view, frame, gain_db)
+        strains[gain_db] = candidate.strain(gain_db, flux / limits.flux_db, click / limits.click, novelty)
+        if max(strains[gain_db].flux, novelty) < _STRAINED:
             break
     best_db = min(strains, key=lambda gain_db: strains[gain_db].cost)
     doubt = _DISAGREEMENT * (1 - max(agreement, 0))

@@ -9,7 +9,7 @@ import numpy as np
 
 from outpaint_mcp.audio.engine.similarity import Matrix, Similarity
 from outpaint_mcp.audio.engine.units import Units
-from outpaint_mcp.audio.levels import running_mean
+from outpaint_mcp.audio.levels import percentile, running_mean
 from outpaint_mcp.audio.types import Floats, Ints
 
 SHORTEST_RUN_BEATS = 8
@@ -24,6 +24,8 @@ _ABRUPT = 0.5
 _STRANGE_HARMONY = 0.8
 _TEMPO_MISMATCH = 8.0
 """Cost per unit of natural logarithm of the tempo ratio: about 0.8 for 10 %."""
+_LOUDNESS_JUMP, _USUAL_PERCENT = 1.5, 99.0
+"""Cost per 6 dB by which the loudness jumps more than it does at nearly all of the source's own bounds."""
 _NOISE = 0.40
 """Mean of the random cost that makes takes differ."""
 _LEAPS_PER_UNIT = 24
@@ -73,6 +75,7 @@ def leap_costs(units: Units, similarity: Similarity) -> Floats:
     cost = (
         _ANY_LEAP + similarity_cost(distance) + off_bar_cost(similarity, shift) + abruptness_cost(similarity)
     )
+    cost += _loudness_jump_cost(units)
     if units.metric:
         tempo = np.log(np.maximum(running_mean(np.diff(units.bounds).astype(np.float64), 9), 1))
         cost += _TEMPO_MISMATCH * np.abs(tempo[:, None] - tempo)
@@ -80,6 +83,14 @@ def leap_costs(units: Units, similarity: Similarity) -> Floats:
     cost[:, max(1, count - 2) :] = np.inf  # a leap there would leave nothing to play
     cost[:, 0] = np.inf  # the first unit may be a pickup, not a whole unit
     return cost
+
+
+def _loudness_jump_cost(units: Units) -> Floats:
+    """Cost of the jump in loudness from unit i to unit q `[units, units]`."""
+    loudness_db = np.maximum(units.loudness_db, units.silence_db)
+    usual_db = percentile(np.abs(np.diff(loudness_db)), _USUAL_PERCENT) if len(units) > 1 else 0.0
+    jump_db = np.abs(loudness_db[:, None] - loudness_db)
+    return np.asarray(_LOUDNESS_JUMP * np.maximum(jump_db - usual_db, 0) / 6)
 
 
 def cheapest_leaps(costs: Floats, rng: np.random.Generator) -> Leaps:

@@ -15,6 +15,7 @@ from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.audio.types import Floats, Ints, Samples
 
 Value = TypeVar("Value", np.float32, np.float64, np.int64)
+_Frames = TypeVar("_Frames", int, Ints)
 
 _QUIET_EDGE_SECONDS, _QUIET_EDGE_DB = 0.05, 18.0
 """The end of the region that is compared with its mean level, and how far below it counts as quiet."""
@@ -38,6 +39,11 @@ class OutwardView:
     def backwards(self) -> bool:
         """Whether outward is the reverse of playing order."""
         return self.side is Side.BEFORE
+
+    @property
+    def direction(self) -> int:
+        """The step of a slice that converts between playing order and outward order."""
+        return -1 if self.backwards else 1
 
     @property
     def sample_rate(self) -> int:
@@ -64,8 +70,8 @@ class OutwardView:
         """Convert samples between playing order and outward order; a view."""
         return samples[::-1] if self.backwards else samples
 
-    def forward(self, start: int, stop: int) -> tuple[int, int]:
-        """Convert an outward span of frames to playing order."""
+    def forward(self, start: _Frames, stop: _Frames) -> tuple[_Frames, _Frames]:
+        """Convert an outward span of frames, or spans, to playing order."""
         total = len(self.material.samples)
         return (total - stop, total - start) if self.backwards else (start, stop)
 

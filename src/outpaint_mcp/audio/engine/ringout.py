@@ -9,7 +9,7 @@ import numpy as np
 
 from outpaint_mcp.audio.engine.outward import OutwardView
 from outpaint_mcp.audio.fades import crossfade_gains, extrapolate
-from outpaint_mcp.audio.levels import correlation, level_db, mono, peak, to_gain
+from outpaint_mcp.audio.levels import correlation, level_db, mono, peak, running_mean, to_gain
 from outpaint_mcp.audio.types import Floats, Samples
 
 _PAST_SECONDS = 0.12
@@ -23,9 +23,15 @@ _REST_SECONDS, _REST_FADE_SECONDS = 0.06, 0.25
 _GAP_SECONDS, _GAP_FADE_SECONDS = 0.0005, 0.004
 """Shorter silence is an encoder's gap, which is bridged quickly."""
 _SHORTEST_FADE_FRAMES = 8
+_POWER_SECONDS, _COLLAPSED = 0.005, 10.0
+"""Over how much power is taken, and by which factor a tail has to be weaker than the edge before new music hurries."""
+_ENTRY_SECONDS = 0.002
+"""The least that new music takes to come in beneath a tail that has collapsed."""
 _LIMITING_SECONDS = 0.004
 RELEASE_SECONDS = 3.0
 """Time over which an entry gain returns to 0 dB."""
+FELT_SHARE = 0.65
+"""Share of such a gain that is felt as a change of gain, since it does not last."""
 SETTLE_SECONDS = 0.005
 """Time constant with which a remaining sample value decays to zero."""
 
@@ -37,10 +43,12 @@ class RingOut:
     Attributes:
         tail: what fades out under the new material `[frames, channels]`.
         like_frames: how much of it to use where the new material is similar to the source.
+        missing: the share of the edge's power that the tail lacks `[frames]`: noise cannot be extrapolated.
     """
 
     tail: Samples
     like_frames: int
+    missing: Floats
 
     def under(self, new: Samples, agreement: float) -> Samples:
         """Crossfade from the ring-out into the beginning of new material (outward)."""
@@ -49,7 +57,27 @@ class RingOut:
             return new[:0]
         tail, new = self.tail[:fade], new[:fade]
         falling, rising = crossfade_gains(fade, correlation(tail, new))
+        missing = self.missing[:fade]
+        rising = np.where(missing > 0, np.sqrt(rising**2 + missing * np.maximum(1 - rising**2, 0)), rising)
         return (tail * falling[:, None] + new * rising[:, None]).astype(np.float32)
+
+
+def meet_source(
+    extension: Samples, ringing: RingOut, gain_db: float, agreement: float, sample_rate: int
+) -> None:
+    """Begin new material at the level of the source, and fade out its ring-out over it, in place (outward).
+
+    Args:
+        extension: `[frames, channels]`.
+        ringing: what the source does past its edge.
+        gain_db: of the first frame; it returns to 0 within three seconds.
+        agreement: how alike the source and the new material are, as `under` takes it.
+        sample_rate: frames per second.
+    """
+    near = extension[: int(RELEASE_SECONDS * sample_rate)]
+    near *= release_curve(gain_db, len(near), sample_rate, within_frames=len(extension)).astype(np.float32)
+    blended = ringing.under(near, agreement)
+    near[: len(blended)] = blended
 
 
 def ring_out(view: OutwardView) -> RingOut:
@@ -65,12 +93,23 @@ def ring_out(view: OutwardView) -> RingOut:
     # an attack on the source's first frame masks a short fade
     if view.backwards and level_db(source[-int(0.01 * rate) :]) > level_db(tail) + _ATTACK_DB:
         tail = tail[: max(_SHORTEST_FADE_FRAMES, int(_ATTACK_FADE_SECONDS * rate))]
-    return RingOut(tail, min(len(tail), int(_LIKE_FADE_SECONDS * rate)))
+    return RingOut(tail, min(len(tail), int(_LIKE_FADE_SECONDS * rate)), _missing(source, tail, rate))
+
+
+def _missing(source: Samples, tail: Samples, sample_rate: int) -> Floats:
+    """The share of the edge's power that a tail lacks `[frames]`, beyond what is taken for a decay; 0 at the edge."""
+    width = max(1, int(_POWER_SECONDS * sample_rate))
+    edge = float(np.mean(source[-2 * width :] ** 2))
+    if edge <= 0:
+        return np.zeros(len(tail))
+    power = running_mean(np.mean(tail.astype(np.float64) ** 2, axis=1), width)
+    entry = np.minimum(np.arange(len(tail)) / (_ENTRY_SECONDS * sample_rate), 1)
+    return np.asarray(entry * np.clip(1 - _COLLAPSED * power / edge, 0, 1))
 
 
 def _silence(source: Samples, frames: int, sample_rate: int) -> RingOut:
     """Silence, reached by a decay from the source's last value so that nothing steps."""
-    return RingOut(settling(frames, sample_rate) * source[-1], frames)
+    return RingOut(settling(frames, sample_rate) * source[-1], frames, np.zeros(frames))
 
 
 def settling(frames: int, sample_rate: int) -> Samples:
@@ -86,9 +125,20 @@ def _rest_frames(view: OutwardView) -> int:
     return int(audible[0]) if len(audible) else len(wave)
 
 
-def release_curve(gain_db: float, frames: int, sample_rate: int) -> Floats:
-    """A gain that returns to 0 dB within three seconds, as factors `[frames, 1]`."""
-    remaining = np.clip(1 - np.arange(frames) / (RELEASE_SECONDS * sample_rate), 0, 1)
+def release_curve(
+    gain_db: float, frames: int, sample_rate: int, *, within_frames: int | None = None
+) -> Floats:
+    """A gain that returns to 0 dB within three seconds, as factors `[frames, 1]`.
+
+    Args:
+        gain_db: at the first frame.
+        frames: how many factors.
+        sample_rate: frames per second.
+        within_frames: the most that it may take, where the music's own level follows sooner than that.
+    """
+    most = RELEASE_SECONDS * sample_rate
+    release = most if within_frames is None else max(1.0, min(most, float(within_frames)))
+    remaining = np.clip(1 - np.arange(frames) / release, 0, 1)
     return to_gain(gain_db * remaining)[:, None]
 
 
@@ -110,6 +160,8 @@ def limit(extension: Samples, most: float, sample_rate: int) -> None:
     gains = np.pad(most / np.maximum(loudest, most), 1, constant_values=1.0)
     held = np.minimum(np.minimum(gains[:-2], gains[1:-1]), gains[2:])
     knots, values = np.append(-1, starts + block // 2), np.append(1.0, held)
-    moved = np.flatnonzero(np.repeat(np.minimum(held, np.append(held[1:], 1)) < 1, block)[: len(extension)])
+    near = np.pad(held, 1, constant_values=1.0)  # between two knots the gain is not 1 if it is not at either
+    lowest = np.minimum(np.minimum(near[:-2], held), near[2:])
+    moved = np.flatnonzero(np.repeat(lowest < 1, block)[: len(extension)])
     extension[moved] *= np.interp(moved, knots, values).astype(np.float32)[:, None]
     np.clip(extension, -most, most, out=extension)

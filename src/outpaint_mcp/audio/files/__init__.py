@@ -1,1 +1,1 @@
-"""Audio files: probing, decoding, encoding, cropping, conversion and tags."""
+"""Audio files: probing, decoding, encoding, cropping and conversion."""

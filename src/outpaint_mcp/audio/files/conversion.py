@@ -1,4 +1,4 @@
-"""Sample-rate and channel conversion."""
+"""Conversion of sample rate, channels and depth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import soxr
 from outpaint_mcp.audio.levels import downmix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 STEREO = 2
 
-_LAYOUTS = {3: "LRC", 4: "LRLR", 5: "LRCLR", 6: "LRC-LR", 7: "LRC-CLR", 8: "LRC-LRLR"}
+_USUAL = {3: "LRC", 4: "LRLR", 5: "LRCLR", 6: "LRC-LR", 7: "LRC-CLR", 8: "LRC-LRLR"}
 """Channel positions of WAV and FLAC by channel count: left, right, centre, or none (low-frequency effects)."""
+_SPEAKERS = "LRC-LRLRCLRCLCRLCR"
+"""The same of every speaker, by the bits of WAV's channel mask."""
 _DOWNMIX_GAIN = 0.5**0.5
 """Stereo downmix gain of every channel but the front pair (ITU-R BS.775-4, annex 4)."""
 _LOUDEST = 1e8
@@ -46,17 +48,24 @@ def stream_as(source: AudioReader, spec: SampleSpec) -> Iterator[Samples]:
         source: a reader that was just opened.
         spec: any rate, and either the source's channel count or 2 for a source with more.
 
-    Yields:
+    Returns:
         Finite samples `[frames, channels]` in blocks of any length, each possibly overwritten by the next.
     """
-    found = source.probe
-    if found.sample_rate == spec.sample_rate:
-        for block in source.blocks(np.float32):
-            yield _downmixed(to_samples(block), spec.channels)
+    mixed = (
+        _downmixed(to_samples(block), spec.channels, source.probe.layout)
+        for block in source.blocks(np.float32)
+    )
+    return resampled(mixed, source.probe.sample_rate, spec)
+
+
+def resampled(blocks: Iterable[Samples], sample_rate: int, spec: SampleSpec) -> Iterator[Samples]:
+    """Convert blocks at a sample rate to another one; they have the right number of channels."""
+    if sample_rate == spec.sample_rate:
+        yield from blocks
         return
-    stream = soxr.ResampleStream(found.sample_rate, spec.sample_rate, spec.channels, dtype="float32")
-    for block in source.blocks(np.float32):
-        yield stream.resample_chunk(_downmixed(to_samples(block), spec.channels))
+    stream = soxr.ResampleStream(sample_rate, spec.sample_rate, spec.channels, dtype="float32")
+    for block in blocks:
+        yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.zeros((0, spec.channels), np.float32), last=True)
 
 
@@ -96,15 +105,31 @@ def to_samples(block: npt.NDArray[Any]) -> Samples:
     return samples if valid else np.where(np.abs(samples) <= _LOUDEST, samples, np.float32(0.0))
 
 
-def _downmixed(samples: Samples, channels: int) -> Samples:
+def dithered(samples: Samples, rng: np.random.Generator) -> Samples:
+    """Add triangular dither, two 16-bit steps wide, unless every value lies on the 16-bit grid already.
+
+    Dither makes the rounding error independent of the music (Lipshitz, Wannamaker & Vanderkooy, 1992,
+    "Quantization and dither: a theoretical survey", J. Audio Eng. Soc. 40), so that fades stay clean down
+    into the noise. Digital silence and audio that was 16 bits deep before are left unchanged.
+    """
+    steps = np.float32(1 << 15)
+    if np.array_equal(np.rint(samples * steps), samples * steps):
+        return samples
+    noise = rng.random(samples.shape, np.float32) - rng.random(samples.shape, np.float32)
+    return np.asarray(samples + noise / steps)
+
+
+def _downmixed(samples: Samples, channels: int, layout: int = 0) -> Samples:
     if samples.shape[1] == channels:
         return samples
-    return samples @ _downmix_matrix(samples.shape[1]).T.astype(np.float32)
+    return samples @ _downmix_matrix(samples.shape[1], layout).T.astype(np.float32)
 
 
-def _downmix_matrix(channels: int) -> Floats:
+def _downmix_matrix(channels: int, layout: int = 0) -> Floats:
     """Gain of each channel in the left and right of a stereo downmix, `[2, channels]`."""
-    layout = _LAYOUTS[channels]
-    weights = np.array([[place in (side, "C") for place in layout] for side in "LR"], dtype=np.float64)
+    places = "".join(place for bit, place in enumerate(_SPEAKERS) if layout >> bit & 1)
+    if len(places) != channels:
+        places = _USUAL[channels]
+    weights = np.array([[place in (side, "C") for place in places] for side in "LR"], dtype=np.float64)
     weights[:, STEREO:] *= _DOWNMIX_GAIN
     return weights

@@ -31,7 +31,7 @@ class Cropped:
         channels: as in the source.
         start_seconds: where it begins in the source, exact to the frame.
         seconds: its duration.
-        source_intact: False where the source is damaged and the part ends at the damage.
+        source_remark: as in `ExtendedFile`.
     """
 
     frames: int
@@ -39,7 +39,7 @@ class Cropped:
     channels: int
     start_seconds: float
     seconds: float
-    source_intact: bool
+    source_remark: str
 
 
 def crop(
@@ -52,7 +52,7 @@ def crop(
     `destination`.
 
     Args:
-        source: any audio that libsndfile decodes.
+        source: any audio that can be decoded.
         destination: where to write, in the format chosen by `delivery_format`, whatever its suffix.
         start_seconds: start of the part, rounded to the nearest frame.
         end_seconds: end of the part, rounded likewise; 0 means the end of the source.
@@ -94,7 +94,7 @@ def crop(
         channels=found.channels,
         start_seconds=start / found.sample_rate,
         seconds=(end - start) / found.sample_rate,
-        source_intact=opened.intact,
+        source_remark=opened.remark,
     )
 
 

@@ -1,121 +1,45 @@
 """Decoding audio files: probing them, and reading every frame in order.
 
-Sample rate and channels are taken from the header, but the length is counted. A truncated or damaged file
-counts up to where it can be decoded, which is what a player plays. libsndfile stops reading an MP3 where its
-header claims the end; see `mp3`.
+Sample rate and channels are taken from the header, but the length is counted. A truncated or damaged file counts as far
+as it can be decoded, which is what a player plays; where that is not what its header says, there is a remark.
 """
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
-from outpaint_mcp.audio.files import mp3
-from outpaint_mcp.errors import SourceTooLarge, SourceUnreachable, UnsupportedAudio
+from outpaint_mcp.audio.files.decoder import BLOCK_FRAMES, READABLE, Probe
+from outpaint_mcp.audio.files.opening import open_decoder
+from outpaint_mcp.audio.files.refusals import shown_name
+from outpaint_mcp.errors import SourceTooLarge, UnsupportedAudio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BLOCK_FRAMES = 65_536
-"""Frames decoded, converted or written at a time."""
-
-_CONTAINERS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3"})
-"""Formats that hold music. libsndfile's decoders for sampler and laboratory formats never see untrusted files."""
+_FLOATING = frozenset({"FLOAT", "DOUBLE"})
 _RATES_HZ = range(4_000, 655_351)
 """From below telephony up to the highest rate that FLAC can represent."""
+_LOUDEST = 2.0**31
+"""The largest value in a file of floating point that can be meant: full scale of one that was never scaled down."""
 _MAX_CHANNELS = 8
 """FLAC's maximum."""
-
-VORBIS_ORDER = {
-    3: (0, 2, 1),
-    5: (0, 2, 1, 3, 4),
-    6: (0, 2, 1, 4, 5, 3),
-    7: (0, 2, 1, 5, 6, 4, 3),
-    8: (0, 2, 1, 6, 7, 4, 5, 3),
-}
-"""Maps the channel order of WAV and FLAC to that of Vorbis (its specification, 4.3.9) and Opus (RFC 7845,
-5.1.1.2).
-
-libsndfile does not reorder channels when reading or writing.
-"""
-
-_READABLE = "Convert it to WAV, FLAC, MP3, OGG (Vorbis or Opus) or AIFF and try again."
-"""Advice for a source that cannot be decoded."""
-
-_SIGNATURES = (
-    (0, b"\x89PNG", "a PNG image"),
-    (0, b"\xff\xd8\xff", "a JPEG image"),
-    (0, b"GIF8", "a GIF image"),
-    (0, b"%PDF", "a PDF document"),
-    (0, b"PK\x03\x04", "a ZIP archive"),
-    (0, b"\x1f\x8b", "a gzip archive"),
-    (0, b"<", "a web page or another XML text"),
-    (4, b"ftyp", "an MP4 container (M4A, MP4 or MOV)"),
-    (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM container"),
-    (8, b"AVI ", "an AVI video"),
-    (8, b"WEBP", "a WebP image"),
-    (0, b"\x30\x26\xb2\x75", "a Windows Media file"),
-    (0, b"FLV", "a Flash video"),
-)
-"""Offset, bytes and description of files that are often sent in place of audio."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """The header of an audio file.
-
-    Attributes:
-        container: libsndfile's name of the file format: `WAV`, `FLAC`, `MP3`, `OGG`, ...
-        subtype: its name of the encoding: `PCM_16`, `VORBIS`, ...
-        sample_rate: frames per second.
-        channels: 1 to 8.
-        frames: the claimed length; 0 if the header does not state it.
-    """
-
-    container: str
-    subtype: str
-    sample_rate: int
-    channels: int
-    frames: int
-
-    @property
-    def seconds(self) -> float:
-        """The claimed duration."""
-        return self.frames / self.sample_rate
-
-
-class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no stubs
-    """A sound file read or written from first frame to last, without seeking.
-
-    The base class seeks after every read and write of a seekable file. That is slow, and an MP3 decoder
-    restarted that way returns different samples.
-    """
-
-    def seekable(self) -> bool:
-        """Return False, which keeps the base class from seeking."""
-        return False
-
-    def close(self) -> None:
-        """Close the file and the stream it was opened on, if any."""
-        super().close()
-        if isinstance(self.name, io.IOBase):
-            self.name.close()
+_MISSING_SECONDS, _MISSING_SHARE = 0.05, 0.02
+"""A length that is only estimated may be wrong by so much, and 20 times the seconds, before that is worth a remark."""
 
 
 class AudioReader:
     """Decodes an audio file once, from first frame to last; a context manager.
 
     Attributes:
-        probe: the file's header.
+        probe: what is known of the file beforehand.
         frames: the number of frames decoded so far.
-        intact: False once decoding stopped at damage, or at the end of an incomplete MP3.
+        unreal_frames: in how many of them values are no sound (NaN, infinite, beyond all measure), and were replaced
+            with silence.
     """
 
     def __init__(self, path: Path, *, max_seconds: float = inf) -> None:
@@ -129,20 +53,46 @@ class AudioReader:
             SourceUnreachable: if the file does not exist or cannot be read.
             UnsupportedAudio: if it is not audio, or has an unsupported sample rate or number of channels.
         """
-        self._name = path.name
+        self._name = shown_name(path)
         self._max_seconds = max_seconds
-        self._file, self._stream = _open(path)
-        self.probe = _describe(path, self._file)
+        self._decoder = open_decoder(path)
+        self.probe = self._decoder.probe
+        if problem := _problem(self.probe):
+            self._decoder.close()
+            raise UnsupportedAudio(f"{shown_name(path)} {problem}. {READABLE}")
         self.frames = 0
-        self.intact = True
-        stored = VORBIS_ORDER.get(self.probe.channels) if self.probe.container == "OGG" else None
-        self._order = None if stored is None else np.argsort(stored)
+        self._is_over = False
+        self.unreal_frames = 0
+        self._unreal_values = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._decoder.close()
+
+    @property
+    def intact(self) -> bool:
+        """False once something could not be decoded, or is known to be missing."""
+        return self._decoder.intact
+
+    @property
+    def remark(self) -> str:
+        """What was not as expected of the file, in sentences; its length, where it was decoded to its end."""
+        found, rate = self.probe, self.probe.sample_rate
+        stated = found.stated_frames or found.frames
+        slack = _MISSING_SECONDS * rate if found.is_exact else max(rate, _MISSING_SHARE * stated)
+        sentences = []
+        if not self.intact:
+            sentences.append("The source is damaged: only what can be decoded of it is used.")
+        elif self._is_over and stated and abs(stated - self.frames) > slack:
+            sentences.append(
+                f"The source's header says {stated / rate:.2f} s, but {self.frames / rate:.2f} s can be decoded, and"
+                " all of that is used."
+            )
+        if found.is_video:
+            sentences.append("The source is a video: only its sound is used, and comes back as audio.")
+        return " ".join(sentences)
 
     def blocks(self, dtype: npt.DTypeLike) -> Iterator[npt.NDArray[Any]]:
         """Decode to the end in blocks `[frames, channels]`, each overwritten by the next.
@@ -165,20 +115,22 @@ class AudioReader:
 
         Raises:
             SourceTooLarge: if more than `max_seconds` were decoded, whatever the header claims.
+            UnsupportedAudio: at the end of a file in which no frame is sound.
         """
-        if not self.intact or not len(out):
+        if not len(out):
             return 0
-        try:
-            count = len(self._file.read(out=out))
-        except soundfile.LibsndfileError:
-            # The frames before the damage were decoded; the file position gives their number.
-            self.intact = False
-            count = self._file.tell() - self.frames
-        if self._order is not None:
-            out[:count] = out[:count, self._order]
+        count = self._decoder.read_into(out)
         self.frames += count
-        if not count and self._stream and self._stream.is_broken(self.frames):
-            self.intact = False
+        self._is_over |= not count
+        if out.dtype.kind == "f" and count:
+            unreal = _silence_unreal(out[:count])
+            self.unreal_frames += int(unreal.any(axis=1).sum())
+            self._unreal_values += int(unreal.sum())
+        if not count and 0 < self._unreal_values == self.frames * self.probe.channels:
+            raise UnsupportedAudio(
+                f"{self._name} holds no sound: all of its values are NaN, infinite or beyond all measure. Export it"
+                " again."
+            )
         if self.frames > self._max_seconds * self.probe.sample_rate:
             raise SourceTooLarge(
                 f"{self._name} is longer than the limit of {self._max_seconds:g} seconds. "
@@ -196,50 +148,38 @@ def probe(path: Path) -> Probe:
     """
     with AudioReader(path) as source:
         if not source.read_into(np.empty((1, source.probe.channels), np.float32)):
-            raise UnsupportedAudio(f"{path.name} contains no audio that can be decoded. {_READABLE}")
+            raise UnsupportedAudio(f"{shown_name(path)} contains no audio that can be decoded. {READABLE}")
         return source.probe
 
 
-def _open(path: Path) -> tuple[SequentialFile, mp3.FrameScan | None]:
-    """Open a file so that all of it is decoded; for an MP3, also return the scan of its frames."""
-    try:
-        _recognise(path)
-        decoder = SequentialFile(path)
-        stream = mp3.scan(path) if decoder.format == "MP3" else None
-        if stream and stream.needs_repair(decoder.frames):
-            decoder.close()
-            decoder = SequentialFile(stream.repaired(path))
-    except OSError as exc:
-        raise SourceUnreachable(f"{path.name} cannot be read: {exc.strerror}.") from exc
-    except (soundfile.LibsndfileError, TypeError) as exc:  # TypeError: a headerless `.raw`
-        raise UnsupportedAudio(f"{path.name} is not audio that can be decoded. {_READABLE}") from exc
-    return decoder, stream
+def _silence_unreal(block: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Replace with silence, in place, what is no sound; returns which values that were."""
+    if block.min() >= -_LOUDEST and block.max() <= _LOUDEST:  # NaN compares false
+        return np.zeros((0, 1), np.bool_)
+    unreal: npt.NDArray[np.bool_] = ~(np.abs(block) <= _LOUDEST)
+    block[unreal] = 0.0
+    return unreal
 
 
-def _recognise(path: Path) -> None:
-    """Reject empty files and well-known formats that are not audio, by name."""
-    with path.open("rb") as file:
-        opening = file.read(16)
-    if not opening:
-        raise UnsupportedAudio(f"{path.name} is empty (0 bytes). Check how it was saved or uploaded.")
-    for offset, signature, name in _SIGNATURES:
-        if opening.startswith(signature, offset):
-            raise UnsupportedAudio(f"{path.name} is {name}, not audio that can be decoded. {_READABLE}")
+def count_unreal_frames(path: Path) -> int:
+    """Count the frames of a file in which values are no sound; only those of floating point have any.
+
+    Raises:
+        SourceUnreachable, UnsupportedAudio: as `AudioReader` does.
+    """
+    with AudioReader(path) as source:
+        if source.probe.subtype in _FLOATING:
+            for _ in source.blocks(np.float32):
+                pass
+        return source.unreal_frames
 
 
-def _describe(path: Path, file: SequentialFile) -> Probe:
-    rate, channels = file.samplerate, file.channels
-    problem = None
-    if (
-        file.format not in _CONTAINERS
-    ):  # includes RAW, guessed from the suffix: any text would decode to noise
-        problem = f"has an unsupported format ({file.format})"
-    elif rate not in _RATES_HZ:
-        problem = f"has a sample rate of {rate} Hz; supported are {_RATES_HZ[0]} to {_RATES_HZ[-1]} Hz"
-    elif not 1 <= channels <= _MAX_CHANNELS:
-        problem = f"has {channels} channels; supported are 1 to {_MAX_CHANNELS}"
-    if problem:
-        file.close()
-        raise UnsupportedAudio(f"{path.name} {problem}. {_READABLE}")
-    unknown = file.frames >= np.iinfo(np.int64).max
-    return Probe(file.format, file.subtype, rate, channels, 0 if unknown else file.frames)
+def _problem(found: Probe) -> str | None:
+    """Why a file is not read although it can be decoded."""
+    if found.sample_rate not in _RATES_HZ:
+        return (
+            f"has a sample rate of {found.sample_rate} Hz; supported are {_RATES_HZ[0]} to {_RATES_HZ[-1]} Hz"
+        )
+    if not 1 <= found.channels <= _MAX_CHANNELS:
+        return f"has {found.channels} channels; supported are 1 to {_MAX_CHANNELS}"
+    return None

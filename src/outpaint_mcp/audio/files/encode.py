@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from mutagen import MutagenError
 
 from outpaint_mcp.audio.files import ogg
-from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Probe, SequentialFile
+from outpaint_mcp.audio.files.conversion import STEREO
+from outpaint_mcp.audio.files.decoder import BLOCK_FRAMES, Probe
+from outpaint_mcp.audio.files.mp4_writing import Mp4File
+from outpaint_mcp.audio.files.sound_file import SequentialFile
+from outpaint_mcp.audio.files.speakers import write_speakers
 from outpaint_mcp.errors import GenerationFailed
 
 if TYPE_CHECKING:
@@ -19,36 +25,43 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.audio.types import Samples
 
-BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
-"""Bits per sample of each uncompressed encoding."""
 _FLOATS = {"FLOAT": np.float32, "DOUBLE": np.float64}
+BITS = {
+    "PCM_S8": 8,
+    "PCM_U8": 8,
+    "PCM_16": 16,
+    "PCM_24": 24,
+    "PCM_32": 32,
+    "FLOAT": 32,
+    "DOUBLE": 64,
+    "ALAC_16": 16,
+    "ALAC_24": 24,
+}
+"""Bits per sample of each lossless encoding that is written."""
 
-_WAV_SUBTYPES = {
+_GRIDS = {
     **{subtype: subtype for subtype in BITS},
-    "PCM_S8": "PCM_U8",  # WAV has no signed bytes
+    **dict.fromkeys(("ALAC_16", "DWVW_12", "DWVW_16"), "PCM_16"),
+    **dict.fromkeys(("ALAC_20", "ALAC_24", "DWVW_24"), "PCM_24"),
     "ALAC_32": "PCM_32",
-    "DWVW_12": "PCM_16",
-    "DWVW_16": "PCM_16",
-    "DWVW_24": "PCM_24",
     **dict.fromkeys(("ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "G723_24"), "PCM_16"),
     **dict.fromkeys(("G723_40", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"), "PCM_16"),
 }
-"""For each encoding with a fixed grid of values, the WAV encoding with the same grid.
+"""For each encoding that decodes to a fixed grid of values or to floating point, the plain one of the same values.
 
 The telephony codecs all decode to 16 bits; encoding with them again would change the decoded values.
 """
 
-_LEVELS = {"MPEG_LAYER_III": 0.0, "VORBIS": 0.2, "OPUS": 0.65}
-"""libsndfile's compression levels, 0 to 1: 320 kb/s, quality 0.8 (about 260 kb/s), about 94 kb/s per channel.
+_PLAIN = {**dict.fromkeys(("WAV", "WAVEX", "RF64", "BW64", "W64", "AU"), "WAV"), "AIFF": "AIFF", "CAF": "CAF"}
+"""The containers of uncompressed audio, each with the one that it comes back as."""
+_SUFFIXES = {"AIFF": ".aiff", "CAF": ".caf", "FLAC": ".flac", "M4A": ".m4a", "MP3": ".mp3", "OGG": ".ogg"}
+"""All others are kinds of WAV."""
+_BYTES = ("PCM_S8", "PCM_U8")
+"""WAV has no signed ones, FLAC and CAF no others."""
+_FLAC_SUBTYPES = (*_BYTES, "PCM_16", "PCM_24")
 
-The quality is high because a delivered file may be extended again.
-"""
-
-_FLAC_SUBTYPES = {"ALAC_16": "PCM_16", "ALAC_20": "PCM_24", "ALAC_24": "PCM_24"}
-"""The same for lossless compression other than FLAC, which keeps its own encoding."""
-
-_WAV_LIMIT_BYTES = 2**32 - 2**16
-"""WAV stores sizes in 32 bits, headers included."""
+_LIMIT_BYTES = 2**32 - 2**16
+"""WAV and AIFF store sizes in 32 bits, headers included."""
 _FLAC_ANY_RATE_HZ, _FLAC_RATE_STEP_HZ, _FLAC_HIGHEST_RATE_HZ = 65_535, 10, 655_350
 """FLAC stores the rate in 16 bits, in Hz or in steps of 10 Hz."""
 
@@ -57,8 +70,8 @@ class DeliveryFormat(NamedTuple):
     """The format in which an extended file is written.
 
     Attributes:
-        container: `WAV`, `FLAC`, or on request `MP3` or `OGG`.
-        subtype: libsndfile's name of the encoding.
+        container: `WAV`, `AIFF`, `CAF`, `FLAC`, or on request `M4A`, `MP3` or `OGG`.
+        subtype: libsndfile's name of the encoding, or `AAC`.
         suffix: the file name's suffix.
     """
 
@@ -70,19 +83,25 @@ class DeliveryFormat(NamedTuple):
 def delivery_format(found: Probe) -> DeliveryFormat:
     """Choose the lossless format that preserves every decoded value of a source.
 
-    FLAC stays FLAC, and other lossless compression becomes FLAC. Any other encoding with a fixed grid of
-    values, or floating point, becomes WAV with the same values. Lossy sources decode to floating point
-    without a grid; they become 24-bit FLAC, each value rounded once and clipped at full scale, as players do.
-    A sample rate that FLAC cannot represent becomes WAV of the same depth.
+    Uncompressed audio stays in its container: WAV and its relatives as WAV, AIFF (big-endian, and AIFF-C for floating
+    point) and CAF. Lossless compression of any kind becomes FLAC. Lossy sources decode to floating point without a
+    grid; they become 24-bit FLAC, each value rounded once and clipped at full scale, as players do. What FLAC cannot
+    represent, such as 32 bits, floating point or an odd sample rate, becomes WAV of the same depth. A file beyond
+    4 GiB is RF64, where the format would be WAV or AIFF.
     """
-    if found.container == "FLAC":
-        return DeliveryFormat("FLAC", found.subtype, ".flac")
-    if subtype := _WAV_SUBTYPES.get(found.subtype):
-        return DeliveryFormat("WAV", subtype, ".wav")
-    subtype = _FLAC_SUBTYPES.get(found.subtype, "PCM_24")
-    if fits_flac(found.sample_rate):
-        return DeliveryFormat("FLAC", subtype, ".flac")
-    return DeliveryFormat("WAV", subtype, ".wav")
+    subtype = _GRIDS.get(found.subtype, "PCM_24")
+    is_plain = is_lossless(found) and not found.subtype.startswith("ALAC")
+    container = _PLAIN.get(found.container, "FLAC") if is_plain else "FLAC"
+    if container == "FLAC" and not (subtype in _FLAC_SUBTYPES and fits_flac(found.sample_rate)):
+        container = "WAV"
+    if subtype in _BYTES:
+        subtype = "PCM_U8" if container == "WAV" else "PCM_S8"
+    return DeliveryFormat(container, subtype, suffix_of(container))
+
+
+def suffix_of(container: str) -> str:
+    """The suffix that a file's name should have."""
+    return _SUFFIXES.get(container, ".wav")
 
 
 def fits_flac(sample_rate: int) -> bool:
@@ -94,7 +113,7 @@ def fits_flac(sample_rate: int) -> bool:
 
 def is_lossless(found: Probe) -> bool:
     """Whether the source decodes to a fixed grid of values or to floating point, and so is preserved exactly."""
-    return found.container == "FLAC" or found.subtype in _WAV_SUBTYPES or found.subtype in _FLAC_SUBTYPES
+    return found.subtype in _GRIDS
 
 
 def decode_dtype(found: Probe) -> npt.DTypeLike:
@@ -132,35 +151,52 @@ class AudioWriter:
     """Writes the output file; a context manager.
 
     Attributes:
-        container: as in the delivery format, or `RF64` where the file is too large for WAV.
+        container: as in the delivery format, or `RF64` where the file is too large for WAV or AIFF.
         subtype: as in the delivery format.
+        frames: how many were written.
     """
 
-    def __init__(self, path: Path, found: Probe, frames: int, target: DeliveryFormat | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        found: Probe,
+        frames: int,
+        target: DeliveryFormat | None = None,
+        level: float | None = None,
+    ) -> None:
         """Create the file.
 
         Args:
             path: where to write, whatever its suffix.
             found: supplies the sample rate and the number of channels.
-            frames: the expected length, which decides whether WAV is large enough.
+            frames: the expected length, which decides whether WAV or AIFF is large enough; that of M4A has to be exact.
             target: the format, if not the one chosen by `delivery_format`.
+            level: how hard a lossy format is compressed, see `compression`.
 
         Raises:
             GenerationFailed: if the file cannot be created.
         """
         container, self.subtype, _ = target or delivery_format(found)
         size = frames * found.channels * BITS.get(self.subtype, 0) // 8
-        self.container = "RF64" if container == "WAV" and size > _WAV_LIMIT_BYTES else container
+        is_too_large = container in {"WAV", "AIFF"} and size > _LIMIT_BYTES
+        self.container = "RF64" if is_too_large else container
+        self.frames = 0
         self._path = path
+        self._speakers = (found.layout, found.channels)
+        is_extensible = self.container == "WAV" and found.layout and found.channels > STEREO
         header = (found.sample_rate, found.channels, self.subtype)
         try:
-            self._file = SequentialFile(
-                path,
-                "w",
-                *header,
-                format=self.container,
-                compression_level=_LEVELS.get(self.subtype),
-                bitrate_mode="CONSTANT" if container == "MP3" else None,
+            self._file: Mp4File | SequentialFile = (
+                Mp4File(path, *header, frames=frames, kbps=level)
+                if container == "M4A"
+                else SequentialFile(
+                    path,
+                    "w",
+                    *header,
+                    format="WAVEX" if is_extensible else self.container,
+                    compression_level=level,
+                    bitrate_mode="CONSTANT" if container == "MP3" else None,
+                )
             )
         except (OSError, soundfile.LibsndfileError) as exc:
             raise self._failure() from exc
@@ -171,7 +207,8 @@ class AudioWriter:
     def __exit__(self, *_: object) -> None:
         try:
             self._file.close()
-        except soundfile.LibsndfileError as exc:
+            write_speakers(self._path, *self._speakers)
+        except (OSError, MutagenError, soundfile.LibsndfileError) as exc:
             raise self._failure() from exc
 
     @property
@@ -197,8 +234,10 @@ class AudioWriter:
                 block = quantise(block, self.subtype)
             try:
                 self._file.write(block)
-            except (AssertionError, soundfile.LibsndfileError) as exc:  # AssertionError: a short write
+            # AssertionError: a short write
+            except (AssertionError, OSError, soundfile.LibsndfileError) as exc:
                 raise self._failure() from exc
+            self.frames += len(block)
 
     def _failure(self) -> GenerationFailed:
         return GenerationFailed(
@@ -217,9 +256,9 @@ def seal(path: Path) -> tuple[int, str]:
     """
     try:
         with path.open("r+b") as file:
-            # libsndfile writes a timestamp into the PEAK chunk of floating-point WAV.
+            # libsndfile writes a timestamp into the PEAK chunk of floating-point WAV and AIFF.
             header = file.read(128)
-            peak = header.partition(b"data")[0].find(b"PEAK")
+            peak = re.split(b"data|SSND", header)[0].find(b"PEAK")
             if peak >= 0:
                 file.seek(peak + 12)
                 file.write(bytes(4))

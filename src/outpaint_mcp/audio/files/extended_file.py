@@ -12,11 +12,11 @@ class ExtendedFile:
     Attributes:
         sample_rate: frames per second, as in the source.
         channels: as in the source.
-        container: `WAV`, `RF64` or `FLAC`.
-        subtype: libsndfile's name of the encoding.
+        container: `WAV`, `RF64`, `AIFF`, `CAF` or `FLAC`.
+        subtype: the encoding, as in `Probe`.
         source_frames: how many frames of the source it contains from `before_frames` on, bit for bit; what is lossy as
             it decodes, at 24 bits.
-        source_intact: False if the source is damaged and ends where decoding stopped.
+        source_remark: what was not as expected of the source, in sentences; see `AudioReader.remark`.
         before_frames: frames of music before the source.
         after_frames: frames of music after it.
         size_bytes: size of the file.
@@ -28,7 +28,7 @@ class ExtendedFile:
     container: str
     subtype: str
     source_frames: int
-    source_intact: bool
+    source_remark: str
     before_frames: int
     after_frames: int
     size_bytes: int

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from outpaint_mcp.audio.files.decode import AudioReader
+from outpaint_mcp.audio.files.refusals import shown_name
 from outpaint_mcp.errors import UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Measured(NamedTuple):
         frames: the number of frames decoded.
         sample_rate: frames per second.
         channels: 1 to 8.
-        container: libsndfile's name of the file format.
+        container: the file format, as in `Probe`.
         intact: False if it is damaged; then the frames before the damage were counted.
     """
 
@@ -47,7 +48,7 @@ def measure(path: Path, max_seconds: float) -> Measured:
     found = source.probe
     if not source.frames:
         raise UnsupportedAudio(
-            f"{path.name} contains no audio that can be decoded. Check how it was saved or uploaded."
+            f"{shown_name(path)} contains no audio that can be decoded. Check how it was saved or uploaded."
         )
     return Measured(
         seconds=source.frames / found.sample_rate,

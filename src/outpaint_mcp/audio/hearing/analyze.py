@@ -10,34 +10,47 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from outpaint_mcp.audio.engine.full_music import NEAR_SECONDS
 from outpaint_mcp.audio.files.decode import AudioReader
+from outpaint_mcp.audio.files.refusals import shown_name
+from outpaint_mcp.audio.files.tail_buffer import TailBuffer
+from outpaint_mcp.audio.hearing.carrying_on import carry_on_from
 from outpaint_mcp.audio.hearing.endings import find_beginning, find_ending
 from outpaint_mcp.audio.hearing.outline import Outliner, finite
 from outpaint_mcp.audio.hearing.records import Analysis, Beginning, Ending
 from outpaint_mcp.audio.hearing.sections import find_sections
+from outpaint_mcp.audio.hearing.song_key import find_song_key
 from outpaint_mcp.audio.hearing.stream_analyzer import StreamAnalyzer
 from outpaint_mcp.audio.hearing.tempo import find_tempo
 from outpaint_mcp.audio.hearing.timbre import describe, propose_tags
-from outpaint_mcp.audio.keys import find_key
 from outpaint_mcp.audio.loudness import LoudnessMeter
 from outpaint_mcp.errors import UnsupportedAudio
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from outpaint_mcp.audio.hearing.outline import Outline
     from outpaint_mcp.audio.hearing.records import Section
     from outpaint_mcp.audio.hearing.stream_analyzer import Timeline
     from outpaint_mcp.audio.loudness import Loudness
-    from outpaint_mcp.audio.types import Progress
+    from outpaint_mcp.audio.types import Progress, Samples
 
 
-def analyze(path: Path, *, max_seconds: float, on_progress: Progress = lambda _fraction: None) -> Analysis:
+def analyze(
+    path: Path,
+    *,
+    max_seconds: float,
+    song_spans_seconds: Sequence[tuple[float, float]] = (),
+    on_progress: Progress = lambda _fraction: None,
+) -> Analysis:
     """Decode and measure a recording once; memory stays bounded however long it is.
 
     Args:
         path: the recording.
         max_seconds: the longest recording to accept.
+        song_spans_seconds: where in an extended file the person's own recording is, each from and to. Tempo and key
+            are measured there, so that a song and all that was made of it have the same ones. Empty for all of it.
         on_progress: called with the fraction done.
 
     Raises:
@@ -52,31 +65,69 @@ def analyze(path: Path, *, max_seconds: float, on_progress: Progress = lambda _f
             Outliner(rate, channels),
             StreamAnalyzer(rate, channels),
         )
+        tail = TailBuffer(round(NEAR_SECONDS * rate))
+        song = _SpanListener(rate, channels, song_spans_seconds) if song_spans_seconds else None
         for block in source.blocks(np.float32):
             samples = finite(block)
             meter.add(samples)
             outliner.add(samples)
             listener.add(samples)
+            tail.add(samples)
+            if song is not None:
+                song.add(samples)
             on_progress(min(source.frames / max(source.probe.frames, source.frames), 1.0))
         if not source.frames:
-            raise UnsupportedAudio(f"{path.name} holds no audio that can be decoded.")
-        return _summarize(source, meter.finish(), outliner.finish(), listener.finish())
+            raise UnsupportedAudio(f"{shown_name(path)} holds no audio that can be decoded.")
+        timeline = listener.finish()
+        return _summarize(
+            source,
+            meter.finish(),
+            outliner.finish(),
+            timeline,
+            timeline if song is None else song.finish() or timeline,
+            tail.unroll(),
+        )
 
 
-def _summarize(
-    source: AudioReader, loudness: Loudness, outline: Outline, timeline: Timeline | None
+class _SpanListener:
+    """Analyses some spans of a recording as though they were all of it."""
+
+    def __init__(self, rate: int, channels: int, spans_seconds: Sequence[tuple[float, float]]) -> None:
+        self._spans = [(round(start * rate), round(stop * rate)) for start, stop in spans_seconds]
+        self._analyzer = StreamAnalyzer(rate, channels)
+        self._frames = 0
+
+    def add(self, samples: Samples) -> None:
+        for start, stop in self._spans:
+            inside = samples[max(start - self._frames, 0) : max(stop - self._frames, 0)]
+            if len(inside):
+                self._analyzer.add(inside)
+        self._frames += len(samples)
+
+    def finish(self) -> Timeline | None:
+        return self._analyzer.finish()
+
+
+def _summarize(  # noqa: PLR0913 - what listened to it
+    source: AudioReader,
+    loudness: Loudness,
+    outline: Outline,
+    timeline: Timeline | None,
+    song: Timeline | None,
+    tail: Samples,
 ) -> Analysis:
     probe, seconds = source.probe, source.frames / source.probe.sample_rate
     span = outline.sounding()
     starts, ends = (span[0], min(span[1], seconds)) if span else (None, None)
     beginning, ending = Beginning("silence", None), Ending("silence", None, None)
-    tempo = key = character = None
+    tempo = key = character = carry_on = None
     sections: tuple[Section, ...] = ()
     tags: tuple[str, ...] = ()
-    if timeline and starts is not None and ends is not None:
+    if timeline and song and starts is not None and ends is not None:
         beginning = find_beginning(timeline, starts)
         ending = find_ending(timeline, starts, ends, seconds)
-        tempo, key = find_tempo(timeline.pulses), find_key(timeline.tones)
+        carry_on = carry_on_from(tail, probe.sample_rate, source.frames)
+        tempo, key = find_tempo(song.pulses), find_song_key(song.tones)
         sections = find_sections(timeline, seconds)
         character = describe(timeline)
         tags = propose_tags(tempo, key, character, sections)
@@ -88,6 +139,8 @@ def _summarize(
         frames=source.frames,
         seconds=round(seconds, 6),
         intact=source.intact,
+        remark=source.remark,
+        unreal_frames=source.unreal_frames,
         lufs=loudness.lufs,
         range_lu=loudness.range_lu,
         true_peak_dbtp=round(loudness.true_peak_dbtp, 2),
@@ -97,6 +150,7 @@ def _summarize(
         ends_at_seconds=None if ends is None else round(ends, 3),
         beginning=beginning,
         ending=ending,
+        carry_on_from_seconds=carry_on,
         tempo=tempo,
         key=key,
         sections=sections,

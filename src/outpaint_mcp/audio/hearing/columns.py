@@ -14,7 +14,7 @@ from outpaint_mcp.audio.hearing.stream_analyzer import Mixer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outpaint_mcp.audio.types import Floats, Ints, Samples
+    from outpaint_mcp.audio.types import Floats, Ints, Progress, Samples
 
 LOWEST_HZ, _HIGHEST_HZ = 40.0, 16_000.0
 _WINDOW_SECONDS, _SHORTEST_WINDOW_SECONDS = 0.093, 0.023
@@ -48,7 +48,9 @@ class Columns:
     highest_hz: float
 
 
-def read_columns(path: Path, frames: int, *, count: int, rows: int) -> Columns:
+def read_columns(
+    path: Path, frames: int, *, count: int, rows: int, on_progress: Progress = lambda _fraction: None
+) -> Columns:
     """Decode a recording and compute its columns.
 
     Args:
@@ -56,6 +58,7 @@ def read_columns(path: Path, frames: int, *, count: int, rows: int) -> Columns:
         frames: its length as counted.
         count: number of columns; a shorter recording gets one column per frame.
         rows: number of pitches.
+        on_progress: called with the fraction done.
 
     Raises:
         SourceUnreachable: if the file no longer exists.
@@ -71,6 +74,7 @@ def read_columns(path: Path, frames: int, *, count: int, rows: int) -> Columns:
                 break
             swing.add(samples)
             spectrum.add(mixer.mix(samples))
+            on_progress(min(swing.frames / frames, 1.0))
     return Columns(
         lowest=swing.lowest,
         highest=swing.highest,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
+from outpaint_mcp.audio.hearing.canvas import Canvas
 from outpaint_mcp.audio.hearing.columns import LOWEST_HZ, Columns, read_columns
 from outpaint_mcp.audio.levels import percentile
 
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.audio.hearing.records import Analysis
-    from outpaint_mcp.audio.types import Floats
-
-    Colour = tuple[int, int, int]
+    from outpaint_mcp.audio.types import Floats, Progress
 
 WIDTH, HEIGHT = 1200, 640
 _LEFT, _RIGHT = 58, 1184
@@ -27,6 +24,11 @@ _WAVE = (106, 276)
 _SPECTRUM = (288, 596)
 """Top and bottom of each band of the picture, in pixels."""
 _COLUMNS = _RIGHT - _LEFT
+_ROW_PIXELS = 2
+_COLUMN_PIXELS = (2, 4, 8)
+"""A value of the spectrogram is this high, and this wide: as wide as it takes for a file that is small enough."""
+MAX_BYTES = 74_000
+"""As text in a message, a third more, it stays under 100,000 characters."""
 
 _GROUND, _PANEL, _GRID = (17, 19, 26), (26, 29, 39), (52, 57, 72)
 _INK, _FAINT_INK = (236, 238, 243), (158, 165, 180)
@@ -79,6 +81,7 @@ _LEAST_MARKED_SECONDS = 0.05
 _LEAST_NAMED_SHARE = 0.002
 """Spans shorter than about two pixels are marked but not labelled."""
 _GAP = 6
+_HALF, _NOTHING = "\N{MINUS SIGN}6 dB", "\N{MINUS SIGN}\N{INFINITY}"
 
 
 class _Axis(NamedTuple):
@@ -90,54 +93,44 @@ class _Axis(NamedTuple):
         return _LEFT + round(min(max(at_seconds / self.seconds, 0.0), 1.0) * (_COLUMNS - 1))
 
 
-class _Canvas:
-    """The image, with primitives to draw on it."""
-
-    def __init__(self) -> None:
-        self.image = Image.new("RGB", (WIDTH, HEIGHT), _GROUND)
-        self._draw = ImageDraw.Draw(self.image)
-        self._fonts = {size: ImageFont.load_default(size) for size in (12, 13, 14, 20)}
-
-    def paste(self, pixels: np.ndarray, left: int, top: int) -> None:
-        self.image.paste(Image.fromarray(pixels), (left, top))
-
-    def box(self, corners: tuple[int, int, int, int], colour: Colour) -> None:
-        self._draw.rectangle(corners, fill=colour)
-
-    def line(self, x: int, top: int, bottom: int, colour: Colour, *, dash: int = 0) -> None:
-        for y in range(top, bottom, 2 * dash or bottom - top):
-            self._draw.line((x, y, x, min(y + dash, bottom) if dash else bottom), fill=colour)
-
-    def width(self, words: str, size: int) -> int:
-        return round(self._fonts[size].getlength(words))
-
-    def words(self, at: tuple[int, int], words: str, size: int, colour: Colour, anchor: str = "lm") -> None:
-        self._draw.text(at, words, fill=colour, font=self._fonts[size], anchor=anchor)
-
-    def png(self) -> bytes:
-        """Encode with an adaptive palette, which reduces the size to a third."""
-        file = io.BytesIO()
-        self.image.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-        return file.getvalue()
-
-
-def draw(path: Path, analysis: Analysis, *, seams_seconds: Sequence[float] = ()) -> bytes:
-    """Draw a recording as a PNG of 1200 by 640 pixels.
+def draw(
+    path: Path,
+    analysis: Analysis,
+    *,
+    title: str | None = None,
+    seams_seconds: Sequence[float] = (),
+    on_progress: Progress = lambda _fraction: None,
+) -> bytes:
+    """Draw a recording as a PNG of 1200 by 640 pixels and at most `MAX_BYTES`, however long it is.
 
     Args:
         path: the recording, which is decoded again.
         analysis: its analysis.
+        title: what to call it; None for the file's name.
         seams_seconds: positions to mark as seams.
+        on_progress: called with the fraction done.
 
     Raises:
         SourceUnreachable: if the file no longer exists.
         UnsupportedAudio: if it can no longer be decoded.
     """
-    columns = read_columns(path, analysis.frames, count=_COLUMNS, rows=_SPECTRUM[1] - _SPECTRUM[0])
-    canvas, axis = _Canvas(), _Axis(analysis.seconds)
-    _draw_words(canvas, path.name, analysis)
+    rows = (_SPECTRUM[1] - _SPECTRUM[0]) // _ROW_PIXELS
+    columns = read_columns(path, analysis.frames, count=_COLUMNS, rows=rows, on_progress=on_progress)
+    drawn = b""
+    for column_pixels in _COLUMN_PIXELS:
+        drawn = _drawn(columns, analysis, title or path.name, seams_seconds, column_pixels)
+        if len(drawn) <= MAX_BYTES:
+            break
+    return drawn
+
+
+def _drawn(
+    columns: Columns, analysis: Analysis, title: str, seams_seconds: Sequence[float], column_pixels: int
+) -> bytes:
+    canvas, axis = Canvas(WIDTH, HEIGHT, _GROUND), _Axis(analysis.seconds)
+    _draw_words(canvas, title, analysis)
     _draw_wave(canvas, columns)
-    _draw_spectrum(canvas, columns)
+    _draw_spectrum(canvas, columns, column_pixels)
     _draw_time(canvas, axis)
     _draw_sections(canvas, axis, analysis)
     _draw_edges(canvas, axis, analysis)
@@ -145,7 +138,7 @@ def draw(path: Path, analysis: Analysis, *, seams_seconds: Sequence[float] = ())
     return canvas.png()
 
 
-def _draw_words(canvas: _Canvas, name: str, analysis: Analysis) -> None:
+def _draw_words(canvas: Canvas, name: str, analysis: Analysis) -> None:
     title = "".join(letter if letter.isprintable() else " " for letter in name)
     while canvas.width(title, 20) > _COLUMNS:
         title = f"{title[:-2].rstrip('…')}…"
@@ -170,7 +163,7 @@ def _stretched(values: Floats) -> Floats:
     return values[..., np.arange(_COLUMNS) * values.shape[-1] // _COLUMNS]
 
 
-def _draw_wave(canvas: _Canvas, columns: Columns) -> None:
+def _draw_wave(canvas: Canvas, columns: Columns) -> None:
     top, bottom = _WAVE
     half = (bottom - top) / 2
     middle = top + half
@@ -186,15 +179,24 @@ def _draw_wave(canvas: _Canvas, columns: Columns) -> None:
     pixels[(rows >= lowest - least) & (rows <= highest + least)] = _SWING
     pixels[np.abs(rows) <= np.minimum(rms, np.maximum(highest, -lowest))] = _LOUD
     canvas.paste(pixels, _LEFT, top)
-    for level, words in ((0.5, "-6 dB"), (-0.5, "-6 dB"), (0.0, "-∞")):
-        if abs(level) <= max(loudest, 1.0):
+    for level, words in ((0.5, _HALF), (-0.5, _HALF), (0.0, _NOTHING)):
+        if abs(level) <= max(loudest, 1.0) and (level or canvas.can_show(words, 12)):
             canvas.words((_LEFT - _GAP, round(middle - level * scale)), words, 12, _FAINT_INK, "rm")
 
 
-def _draw_spectrum(canvas: _Canvas, columns: Columns) -> None:
+def _widened(levels_db: Floats, pixels: int) -> Floats:
+    """Give neighbouring columns their mean power `[rows, columns]`."""
+    starts = np.arange(0, levels_db.shape[1], pixels)
+    widths = np.diff(starts, append=levels_db.shape[1])
+    power = np.add.reduceat(10 ** (levels_db / 10), starts, axis=1) / widths
+    return np.asarray((10 * np.log10(power)).repeat(widths, axis=1))
+
+
+def _draw_spectrum(canvas: Canvas, columns: Columns, column_pixels: int) -> None:
     top, bottom = _SPECTRUM
     loudest = max(percentile(columns.spectrum_db, _LOUDEST_PERCENT), _LEAST_LOUDEST_DB)
-    share = np.clip(1 + (_stretched(columns.spectrum_db) - loudest) / _RANGE_DB, 0, 1)
+    spectrum_db = _widened(_stretched(columns.spectrum_db), column_pixels).repeat(_ROW_PIXELS, axis=0)
+    share = np.clip(1 + (spectrum_db - loudest) / _RANGE_DB, 0, 1)
     steps = np.rint(share * (_HEAT_STEPS - 1)).astype(int)
     at = np.linspace(0, len(_HEAT) - 1, _HEAT_STEPS)
     table = np.stack([np.interp(at, np.arange(len(_HEAT)), tint) for tint in np.transpose(_HEAT)], axis=1)
@@ -208,7 +210,7 @@ def _draw_spectrum(canvas: _Canvas, columns: Columns) -> None:
             canvas.box((_LEFT - 3, y, _LEFT - 1, y), _FAINT_INK)
 
 
-def _draw_time(canvas: _Canvas, axis: _Axis) -> None:
+def _draw_time(canvas: Canvas, axis: _Axis) -> None:
     bottom = _SPECTRUM[1]
     step = next((step for step in _TICKS_SECONDS if axis.seconds / step <= _MOST_TICKS), 7200.0)
     for tick in range(int(axis.seconds / step) + 1):
@@ -220,7 +222,7 @@ def _draw_time(canvas: _Canvas, axis: _Axis) -> None:
             canvas.words((x, bottom + 17), words, 13, _FAINT_INK, "mm")
 
 
-def _draw_sections(canvas: _Canvas, axis: _Axis, analysis: Analysis) -> None:
+def _draw_sections(canvas: Canvas, axis: _Axis, analysis: Analysis) -> None:
     top, bottom = _SECTIONS
     for section in analysis.sections:
         left, right = axis.x(section.start_seconds), axis.x(section.end_seconds)
@@ -237,7 +239,7 @@ def _draw_sections(canvas: _Canvas, axis: _Axis, analysis: Analysis) -> None:
             canvas.line(left, bottom, _SPECTRUM[1], _FAINT_INK, dash=3)
 
 
-def _draw_edges(canvas: _Canvas, axis: _Axis, analysis: Analysis) -> None:
+def _draw_edges(canvas: Canvas, axis: _Axis, analysis: Analysis) -> None:
     """Mark silence and fades below the waveform."""
     spans = []
     if analysis.starts_at_seconds is None or analysis.ends_at_seconds is None:
@@ -260,7 +262,7 @@ def _draw_edges(canvas: _Canvas, axis: _Axis, analysis: Analysis) -> None:
 
 
 def _label_span(
-    canvas: _Canvas, left: int, right: int, label: str, labels: list[tuple[int, int]]
+    canvas: Canvas, left: int, right: int, label: str, labels: list[tuple[int, int]]
 ) -> tuple[int, int]:
     """Label a span below the waveform, above labels already there; return the label's left and right."""
     reach = canvas.width(label, 12)
@@ -270,7 +272,7 @@ def _label_span(
     return x, x + reach
 
 
-def _draw_seams(canvas: _Canvas, axis: _Axis, seams_seconds: Sequence[float]) -> None:
+def _draw_seams(canvas: Canvas, axis: _Axis, seams_seconds: Sequence[float]) -> None:
     free = _LEFT
     for seam in sorted(seams_seconds):
         x, words = axis.x(seam), f"seam {_clock(seam, 0.1)}"

@@ -11,6 +11,9 @@ EndingKind = Literal["fade-out", "hard cut", "loop-ready", "rings out", "silence
 BeginningKind = Literal["fade-in", "sudden", "grows", "silence"]
 LevelName = Literal["silent", "quiet", "medium", "loud"]
 
+ANALYSIS_VERSION = 3
+"""Raised whenever the same recording would be analyzed differently: analyses are stored."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -106,13 +109,15 @@ class Analysis:
     """What a recording is.
 
     Attributes:
-        container: libsndfile's name of the file format.
-        subtype: its name of the encoding inside.
+        container: the file format, as in `Probe`.
+        subtype: the encoding inside.
         sample_rate: frames per second.
         channels: 1 to 8.
         frames: as decoded, whatever the header claims.
         seconds: the same.
         intact: False where it breaks off or is damaged; then everything is about what comes before.
+        remark: what was not as expected, in sentences; see `AudioReader.remark`.
+        unreal_frames: in how many frames values are no sound (NaN, infinity) and count as silence.
         lufs: integrated loudness (ITU-R BS.1770); None where there is too little, or silence.
         range_lu: loudness range (EBU Tech 3342).
         true_peak_dbtp: the highest value, those between the samples included; -100 for silence.
@@ -123,8 +128,9 @@ class Analysis:
         ends_at_seconds: where the last sound ends.
         beginning: how it begins.
         ending: how it ends.
+        carry_on_from_seconds: where the full music ends; None where that is the recording's own end.
         tempo: None where there is no steady beat.
-        key: None where there is none.
+        key: None where there is no clear one.
         sections: its rough sections in order; none of silence or an instant.
         character: how bright, lively and even it is; None for silence or an instant.
         tags: tags for it that are backed by these measurements.
@@ -137,6 +143,8 @@ class Analysis:
     frames: int
     seconds: float
     intact: bool
+    remark: str = ""
+    unreal_frames: int = 0
     lufs: float | None
     range_lu: float
     true_peak_dbtp: float
@@ -146,6 +154,7 @@ class Analysis:
     ends_at_seconds: float | None
     beginning: Beginning
     ending: Ending
+    carry_on_from_seconds: float | None
     tempo: Tempo | None
     key: Key | None
     sections: tuple[Section, ...]

@@ -14,8 +14,8 @@ import soxr
 
 from outpaint_mcp.audio.beats import Beats, find_beats
 from outpaint_mcp.audio.features import extract_features
+from outpaint_mcp.audio.files.tail_buffer import TailBuffer
 from outpaint_mcp.audio.hearing.tempo import Pulse, feel
-from outpaint_mcp.audio.joining.strips import TailBuffer
 from outpaint_mcp.audio.levels import downmix
 
 if TYPE_CHECKING:

@@ -29,6 +29,12 @@ _TYPICAL_STRAY = 0.6745
 
 _THIRDS = 1.1
 """If the strength at two thirds of the period exceeds that of the beats by this, those are the beats."""
+_MANY_THIRDS, _LITTLE_BETWEEN = 1.0, 0.1
+"""So are they where it reaches that of the beats, and nothing lies midway between them: then every third
+subdivision was tracked, as in rock and dance music that is played three against four.
+"""
+_FASTEST_BPM = 185.0
+"""Beats 1.5 times as fast as those that were tracked are felt at half that tempo where it exceeds this."""
 _TOO_FAST_BPM, _ALTERNATING, _NOTHING_BETWEEN = 130.0, 1.55, 0.05
 """A pulse this fast whose alternate beats are this much stronger, with nothing in between, is felt at half the
 tempo.
@@ -114,11 +120,10 @@ def find_tempo(pulses: tuple[Pulse, ...]) -> Tempo | None:
     share = sum(pulse.seconds for pulse, _ in felt) / sum(pulse.seconds for pulse in pulses)
     if share < _LEAST_SHARE:
         return None
-    local_bpm = np.concatenate([_local_bpm(pulse.beats_seconds) for pulse, _ in felt])
+    local_bpm = np.concatenate([_felt_bpm(pulse.beats_seconds, feel) for pulse, feel in felt])
     weights = np.array([pulse.seconds for pulse, _ in felt])
     means = weights @ np.array([astuple(feel) for _, feel in felt]) / weights.sum()
     usual = Feel(*means.tolist())
-    local_bpm = local_bpm * _level(median(local_bpm), usual)
     bpm = median(local_bpm)
     near = local_bpm[np.abs(local_bpm / bpm - 1) < _DRIFTING]
     steady = float((np.abs(local_bpm / bpm - 1) < _SAME).mean())
@@ -135,11 +140,20 @@ def find_tempo(pulses: tuple[Pulse, ...]) -> Tempo | None:
     )
 
 
-def _level(bpm: float, usual: Feel) -> float:
+def _felt_bpm(beats_seconds: Floats, feel: Feel) -> Floats:
+    """The tempo of a region over every eight beats, at the metrical level that is felt.
+
+    Each region has its own: where the beats of one were tracked at another level, the others outvote it.
+    """
+    local_bpm = _local_bpm(beats_seconds)
+    return local_bpm * _level(median(local_bpm), feel)
+
+
+def _level(bpm: float, feel: Feel) -> float:
     """Factor that converts a tempo to the metrical level that is felt."""
-    if usual.thirds > _THIRDS:
-        return 1.5
-    alternates = usual.alternation > _ALTERNATING and usual.between < _NOTHING_BETWEEN
+    if feel.thirds > _THIRDS or (feel.thirds > _MANY_THIRDS and feel.between < _LITTLE_BETWEEN):
+        return 1.5 if 1.5 * bpm <= _FASTEST_BPM else 0.75
+    alternates = feel.alternation > _ALTERNATING and feel.between < _NOTHING_BETWEEN
     return 0.5 if bpm >= _TOO_FAST_BPM and alternates else 1.0
 
 

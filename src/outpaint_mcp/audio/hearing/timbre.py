@@ -12,6 +12,7 @@ import numpy as np
 
 from outpaint_mcp.audio.features import mel_centres_hz
 from outpaint_mcp.audio.hearing.records import Character
+from outpaint_mcp.audio.hearing.song_key import LEAST_CONFIDENCE
 from outpaint_mcp.audio.hearing.stream_analyzer import ANALYSIS_HZ
 from outpaint_mcp.audio.levels import median
 
@@ -28,8 +29,8 @@ _AUDIBLE_DB = -50.0
 _LEAST_ATTACK_DB, _LEAST_GAP_SECONDS = 2.5, 0.08
 """Smallest mean rise of all bands, which white noise does not reach, and shortest distance of two attacks."""
 _CALM, _ENERGETIC = 0.3, 0.6
-_SURE_TEMPO, _SURE_KEY = 0.6, 0.25
-"""Lowest confidences for a tag: a wrong tag misleads a model, a missing one does not."""
+_SURE_TEMPO = 0.6
+"""Lowest confidence for a tag: a wrong tag misleads a model, a missing one does not."""
 _STEADY_STRAY_MS, _STEADY_RANGE = 15.0, 0.04
 _BUSY_PER_SECOND, _PUNCHY_DB, _GLARING_HZ = 6.0, 10.0, 4_000.0
 """Values at which the components of the energy reach 1."""
@@ -64,7 +65,7 @@ def propose_tags(
             and tempo.highest_bpm - tempo.lowest_bpm <= _STEADY_RANGE * tempo.bpm
         ):
             tags.append("steady beat")
-    if key and key.confidence >= _SURE_KEY:
+    if key and key.confidence >= LEAST_CONFIDENCE:
         tags.append(key.name)
     tags += [word for word in (character.mood, character.brightness) if word not in _NEITHER]
     if len(sections) > 1:

@@ -8,10 +8,12 @@ import numpy as np
 import soundfile
 
 from outpaint_mcp.audio.files.conversion import STEREO, SampleSpec
-from outpaint_mcp.audio.files.decode import BLOCK_FRAMES, Probe, SequentialFile, probe
+from outpaint_mcp.audio.files.decode import probe
+from outpaint_mcp.audio.files.decoder import BLOCK_FRAMES, Probe
 from outpaint_mcp.audio.files.encode import AudioWriter, delivery_format, is_lossless
+from outpaint_mcp.audio.files.sound_file import SequentialFile
 from outpaint_mcp.audio.joining.joins import EDGE_SECONDS
-from outpaint_mcp.audio.joining.strips import join_outputs, outwards, read_edge
+from outpaint_mcp.audio.joining.strips import join_each, outwards, read_edge
 from outpaint_mcp.audio.levels import peak
 from outpaint_mcp.errors import GenerationFailed, SourceTooLarge
 
@@ -72,7 +74,7 @@ def write_context(  # noqa: PLR0913 - one file, each part of it named
     produces the same bytes.
 
     Args:
-        source: any audio that libsndfile decodes.
+        source: any audio that can be decoded.
         side: the side on which the music is to continue.
         outputs: the model outputs of that side, in the order in which they were generated.
         destination: where to write, whatever its suffix; an existing file is overwritten.
@@ -89,8 +91,10 @@ def write_context(  # noqa: PLR0913 - one file, each part of it named
     spec = _spec(found)
     seconds = min(seconds, CANVAS_SECONDS)
     edge = read_edge(source, side, spec, max(seconds, EDGE_SECONDS))
-    strip = join_outputs(edge, outputs, side, spec, more_follow=True).samples
-    samples = outwards(strip[-max(1, round(seconds * spec.sample_rate)) :], side)
+    frames, strip = max(1, round(seconds * spec.sample_rate)), edge
+    for new, _ in join_each(edge, outputs, side, spec, more_follow=True):
+        strip = np.concatenate([strip, new])[-frames:]
+    samples = outwards(strip[-frames:], side)
     loudest = peak(samples)
     if loudest > 1:
         samples = samples / np.float32(loudest)
@@ -99,8 +103,8 @@ def write_context(  # noqa: PLR0913 - one file, each part of it named
         if max_bytes is None or size <= max_bytes:
             return Context(destination, media_type, len(samples) / spec.sample_rate, size)
     raise SourceTooLarge(
-        f"{len(samples) / spec.sample_rate:.0f} s of {source.name} exceed the {max_bytes} bytes that can be sent "
-        "to the model, even as MP3. Raise the limit, or use a shorter part of the source."
+        f"{len(samples) / spec.sample_rate:.0f} s of the source exceed the {max_bytes} bytes that can be"
+        " sent to the model, even as MP3. Raise the limit, or use a shorter part of the source."
     )
 
 

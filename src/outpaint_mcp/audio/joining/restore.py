@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outpaint_mcp.audio.files.measure import measure
 from outpaint_mcp.audio.joining.assemble import assemble
 from outpaint_mcp.audio.joining.model_output import ModelOutput
+from outpaint_mcp.audio.joining.new_music import Shape
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import NothingNew
 
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from outpaint_mcp.audio.engine.outpaint import Report
+    from outpaint_mcp.audio.engine.step_progress import Report
     from outpaint_mcp.audio.joining.assemble import Assembled
     from outpaint_mcp.audio.joining.joins import Join
 
+_AS_IT_CAME = Shape()
 _SAME_SECONDS = 0.02
 """Largest disagreement between the two ends of the source about its position."""
 _LENGTHS_AGREE_SECONDS = 0.2
@@ -67,6 +69,7 @@ def restore(  # noqa: PLR0913 - one file, each part of it named
     *,
     before_seconds: float,
     after_seconds: float,
+    shape: Shape = _AS_IT_CAME,
     max_source_seconds: float,
     on_progress: Report,
 ) -> Restored:
@@ -83,6 +86,7 @@ def restore(  # noqa: PLR0913 - one file, each part of it named
         destination: where to write, in the format that `delivery_format` chooses for the source.
         before_seconds: duration requested before the source, 0 for none.
         after_seconds: duration requested after it, 0 for none.
+        shape: how much of the new music is used, and how it begins and ends.
         max_source_seconds: the longest source and model output to accept.
         on_progress: called with the completed fraction and the step: joining or writing.
 
@@ -109,6 +113,7 @@ def restore(  # noqa: PLR0913 - one file, each part of it named
                 before,
                 after,
                 destination,
+                shape=shape,
                 max_source_seconds=max_source_seconds,
                 on_progress=on_progress,
             )

@@ -6,25 +6,24 @@ is reversed before the source, and both sides work alike.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from outpaint_mcp.audio.files.conversion import stream_as
 from outpaint_mcp.audio.files.decode import AudioReader
-from outpaint_mcp.audio.joining.joins import join
+from outpaint_mcp.audio.files.refusals import shown_name
+from outpaint_mcp.audio.files.tail_buffer import TailBuffer
+from outpaint_mcp.audio.joining.joins import EDGE_SECONDS, join
 from outpaint_mcp.audio.joining.model_output import read_model_output
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import UnsupportedAudio
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    import numpy.typing as npt
 
     from outpaint_mcp.audio.files.conversion import SampleSpec
     from outpaint_mcp.audio.joining.joins import Join
@@ -33,42 +32,6 @@ if TYPE_CHECKING:
 
 DAMAGED_SECONDS = 0.05
 """How much of an output's outer end is dropped before the next one: an MP3's delay or padding, and a frame."""
-
-
-class Strip(NamedTuple):
-    """One side, outward.
-
-    Attributes:
-        samples: the source's edge as it was passed in, followed by all new music.
-        joins: one for each model output.
-    """
-
-    samples: Samples
-    joins: tuple[Join, ...]
-
-
-class TailBuffer:
-    """Holds the last frames of a stream; older ones are passed on."""
-
-    def __init__(self, frames: float) -> None:
-        """Hold at least the last `frames`, as far as there are any."""
-        self._least = frames
-        self._blocks: deque[npt.NDArray[Any]] = deque()
-        self._frames = 0
-
-    def add(self, block: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Append the next frames; return the oldest blocks, which are no longer held."""
-        self._blocks.append(block.copy())
-        self._frames += len(block)
-        passed = []
-        while self._frames - len(self._blocks[0]) >= self._least:
-            self._frames -= len(self._blocks[0])
-            passed.append(self._blocks.popleft())
-        return passed
-
-    def unroll(self) -> npt.NDArray[Any]:
-        """Return the held frames in order. At least one block must have been added."""
-        return np.concatenate(self._blocks)
 
 
 def outwards(samples: Samples, side: Side) -> Samples:
@@ -93,16 +56,16 @@ def read_edge(source: Path, side: Side, spec: SampleSpec, seconds: float) -> Sam
                 break
     if not count:
         raise UnsupportedAudio(
-            f"{source.name} contains no audio that can be decoded. Check how it was saved or uploaded."
+            f"{shown_name(source)} contains no audio that can be decoded. Check how it was saved or uploaded."
         )
     samples = buffer.unroll()
     return samples[-frames:] if side is Side.AFTER else samples[:frames][::-1]
 
 
-def join_outputs(
+def join_each(
     edge: Samples, outputs: Sequence[ModelOutput], side: Side, spec: SampleSpec, *, more_follow: bool
-) -> Strip:
-    """Join model outputs to the edge of a source, each to the one before it.
+) -> Iterator[tuple[Samples, Join]]:
+    """Yield the new music of each model output, outward, joined to what came before it; one is in memory at a time.
 
     If another output is to follow, the last 50 ms are dropped, because coding damages or mutes them.
 
@@ -118,14 +81,13 @@ def join_outputs(
         GenerationFailed: if a model output has no new music.
         SourceUnreachable: if its file no longer exists.
     """
-    samples, joins = edge, []
+    recent, most = edge, int(EDGE_SECONDS * spec.sample_rate)
     for number, output in enumerate(outputs, 1):
         returned = outwards(read_model_output(output, spec), side)
         expected = round(output.context_seconds * spec.sample_rate)
-        new, joined = join(samples, returned, expected, side, spec.sample_rate)
+        new, joined = join(recent, returned, expected, side, spec.sample_rate)
         if more_follow or number < len(outputs):
             damaged = round(DAMAGED_SECONDS * spec.sample_rate)
             new, joined = new[:-damaged], replace(joined, new_frames=joined.new_frames - damaged)
-        samples = np.concatenate([samples, new])
-        joins.append(joined)
-    return Strip(samples, tuple(joins))
+        yield new, joined
+        recent = np.concatenate([recent, new])[-most:]

@@ -32,12 +32,19 @@ def measure_extent(samples: Samples, sample_rate: int, threshold_db: float) -> E
     levels = _levels_db(samples, sample_rate)
     sounding = np.flatnonzero(levels > threshold_db)
     if not len(sounding):
-        return Extent(len(samples) / sample_rate, 0.0, 0.0, 0.0)
+        return Extent(silence_seconds=len(samples) / sample_rate)
     last = int(sounding[-1]) + 1
     gaps = np.diff(sounding, prepend=-1) - 1
+    longest = int(gaps.argmax())
     silence = max(0.0, len(samples) / sample_rate - last * _BLOCK_SECONDS)
     fade = _fade_blocks(levels[:last]) * _BLOCK_SECONDS
-    return Extent(silence, float(gaps.max()) * _BLOCK_SECONDS, fade, _clipped_share(samples))
+    return Extent(
+        silence_seconds=silence,
+        gap_seconds=float(gaps[longest]) * _BLOCK_SECONDS,
+        gap_at_seconds=float(sounding[longest] - gaps[longest]) * _BLOCK_SECONDS,
+        fade_seconds=fade,
+        clipped=_clipped_share(samples),
+    )
 
 
 def _levels_db(samples: Samples, sample_rate: int) -> Floats:

@@ -5,74 +5,47 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from outpaint_mcp.audio.layout import Layout, Preserved
 from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.steering_words import Energy
+from outpaint_mcp.audio.verdict.kinds import Fault, FaultKind
+
+__all__ = [
+    "Addition",
+    "Asked",
+    "End",
+    "EndKind",
+    "Extent",
+    "Fault",
+    "FaultKind",
+    "Reused",
+    "Seam",
+    "Survival",
+    "Verdict",
+]
 
 
-class FaultKind(StrEnum):
-    """What can be wrong, and what its amount means."""
-
-    UNREADABLE = "unreadable"
-    """The file holds no audio."""
-    SOURCE_NOT_FOUND = "source_not_found"
-    """The source is not in it, or cannot be recognised."""
-    SOURCE_DAMAGED = "source_damaged"
-    """Share of the source that is altered."""
-    SOURCE_LOST = "source_lost"
-    """Seconds of the source, next to added music, that cannot be recognised."""
-    SOURCE_SHIFTED = "source_shifted"
-    """Seconds later than it should begin."""
-    SOURCE_RESAMPLED = "source_resampled"
-    """Percent by which it runs slower."""
-    SOURCE_GAIN = "source_gain"
-    """dB by which it is louder than it was."""
-    SOURCE_RECODED = "source_recoded"
-    """It is there, but not value by value, like any model's rendering. The amount is the correlation."""
-    TOO_SHORT = "too_short"
-    """Seconds that are missing."""
-    TOO_LONG = "too_long"
-    """Seconds too many."""
-    SILENCE = "silence"
-    """Seconds of silence at the outer end or inside."""
-    FADE = "fade"
-    """Seconds over which it fades away."""
-    CLIPPING = "clipping"
-    """Share of the frames at full scale."""
-    REPETITION = "repetition"
-    """Share that repeats the 16 s before it."""
-    CLICK = "click"
-    """Multiple of the strongest that the source itself has."""
-    FLUX = "flux"
-    """Likewise, for the change of the spectrum."""
-    LOUDNESS_JUMP = "loudness_jump"
-    """LU by which the extension is louder."""
-    BEAT_SLIP = "beat_slip"
-    """Milliseconds by which the beat comes late."""
-    TEMPO_CHANGE = "tempo_change"
-    """Percent by which the extension is faster."""
-    KEY_CHANGE = "key_change"
-    """Fifths between the keys."""
-    TIMBRE_CHANGE = "timbre_change"
-    """Multiple of the largest difference between parts of the source."""
-
-    @property
-    def is_mild(self) -> bool:
-        """Whether it is expected of a model's output, and nothing is wrong with it."""
-        return self is FaultKind.SOURCE_RECODED
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that is wrong.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked of an extended file, and what whoever wrote it knows of it.
 
     Attributes:
-        kind: what.
-        side: where; None where it concerns the whole or the source.
-        amount: how much, in the unit that the kind names.
+        before_seconds: how much longer it was to be before the source; 0 for nothing.
+        after_seconds: how much longer after it.
+        beginning: as `SubmitRequest.beginning` has it.
+        ending: as `SubmitRequest.ending` has it.
+        energy: how energetic the tags want the new music to be; None where they do not say.
+        layout: what it consists of; None where only a model knows.
+        preserved: which frames of the source it has, and where; empty for all of them, behind what was to be added.
     """
 
-    kind: FaultKind
-    side: Side | None = None
-    amount: float = 0.0
+    before_seconds: float
+    after_seconds: float
+    beginning: str = "natural"
+    ending: str = "natural"
+    energy: Energy | None = None
+    layout: Layout | None = None
+    preserved: tuple[Preserved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +55,59 @@ class Extent:
     Attributes:
         silence_seconds: how long it is silent at the outer end.
         gap_seconds: the longest silence elsewhere.
+        gap_at_seconds: where in the file that begins, in added music.
         fade_seconds: how long before that silence it starts to fade away for good; 0 where it does not.
         clipped: share of its frames at full scale.
     """
 
     silence_seconds: float = 0.0
     gap_seconds: float = 0.0
+    gap_at_seconds: float = 0.0
     fade_seconds: float = 0.0
     clipped: float = 0.0
 
 
 _PLAIN = Extent()
+
+
+class EndKind(StrEnum):
+    """How a file begins or ends."""
+
+    SILENT = "silent"
+    """With more than a second of silence."""
+    FULL = "full"
+    """At its usual level, up to the last frame."""
+    RINGS = "rings"
+    """Dies away within seconds."""
+    FADES = "fades"
+    """Dies away steadily over longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a file begins or ends.
+
+    Attributes:
+        kind: how.
+        seconds: how long it takes from its usual level to the end, or how long the silence is.
+        is_own: whether it is the source's own, moved there or where it was.
+        drop_db: how much softer than the music usually is its outer four seconds are.
+        asked: what was asked for: `natural`, `fade`, `cut`, `loop`, `breakdown`, `build`.
+    """
+
+    kind: EndKind
+    seconds: float = 0.0
+    is_own: bool = False
+    drop_db: float = 0.0
+    asked: str = "natural"
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """A stretch of the recording that was extended, played again; in seconds of that recording."""
+
+    start_seconds: float
+    stop_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +125,8 @@ class Survival:
         offset_seconds: how much later it begins than it should.
         drift_percent: how much slower it runs.
         lost_seconds: how much of it, next to added music, cannot be recognised.
+        from_seconds: where in the source what was to be preserved begins; None where it is all of it, or in two parts.
+        to_seconds: where that ends.
     """
 
     found: bool | None = None
@@ -122,6 +139,8 @@ class Survival:
     offset_seconds: float = 0.0
     drift_percent: float = 0.0
     lost_seconds: float = 0.0
+    from_seconds: float | None = None
+    to_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +148,8 @@ class Addition:
     """The music added on one side.
 
     Attributes:
-        side: of the source.
+        side: of the source; where it lies between two parts of it, after the first.
+        is_inside: whether it lies between two parts of the source.
         asked_seconds: how much was requested.
         actual_seconds: how much there is; None where the source was not found.
         new: its silence, fade and clipping.
@@ -137,9 +157,20 @@ class Addition:
         true_peak_dbtp: its largest value, those between the samples included.
         repeated: share that repeats the 16 s before it.
         own_repeated: the same of the stretch of the source, equally long, that repeats itself most.
+        passes: how often the few seconds that return most often in it are played in a row; 0 where none do.
+        pass_seconds: how long one pass is.
+        passes_at_seconds: where in the file the first begins.
+        click: what is most of a click away from known seams; above 1 it is one.
+        click_at_seconds: where in the file.
+        drop: how abruptly it is turned down away from known seams, as a share of the most that the source has.
+        drop_db: by how much it goes on louder there.
+        drop_at_seconds: where in the file.
+        drift_ms: how late the beat is at its end, having drifted; None where source or extension has no steady beat.
+        usual_drift_ms: how far the source's own beat drifts over as long.
     """
 
     side: Side
+    is_inside: bool = False
     asked_seconds: float
     actual_seconds: float | None = None
     new: Extent = _PLAIN
@@ -147,6 +178,16 @@ class Addition:
     true_peak_dbtp: float = 0.0
     repeated: float = 0.0
     own_repeated: float = 0.0
+    passes: float = 0.0
+    pass_seconds: float = 0.0
+    passes_at_seconds: float = 0.0
+    click: float = 0.0
+    click_at_seconds: float = 0.0
+    drop: float = 0.0
+    drop_db: float = 0.0
+    drop_at_seconds: float = 0.0
+    drift_ms: float | None = None
+    usual_drift_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +195,7 @@ class Seam:
     """A seam; what cannot be measured is None.
 
     Attributes:
-        side: of the source.
+        side: of the source; None for a seam between other parts of the file.
         at_seconds: where in the extended recording.
         click: sharpest bend of the wave there (fourth difference), as a share of the sharpest that the source has,
             alone or against what surrounds it.
@@ -171,7 +212,7 @@ class Seam:
             are from each other.
     """
 
-    side: Side
+    side: Side | None
     at_seconds: float
     click: float | None = None
     flux: float | None = None
@@ -193,9 +234,15 @@ class Verdict:
     Attributes:
         seconds: its length.
         survival: what became of the source in it.
-        additions: the music before and after that.
-        seams: where they meet; none where the source was not found.
+        additions: the music before, between and after that.
+        seams: where they meet, and the worst of the other seams; none where the source was not found.
         faults: what is wrong, in the order of the kinds.
+        seams_checked: how many seams were checked in all.
+        beginning: how the file begins, where music was added there.
+        ending: how it ends, likewise.
+        lufs: integrated loudness of the whole file; None where it has none.
+        true_peak_dbtp: its largest value, those between the samples included.
+        reused: what of the recording the new music plays, in order; empty where only a model knows.
     """
 
     seconds: float
@@ -203,6 +250,12 @@ class Verdict:
     additions: tuple[Addition, ...] = ()
     seams: tuple[Seam, ...] = ()
     faults: tuple[Fault, ...] = ()
+    seams_checked: int = 0
+    beginning: End | None = None
+    ending: End | None = None
+    lufs: float | None = None
+    true_peak_dbtp: float | None = None
+    reused: tuple[Reused, ...] = ()
 
     @property
     def real_faults(self) -> tuple[Fault, ...]:

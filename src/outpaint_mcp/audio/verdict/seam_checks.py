@@ -1,4 +1,4 @@
-"""Compares what happens where a source and its extension meet with what the source itself does."""
+"""Compares what happens where two parts of a recording meet with what its source itself does."""
 
 from __future__ import annotations
 
@@ -8,177 +8,220 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from outpaint_mcp.audio.beats import find_beats
-from outpaint_mcp.audio.engine.analysis import analyse
 from outpaint_mcp.audio.features import Features, extract_features
+from outpaint_mcp.audio.gain_steps import StepModel, fit_steps_in_bars
 from outpaint_mcp.audio.keys import fifths_between, find_key
 from outpaint_mcp.audio.levels import mono, percentile
 from outpaint_mcp.audio.loudness import loudness_of
 from outpaint_mcp.audio.pulse import slip_seconds
 from outpaint_mcp.audio.seams import flux_around, strongest_click
 from outpaint_mcp.audio.sides import Side
+from outpaint_mcp.audio.verdict.course import apart_from_metre
 from outpaint_mcp.audio.verdict.records import Seam
+from outpaint_mcp.audio.verdict.reference import CLICK_SECONDS, Reference
 from outpaint_mcp.audio.verdict.spikes import spike_share
-from outpaint_mcp.audio.verdict.steps import level_step
 
 if TYPE_CHECKING:
-    from outpaint_mcp.audio.engine.analysis import Material, Music
     from outpaint_mcp.audio.tonality import Key
     from outpaint_mcp.audio.types import Floats, Samples
 
-_OWN_SECONDS, _NEW_SECONDS = 60.0, 30.0
-_LEAST_NEW_SECONDS = 1.0
-_FAINTEST_CLICK, _FAINTEST_FLUX_DB = 10 ** (-50 / 20), 0.5
-"""Inaudible, however quiet a source is otherwise."""
+LEAST_NEW_SECONDS = 1.0
+"""Less added music than this is not compared."""
+NEAR_SECONDS = 6.1
+"""How much on either side of a seam its cheap measures look at."""
+
 _LOUDNESS_SECONDS = 3.0
-_CLICK_SECONDS, _FLUX_SECONDS = 0.005, 1.0
+_FLUX_SECONDS = 1.0
+_STRADDLING = 4
+"""How far before a place a fourth difference begins that still reaches over it, in frames."""
+_RINGING = 1.4
+"""How much more than at the source's edge a lossy decoder's ringing bends where it ends."""
 _KEY_SECONDS, _LEAST_KEY_SECONDS, _LEAST_CONFIDENCE = 30.0, 10.0, 0.5
 _LEAST_TEMPO_SECONDS = 10.0
 _OWN_PLACES, _OWN_PERCENT = 24, 90.0
 _FEWEST_OWN_SLIPS = 8
-_METRES = (0.5, 2 / 3, 1.0, 1.5, 2.0)
 _SPECTRUM_SECONDS = 5.0
 _LEAST_SPREAD_DB, _FEWEST_SPECTRA = 3.0, 4
-_SHARPEST_PERCENT, _SHARPER = 99.9, 1.25
 
 
-def check_seam(samples: Samples, seam: int, side: Side, sample_rate: int, at_seconds: float) -> Seam:
-    """Compare the music on both sides of a seam.
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A seam between a source and an extension, and what lies around it.
+
+    Attributes:
+        reference: what the source does there.
+        around: both sides `[frames, channels]`.
+        features: of that.
+        added: of the extension alone.
+        seam: the frame in `around` at which they meet.
+        faces: the side of the source that meets the extension here.
+        new_frames: the extension's length.
+    """
+
+    reference: Reference
+    around: Samples
+    features: Features
+    added: Features
+    seam: int
+    faces: Side
+    new_frames: int
+
+
+def check_seam(joint: Joint, side: Side | None, at_seconds: float) -> Seam:
+    """Compare the music on both sides of a seam with everything that can be measured.
 
     Args:
-        samples: source and extension as they follow each other `[frames, channels]`.
-        seam: the frame at which they meet.
-        side: whether the extension is what comes before that, or after.
-        sample_rate: frames per second.
+        joint: the seam.
+        side: which of the source's; None for one inside.
         at_seconds: the seam's place in the whole.
     """
-    reach = {side: _NEW_SECONDS, _other(side): _OWN_SECONDS}
-    first = max(0, seam - round(reach[Side.BEFORE] * sample_rate))
-    around = samples[first : seam + round(reach[Side.AFTER] * sample_rate)]
-    seam -= first
-    own, new = around[:seam], around[seam:]
-    if side is Side.BEFORE:
-        own, new = new, own
-    material = analyse(own, sample_rate)
-    if material.music is None or len(new) < _LEAST_NEW_SECONDS * sample_rate:
-        return Seam(side, at_seconds)
-    both = extract_features(around, sample_rate, material.downmix)
-    added = extract_features(new, sample_rate, material.downmix)
-    joint = _Joint(material, material.music, around, both, seam, side, new, added, sample_rate)
-    step = level_step(material.music.features, both, seam / sample_rate)
-    slip, usual_slip = joint.slip_ms()
-    fifths, usual_fifths = joint.fifths()
-    click, flux = joint.strain()
+    rate = joint.reference.sample_rate
+    click, flux = _strain(joint.reference, joint.around, joint.seam, joint.faces)
+    steps = _steps(joint)
+    slip, usual_slip = _slip_ms(joint)
+    fifths, usual_fifths = _fifths(joint)
     return Seam(
         side=side,
         at_seconds=at_seconds,
         click=click,
         flux=flux,
-        loudness_jump_lu=joint.loudness_jump_lu(),
-        level_step_db=step.db if step else None,
-        usual_step_db=step.usual_db if step else None,
-        tempo_ratio=joint.tempo_ratio(),
+        loudness_jump_lu=_loudness_jump_lu(joint.around, joint.seam, rate),
+        level_step_db=float(steps.measure(joint.features, np.array([joint.seam / rate]))[0])
+        if steps
+        else None,
+        usual_step_db=steps.usual_db if steps else None,
+        tempo_ratio=_tempo_ratio(joint),
         beat_slip_ms=slip,
         usual_slip_ms=usual_slip,
         key_fifths=fifths,
         usual_fifths=usual_fifths,
-        timbre=joint.timbre(),
+        timbre=_timbre(joint),
     )
 
 
-def _other(side: Side) -> Side:
-    return Side.AFTER if side is Side.BEFORE else Side.BEFORE
+def _steps(joint: Joint) -> StepModel | None:
+    """How the gain changes at the same place in the source's bars, or anywhere where it has none."""
+    reference, rate = joint.reference, joint.reference.sample_rate
+    if reference.beats is not None:
+        edge = reference.frames if joint.faces is Side.AFTER else 0
+        found = fit_steps_in_bars(reference.features, reference.beats.frames / rate, edge / rate)
+        if found is not None:
+            return found
+    return reference.steps
 
 
-@dataclass(frozen=True, slots=True)
-class _Joint:
-    """What all measures of a seam share."""
+def check_inner_seam(reference: Reference, around: Samples, seam: int, at_seconds: float) -> Seam:
+    """Compare the few seconds on both sides of a seam that is not the source's with what is cheap to measure.
 
-    material: Material
-    own: Music
-    around: Samples
-    both: Features
-    seam: int
-    side: Side
-    new: Samples
-    added: Features
-    sample_rate: int
-
-    def strain(self) -> tuple[float, float]:
-        """Click and flux as shares of their limits."""
-        width, reach = (round(s * self.sample_rate) for s in (_CLICK_SECONDS, _FLUX_SECONDS))
-        near = mono(self.around[max(0, self.seam - width) : self.seam + width], self.material.downmix)
-        limit = max(
-            self.own.limits.click, _sharpest(mono(self.material.samples, self.material.downmix), width)
-        )
-        first = max(0, self.seam - reach)
-        wave = mono(self.around[first : self.seam + reach], self.material.downmix)
-        flux = flux_around(wave, self.seam - first, self.sample_rate, self.own.features)
-        around = mono(self.around, self.material.downmix)
-        source = mono(self.material.samples, self.material.downmix)
-        lone = spike_share(source, around, self.seam, self.sample_rate)
-        click = strongest_click(near) / max(limit, _FAINTEST_CLICK)
-        return max(click, lone), flux / max(self.own.limits.flux_db, _FAINTEST_FLUX_DB)
-
-    def loudness_jump_lu(self) -> float | None:
-        span = round(_LOUDNESS_SECONDS * self.sample_rate)
-        before = loudness_of(self.around[max(0, self.seam - span) : self.seam], self.sample_rate).lufs
-        after = loudness_of(self.around[self.seam : self.seam + span], self.sample_rate).lufs
-        return None if before is None or after is None else after - before
-
-    def slip_ms(self) -> tuple[float | None, float | None]:
-        """The slip, and how far the source's own beat wanders."""
-        beats = self.own.beats
-        if beats is None:
-            return None, None
-        length = len(self.material.samples)
-        places = np.linspace(0, length, _OWN_PLACES + 2)[1:-1].astype(int).tolist()
-        found = [slip_seconds(self.own.features, beats, place, place) for place in places]
-        slips = np.array([slip for slip in found if slip is not None])
-        edge = length if self.side is Side.AFTER else 0
-        shifted = type(beats)(beats.frames + (self.seam - edge), beats.period_frames)
-        slip = slip_seconds(self.both, shifted, self.seam, self.seam)
-        if len(slips) < _FEWEST_OWN_SLIPS:
-            return None, None
-        return None if slip is None else 1000 * slip, 1000 * percentile(np.abs(slips), _OWN_PERCENT)
-
-    def tempo_ratio(self) -> float | None:
-        if self.own.beats is None or len(self.new) < _LEAST_TEMPO_SECONDS * self.sample_rate:
-            return None
-        beats = find_beats(self.added, len(self.new))
-        if beats is None:
-            return None
-        near = self.own.beats.period_near(len(self.material.samples) if self.side is Side.AFTER else 0)
-        ratios = [near / beats.period_frames * metre for metre in _METRES]
-        return min(ratios, key=lambda ratio: abs(np.log(ratio)))
-
-    def fifths(self) -> tuple[int | None, int | None]:
-        """Distance of the keys at the seam, and of those of the source's halves."""
-        hop = self.both.chroma_frames_per_window
-        at, span = round(self.seam / hop), round(_KEY_SECONDS * self.sample_rate / hop)
-        least = _LEAST_KEY_SECONDS * self.sample_rate / hop
-        tones = self.both.tones
-        before, after = tones[max(0, at - span) : at], tones[at : at + span]
-        if min(len(before), len(after)) < least:
-            return None, None
-        halves = np.array_split(self.own.features.tones, 2)
-        return _distance(find_key(before), find_key(after)), _distance(*map(find_key, halves))
-
-    def timbre(self) -> float | None:
-        own = _spectra(self.own.features)
-        new = _spectra(self.added)
-        if len(own) < _FEWEST_SPECTRA or not len(new):
-            return None
-        apart = np.sqrt(((own[:, None] - own[None]) ** 2).mean(axis=2))
-        away = np.sqrt(((new[:, None] - own[None]) ** 2).mean(axis=2)).min(axis=1)
-        return float(np.median(away)) / max(float(apart.max()), _LEAST_SPREAD_DB)
+    Args:
+        reference: what the source does.
+        around: the music `[frames, channels]`.
+        seam: the frame in it.
+        at_seconds: the seam's place in the whole.
+    """
+    rate = reference.sample_rate
+    features = extract_features(around, rate, reference.weights)
+    click, flux = _strain(reference, around, seam)
+    steps = reference.steps
+    return Seam(
+        side=None,
+        at_seconds=at_seconds,
+        click=click,
+        flux=flux,
+        loudness_jump_lu=_loudness_jump_lu(around, seam, rate),
+        level_step_db=float(steps.measure(features, np.array([seam / rate]))[0]) if steps else None,
+        usual_step_db=steps.most_db if steps else None,
+    )
 
 
-def _sharpest(wave: Floats, width: int) -> float:
-    """The strongest fourth difference in nearly all stretches as long as what is looked at round a seam."""
-    bends = np.abs(np.diff(wave, 4))
-    count = len(bends) // (2 * width)
-    stretches = bends[: count * 2 * width].reshape(count, -1).max(axis=1)
-    return _SHARPER * percentile(stretches, _SHARPEST_PERCENT) if count else 0.0
+def _strain(
+    reference: Reference, around: Samples, seam: int, faces: Side | None = None
+) -> tuple[float, float]:
+    """Click and flux at a seam as shares of their limits.
+
+    On one side of the source's own seams is the source itself; what bends there, as in the last milliseconds that a
+    lossy decoder gives, is no fault of the join, nor is what that ringing does as it ends.
+    """
+    rate = reference.sample_rate
+    width, reach = (round(seconds * rate) for seconds in (CLICK_SECONDS, _FLUX_SECONDS))
+    first = max(0, seam - reach)
+    wave = mono(around[first : seam + reach], reference.weights)
+    seam -= first
+    flux = flux_around(wave, seam, rate, reference.features)
+    before = _STRADDLING if faces is Side.AFTER else width
+    after = _STRADDLING if faces is Side.BEFORE else width
+    near = wave[max(0, seam - before) : seam + after]
+    click = strongest_click(near)
+    ringing = _RINGING * _own_click(wave, seam, width, faces)
+    if reference.click < click <= ringing:
+        return click / ringing, flux / reference.flux_db
+    lone = spike_share(reference.bends.limit, wave, seam, rate, before_frames=before, after_frames=after)
+    return max(click / reference.click, lone), flux / reference.flux_db
+
+
+def _own_click(wave: Floats, seam: int, width: int, faces: Side | None) -> float:
+    """The strongest click within the source's own edge; 0 where the seam is not the source's."""
+    if faces is None:
+        return 0.0
+    return strongest_click(
+        wave[max(0, seam - width) : seam] if faces is Side.AFTER else wave[seam : seam + width]
+    )
+
+
+def _loudness_jump_lu(around: Samples, seam: int, sample_rate: int) -> float | None:
+    span = round(_LOUDNESS_SECONDS * sample_rate)
+    before = loudness_of(around[max(0, seam - span) : seam], sample_rate).lufs
+    after = loudness_of(around[seam : seam + span], sample_rate).lufs
+    return None if before is None or after is None else after - before
+
+
+def _slip_ms(joint: Joint) -> tuple[float | None, float | None]:
+    """The slip, and how far the source's own beat wanders."""
+    reference, beats = joint.reference, joint.reference.beats
+    if beats is None:
+        return None, None
+    places = np.linspace(0, reference.frames, _OWN_PLACES + 2)[1:-1].astype(int).tolist()
+    found = [slip_seconds(reference.features, beats, place, place) for place in places]
+    slips = np.array([slip for slip in found if slip is not None])
+    edge = reference.frames if joint.faces is Side.AFTER else 0
+    shifted = type(beats)(beats.frames + (joint.seam - edge), beats.period_frames)
+    slip = slip_seconds(joint.features, shifted, joint.seam, joint.seam)
+    if len(slips) < _FEWEST_OWN_SLIPS:
+        return None, None
+    return None if slip is None else 1000 * slip, 1000 * percentile(np.abs(slips), _OWN_PERCENT)
+
+
+def _tempo_ratio(joint: Joint) -> float | None:
+    reference = joint.reference
+    if reference.beats is None or joint.new_frames < _LEAST_TEMPO_SECONDS * reference.sample_rate:
+        return None
+    beats = find_beats(joint.added, joint.new_frames)
+    if beats is None:
+        return None
+    near = reference.beats.period_near(reference.frames if joint.faces is Side.AFTER else 0)
+    return apart_from_metre(near / beats.period_frames)
+
+
+def _fifths(joint: Joint) -> tuple[int | None, int | None]:
+    """Distance of the keys at the seam, and of those of the source's halves."""
+    hop, rate = joint.features.chroma_frames_per_window, joint.reference.sample_rate
+    at, span = round(joint.seam / hop), round(_KEY_SECONDS * rate / hop)
+    least = _LEAST_KEY_SECONDS * rate / hop
+    tones = joint.features.tones
+    before, after = tones[max(0, at - span) : at], tones[at : at + span]
+    if min(len(before), len(after)) < least:
+        return None, None
+    halves = np.array_split(joint.reference.features.tones, 2)
+    return _distance(find_key(before), find_key(after)), _distance(*map(find_key, halves))
+
+
+def _timbre(joint: Joint) -> float | None:
+    own, new = _spectra(joint.reference.features), _spectra(joint.added)
+    if len(own) < _FEWEST_SPECTRA or not len(new):
+        return None
+    apart = np.sqrt(((own[:, None] - own[None]) ** 2).mean(axis=2))
+    away = np.sqrt(((new[:, None] - own[None]) ** 2).mean(axis=2)).min(axis=1)
+    return float(np.median(away)) / max(float(apart.max()), _LEAST_SPREAD_DB)
 
 
 def _distance(one: Key | None, other: Key | None) -> int | None:

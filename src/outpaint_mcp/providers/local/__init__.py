@@ -15,9 +15,10 @@ DESCRIPTION = ProviderDescription(
     is_generative=False,
     is_paid=False,
     instructions="""\
-Provider: local. Free. It continues the track's own beats; it is not a generative model, and tags and lyrics have no
-effect. Say so if the user asks for a new style, new lyrics or new instruments.""",
-    tool_text="Provider local: free; continues the track's own material; tags and lyrics have no effect.",
+Provider: local. Free. It plays on with the track's own music; no generative model. Of the tags, only energy (calm,
+quiet; loud, driving; build) and sections ("like the chorus") steer. It cannot do new styles, lyrics or instruments.""",
+    tool_text="Provider local: free; plays on with the track's own music; of the tags only energy (calm, quiet; loud,"
+    " driving; build) and sections (like the chorus) steer.",
 )
 
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import GenerationFailed, Hint, SourceNotAllowed, WorkerInterrupted
 from outpaint_mcp.jobs.run import SOURCE_NAME, RunCancelled
 from outpaint_mcp.models import Status
-from outpaint_mcp.providers.base import Terms
+from outpaint_mcp.providers.base import Forecast, Terms
 from outpaint_mcp.providers.local import DESCRIPTION
+from outpaint_mcp.sources import fetch_patiently, stored_path
+from outpaint_mcp.storage.job_queue import FETCHING
 from outpaint_mcp.storage.records import RequestProgress
 from outpaint_mcp.workers import outliving
 from outpaint_mcp.workers.orders import Extend
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outpaint_mcp.audio.surroundings import FullMusic
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.models import SubmitRequest
     from outpaint_mcp.providers.base import ProviderContext
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 0.25
 # Workers report at least every few seconds, on the slowest disk.
 HANG_SECONDS = 120.0
+
+# MP3s of four to seven minutes on two busy cores; WAV takes half as long.
+_START_SECONDS, _SECONDS_PER_SOURCE_SECOND, _SECONDS_PER_ADDED_SECOND = 2.0, 0.015, 0.05
 
 
 @dataclass(slots=True)
@@ -67,6 +75,28 @@ class LocalProvider:
     def admit(self, request: SubmitRequest) -> Terms:  # noqa: ARG002 - whatever is asked is free
         """See `Provider.admit`."""
         return Terms()
+
+    async def foresee(
+        self,
+        request: SubmitRequest,
+        source_seconds: float | None,
+        music: FullMusic | None,  # noqa: ARG002 - it makes no difference to what it costs
+    ) -> Forecast:
+        """See `Provider.foresee`."""
+        added_seconds = request.extend_before_duration + request.extend_after_duration
+        if request.total_seconds:
+            added_seconds = request.total_seconds - (source_seconds or 0)
+        rounds = math.ceil(request.takes / (self.most_running or request.takes))
+        return Forecast(
+            wait_seconds=None
+            if source_seconds is None
+            else rounds
+            * (
+                _START_SECONDS
+                + _SECONDS_PER_SOURCE_SECOND * source_seconds
+                + _SECONDS_PER_ADDED_SECOND * added_seconds
+            )
+        )
 
     async def carry_out(self, run: Run) -> Outcome:
         """See `Provider.carry_out`; takes up what the worker of an earlier server has finished or still works on."""
@@ -113,12 +143,12 @@ class LocalProvider:
 
     async def _make(self, run: Run, pulse: _Pulse) -> Outcome:
         request = run.job.request
-        await asyncio.to_thread(run.folder.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(run.folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         order = Extend(
             source=await self._source(run, pulse),
             folder=run.folder,
-            before_seconds=request.extend_before_duration,
-            after_seconds=request.extend_after_duration,
+            wishes=request.wishes,
+            layout=await asyncio.to_thread(self._context.store.lineage.layout_of_source, run.job.request_id),
             start_seconds=request.source_start_seconds,
             end_seconds=request.source_end_seconds,
             seed=request.seed,
@@ -134,12 +164,12 @@ class LocalProvider:
         if not run.job.source:
             return await asyncio.to_thread(own.resolve)
         if run.job.source.startswith("https:"):
-            pulse.beat(0, "fetching")
-            await self._context.fetch(
-                run.job.source, own, on_progress=lambda _got, _of: pulse.beat(0, "fetching")
-            )
+            pulse.step = FETCHING  # which has its own bounds
+            title = await fetch_patiently(self._context.fetch, run.job.source, own, sleep=self._context.sleep)
+            pulse.step = "starting"
+            await run.rename(title)
             return own
-        source = Path(run.job.source)
+        source = stored_path(run.job.source)
         if await asyncio.to_thread(source.resolve) != source:
             raise SourceNotAllowed(
                 "The source was moved behind a link after it was submitted.", hint=Hint.SUBMIT_AGAIN

@@ -20,7 +20,7 @@ from outpaint_mcp.errors import (
 )
 from outpaint_mcp.jobs.run import PermanentFailure
 from outpaint_mcp.providers.remote.schedule import Absence
-from outpaint_mcp.workers.orders import Measure
+from outpaint_mcp.workers.looks import Measure
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.workers.orders import Finish, GeneratedPart
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
@@ -36,15 +37,23 @@ async def finish(remote: RemoteRun, source: PreparedSource, url: str | None) -> 
     steps, request, description = remote.job.steps, remote.job.request, remote.context.model.description
     is_whole = len(steps) == 1 and steps[0].context_seconds >= source.seconds
     await remote.report("restoring the source" if is_whole else "joining the parts")
+    asked = {side: sum(step.seconds for step in steps if step.side is side) for side in Side}
     order = Finish(
         whole=remote.file_of(steps[0]) if is_whole else None,
-        before=tuple(part_of(remote, step) for step in steps if step.side == "before" and not is_whole),
-        after=tuple(part_of(remote, step) for step in steps if step.side == "after" and not is_whole),
-        source=source.path,
+        before=tuple(part_of(remote, step) for step in steps if step.side is Side.BEFORE and not is_whole),
+        after=tuple(part_of(remote, step) for step in steps if step.side is Side.AFTER and not is_whole),
+        before_seconds=asked[Side.BEFORE],
+        after_seconds=asked[Side.AFTER],
+        music=source.path,
+        source=source.used,
         original=source.original,
+        cut_before_frames=source.target.cut_before_frames,
+        cut_after_frames=source.target.cut_after_frames,
+        start_seconds=request.source_start_seconds,
+        is_cut=request.is_cut,
+        layout=source.layout,
+        wishes=request.wishes,
         folder=remote.folder,
-        before_seconds=request.extend_before_duration,
-        after_seconds=request.extend_after_duration,
         seed=request.seed,
         provider=description.name,
         provider_title=description.title,

@@ -35,12 +35,14 @@ class RemoteResult:
     Attributes:
         urls: of audio, the likeliest first; secret, since they can be signed.
         cost_usd: what was billed, where the service says so.
+        odd_cost: what it says was billed, where that cannot be believed.
         error: its own reason, fit to be shown; None unless failed.
     """
 
     status: Status
     urls: tuple[str, ...] = field(default=(), repr=False)
     cost_usd: float | None = None
+    odd_cost: str | None = None
     error: str | None = None
 
 
@@ -140,8 +142,10 @@ class Limits:
         canvas_seconds: the longest context and extension together.
         context_seconds: how much of a long recording it is given, and the longest extension of one step.
         shortest_seconds: the shortest extension that it does not ignore.
-        most_steps: how many steps one side may take; each doubles what there is at most.
+        most_steps: how many steps a short source may take to grow to a whole context; each doubles what there is.
         imprecision: by which share an extension may come out shorter than asked.
+        margin_seconds: by how much, whatever its length: so much more is asked in each step, and what is too much cut
+            off.
         formats: the files that it reads as they are, by libsndfile's name of the container.
         most_channels: of such a file.
         inline_bytes: the largest file inside a request.
@@ -152,6 +156,7 @@ class Limits:
     shortest_seconds: float
     most_steps: int
     imprecision: float
+    margin_seconds: float
     formats: Mapping[str, FileFormat]
     most_channels: int
     inline_bytes: int

@@ -2,7 +2,8 @@
 
 A model paints on one canvas. Asked for both sides at once, ACE-Step makes the right one too short; asked for more than
 the source's own length, it fails or is silent. So: one side at a time, from a context that is at least as long as the
-extension and fits onto the canvas with it.
+extension and fits onto the canvas with it. And a little more than is needed in each step, since what comes back is
+right to a tenth of a second or two.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def check_durations(limits: Limits, *, before_seconds: float, after_seconds: flo
     Raises:
         InvalidRequest: one does.
     """
-    for side, seconds in (("before", before_seconds), ("after", after_seconds)):
+    for side, seconds in ((Side.BEFORE, before_seconds), (Side.AFTER, after_seconds)):
         if 0 < seconds < limits.shortest_seconds:
             raise InvalidRequest(
                 f"{seconds:g} s is too short: the model may return nothing below {limits.shortest_seconds:g} s. Ask for"
@@ -61,30 +62,45 @@ def plan(
 def _steps(
     limits: Limits, side: Side, length_seconds: float, asked_seconds: float
 ) -> Iterator[tuple[float, float]]:
-    """Propose the seconds and the context's seconds of each step on one side."""
-    number = len(_greedy(limits, length_seconds, asked_seconds)) if asked_seconds else 0
-    if number > limits.most_steps:
-        raise InvalidRequest(
-            f"The source is only {length_seconds:.2g} s long, which is too short for {asked_seconds:g} s {side} it:"
-            f" each of at most {limits.most_steps} steps can double the length. Ask for less, or use a longer source."
-        )
+    """Propose the seconds and the context's seconds of each step on one side, for a little more than is asked."""
+    number = _count(limits, side, length_seconds, asked_seconds) if asked_seconds else 0
+    wanted_seconds = asked_seconds + number * limits.margin_seconds
     grown_seconds = 0.0
     for left in range(number, 0, -1):
         # As even as the first steps allow, since a last one of a moment would be paid for like any other.
         largest = _largest(limits, length_seconds, grown_seconds)
-        seconds = min(largest, (asked_seconds - grown_seconds) / left)
-        whole_seconds = length_seconds + grown_seconds
-        fits = whole_seconds + seconds <= limits.canvas_seconds
-        yield seconds, whole_seconds if fits else limits.context_seconds
-        grown_seconds += seconds
+        seconds = min(largest, (wanted_seconds - grown_seconds) / left)
+        room = limits.canvas_seconds - length_seconds - grown_seconds
+        # No margin is worth a step that is not built on all there is.
+        fits = min(largest, (asked_seconds - grown_seconds) / left) <= room
+        yield (
+            (min(seconds, room), length_seconds + grown_seconds)
+            if fits
+            else (seconds, limits.context_seconds)
+        )
+        grown_seconds += min(seconds, room) if fits else seconds
 
 
-def _greedy(limits: Limits, length_seconds: float, asked_seconds: float) -> list[float]:
-    """Return the fewest steps, each as large as it may be."""
-    steps: list[float] = []
-    while sum(steps) < asked_seconds - _TOLERANCE_SECONDS and len(steps) <= limits.most_steps:
-        steps.append(min(_largest(limits, length_seconds, sum(steps)), asked_seconds - sum(steps)))
-    return steps
+def _count(limits: Limits, side: Side, length_seconds: float, asked_seconds: float) -> int:
+    """Return the fewest steps, each as large as it may be.
+
+    Raises:
+        InvalidRequest: too many of them would be built on next to nothing.
+    """
+    grown_seconds, number, needed_seconds = 0.0, 0, asked_seconds
+    while grown_seconds < needed_seconds - _TOLERANCE_SECONDS:
+        largest = _largest(limits, length_seconds, grown_seconds)
+        if largest < limits.context_seconds and number == limits.most_steps:
+            raise InvalidRequest(
+                f"The source is only {length_seconds:.2g} s long, which is too short for {asked_seconds:g} s {side} it:"
+                f" each of at most {limits.most_steps} steps can double the length. Ask for less, or use a longer"
+                " source."
+            )
+        grown_seconds += largest
+        number += 1
+        # The margin alone is not worth a second step; of several, each but the last loses its very end.
+        needed_seconds = asked_seconds + (number * limits.margin_seconds if number > 1 else 0)
+    return number
 
 
 def _largest(limits: Limits, length_seconds: float, grown_seconds: float) -> float:

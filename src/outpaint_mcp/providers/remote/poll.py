@@ -17,6 +17,7 @@ from outpaint_mcp.jobs.run import PermanentFailure, RunCancelled
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.providers.remote.schedule import Absence
 from outpaint_mcp.providers.remote.transfer import HOW_TO_HOST
+from outpaint_mcp.storage.records import StepState
 
 if TYPE_CHECKING:
     from outpaint_mcp.providers.remote.model import RemoteResult, RemoteStatus
@@ -36,7 +37,10 @@ async def poll(remote: RemoteRun, step: Step) -> RemoteResult:
     while True:
         await remote.pause(schedule.pause_seconds(schedule.clock() - began))
         await schedule.turn()
-        await _cancel_if_wanted(remote, step, refusal)
+        if step.state is StepState.FINISHED:  # there is nothing left to cancel there
+            await remote.stop_if_cancelled()
+        else:
+            await _cancel_if_wanted(remote, step, refusal)
         try:
             result = await _ended(remote, step)
         except RequestNotFound as exc:
@@ -52,13 +56,16 @@ async def poll(remote: RemoteRun, step: Step) -> RemoteResult:
             case None:
                 pass
             case _ if result.status is Status.CANCELLED:
-                await remote.run.record_step(dataclasses.replace(step, cost_usd=result.cost_usd or 0.0))
-                where = f"It was cancelled at {remote.context.model.title}."
-                raise RunCancelled(" ".join(filter(None, (where, remote.bill))))
+                await _cancelled_there(remote, step, result)
             case _ if result.status is Status.FAILED:
                 await _failed(remote, step, result)
             case _ if result.status is Status.COMPLETED:
                 return result
+
+
+def billed(step: Step, result: RemoteResult) -> Step:
+    """Return a step with what the service says that it has billed for it."""
+    return dataclasses.replace(step, cost_usd=result.cost_usd, odd_cost=result.odd_cost)
 
 
 async def _ended(remote: RemoteRun, step: Step) -> RemoteResult | None:
@@ -72,14 +79,23 @@ async def _ended(remote: RemoteRun, step: Step) -> RemoteResult | None:
     return None
 
 
+async def _cancelled_there(remote: RemoteRun, step: Step, result: RemoteResult) -> NoReturn:
+    step = billed(step, result)
+    if step.cost_usd is None and step.odd_cost is None:
+        step = dataclasses.replace(step, cost_usd=0.0)
+    await remote.run.record_step(step)
+    where = f"It was cancelled at {remote.context.model.title}."
+    raise RunCancelled(" ".join(filter(None, (where, remote.bill))))
+
+
 async def _failed(remote: RemoteRun, step: Step, result: RemoteResult) -> NoReturn:
-    await remote.run.record_step(dataclasses.replace(step, cost_usd=result.cost_usd))
+    await remote.run.record_step(billed(step, result))
     inline = remote.context.transfer.is_inline and not remote.job.source.startswith("https:")
     hint = f" If it could not read the audio: {HOW_TO_HOST}" if inline else ""
-    billed = "" if result.cost_usd is None else f" It was billed at ${result.cost_usd:.4f}."
+    bill = "" if result.cost_usd is None else f" It was billed at ${result.cost_usd:.4f}."
     raise PermanentFailure(
         GenerationFailed(
-            f"{remote.context.model.title} could not carry it out ({remote.label(step)}): {result.error}.{billed} Other"
+            f"{remote.context.model.title} could not carry it out ({remote.label(step)}): {result.error}.{bill} Other"
             f" tags or another seed may do better.{hint}"
         )
     )

@@ -10,32 +10,44 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.audio.sides import Side
-from outpaint_mcp.errors import NothingNew, OutpaintError, ServerStopping, SubmissionUnknown, Unauthorized
+from outpaint_mcp.errors import (
+    Hint,
+    NothingNew,
+    OutpaintError,
+    OverBudget,
+    ServerStopping,
+    SubmissionUnknown,
+    Unauthorized,
+)
 from outpaint_mcp.jobs.dispatcher import log_crash
 from outpaint_mcp.jobs.run import PermanentFailure, RunCancelled
-from outpaint_mcp.providers.base import Terms
+from outpaint_mcp.providers.base import Forecast, Terms
+from outpaint_mcp.providers.remote.agreement import send_when_agreed
 from outpaint_mcp.providers.remote.download import download, is_here
+from outpaint_mcp.providers.remote.estimate import estimate, price_words
 from outpaint_mcp.providers.remote.finish import finish, part_of
 from outpaint_mcp.providers.remote.model import lost_answer
-from outpaint_mcp.providers.remote.plan import check_durations
-from outpaint_mcp.providers.remote.poll import poll
-from outpaint_mcp.providers.remote.prepare import prepare_source, settle_plan
-from outpaint_mcp.providers.remote.prices import PriceCache
+from outpaint_mcp.providers.remote.poll import billed, poll
+from outpaint_mcp.providers.remote.prepare import PRICE_SECONDS, prepare_source, settle_plan
 from outpaint_mcp.providers.remote.run import RemoteRun, RunContext
 from outpaint_mcp.providers.remote.schedule import PollSchedule
-from outpaint_mcp.providers.remote.submit import lost, submit
+from outpaint_mcp.providers.remote.submit import lost
+from outpaint_mcp.providers.remote.target import check_request, find_target
 from outpaint_mcp.providers.remote.transfer import AudioTransfer
 from outpaint_mcp.storage.leased_jobs import LeaseLost
 from outpaint_mcp.storage.records import StepState
+from outpaint_mcp.storage.spending import is_over
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
+    from outpaint_mcp.audio.surroundings import FullMusic
     from outpaint_mcp.config import Settings
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.models import SubmitRequest
     from outpaint_mcp.providers.base import ProviderContext
-    from outpaint_mcp.providers.remote.model import ModelClient, RemoteModel
+    from outpaint_mcp.providers.remote.model import ModelClient, Price, RemoteModel
     from outpaint_mcp.providers.remote.prepare import PreparedSource
     from outpaint_mcp.results import Outcome
     from outpaint_mcp.storage.records import Step
@@ -64,7 +76,6 @@ class RemoteProvider:
             shared=context,
             model=model,
             client=self.client,
-            prices=PriceCache(self.client, context.timing.clock),
             transfer=_transfer(context.settings, model),
             schedule=context.timing.schedule or PollSchedule(),
         )
@@ -73,13 +84,56 @@ class RemoteProvider:
         """See `Provider.admit`."""
         model = self._context.model
         if not model.account:
-            raise Unauthorized(model.how_to_log_in)
-        check_durations(
-            model.limits,
-            before_seconds=request.extend_before_duration,
-            after_seconds=request.extend_after_duration,
-        )
+            raise self._no_account()
+        check_request(model.title, model.limits, request)
         return Terms(account=model.account, limit_usd=self._context.shared.settings.max_cost_usd)
+
+    def _no_account(self) -> Unauthorized:
+        model = self._context.model
+        price = dataclasses.replace(model.list_price, origin="the list price")
+        return Unauthorized(
+            f"{price_words(price, model.title)} {model.how_to_log_in}", hint=Hint.SET_CREDENTIALS
+        )
+
+    async def foresee(
+        self, request: SubmitRequest, source_seconds: float | None, music: FullMusic | None
+    ) -> Forecast:
+        """See `Provider.foresee`; the price is asked for, which is free."""
+        model = self._context.model
+        check_request(model.title, model.limits, request)
+        limit_usd = self._context.shared.settings.max_cost_usd
+        known_price, obstacle = await self._price(limit_usd)
+        price = known_price or model.list_price
+        unknown = f"How long it takes is up to {model.title}: minutes, as a rule."
+        if source_seconds is None:
+            return Forecast(
+                basis=price_words(price) if known_price else "",
+                warnings=("The steps and the cost are known once the source was fetched.", unknown),
+                obstacle=obstacle,
+            )
+        target = find_target(model.limits, request, source_seconds, music)
+        found = estimate(model.limits, price, target)
+        cost_usd = request.takes * found.cost_usd
+        if obstacle is None and limit_usd is not None and is_over(limit_usd, cost_usd):
+            obstacle = OverBudget.beyond(limit_usd, cost_usd, request.takes)
+        if known_price is None:
+            return Forecast(warnings=(unknown,), obstacle=obstacle)
+        return Forecast(cost_usd=found.cost_usd, basis=found.basis, warnings=(unknown,), obstacle=obstacle)
+
+    async def _price(self, limit_usd: float | None) -> tuple[Price | None, OutpaintError | None]:
+        """Return the price, or the list price where that will do, and why a request would not be taken on."""
+        model = self._context.model
+        if not model.account:
+            return model.list_price, self._no_account()
+        try:
+            await asyncio.to_thread(self.client)
+            return await self.client().price(within_seconds=PRICE_SECONDS), None
+        except Unauthorized as exc:
+            return model.list_price, exc
+        except OutpaintError as exc:
+            if limit_usd is not None:
+                return None, OverBudget.without_price(limit_usd, str(exc))
+            return model.list_price, None
 
     async def carry_out(self, run: Run) -> Outcome:
         """See `Provider.carry_out`.
@@ -92,6 +146,11 @@ class RemoteProvider:
             return await self._until_it_ends(remote)
         except (SubmissionUnknown, ServerStopping):
             raise  # the service may still be reading what was transferred
+        except LeaseLost:
+            await _remove_transferred(
+                remote, of={StepState.PLANNED}
+            )  # never sent, and under names of its own
+            raise
         except (PermanentFailure, RunCancelled, OutpaintError):
             await _remove_transferred(remote)
             raise
@@ -104,7 +163,7 @@ class RemoteProvider:
             except (RunCancelled, LeaseLost, ServerStopping):
                 raise
             except PermanentFailure as exc:
-                raise PermanentFailure(_with_bill(exc.error, remote)) from exc
+                raise PermanentFailure(_with_bill(exc.error, remote), leaves=exc.leaves) from exc
             except (SubmissionUnknown, NothingNew) as exc:
                 raise _with_bill(exc, remote) from exc
             except OutpaintError as exc:
@@ -168,19 +227,27 @@ async def _carry_out(remote: RemoteRun) -> Outcome:
             lost(
                 remote, step, lost_answer(remote.context.model.title, "the server stopped before it arrived")
             )
-    await asyncio.to_thread(remote.folder.mkdir, parents=True, exist_ok=True)
+    await _hold_against_own_limit(remote)
+    await asyncio.to_thread(remote.folder.mkdir, mode=0o700, parents=True, exist_ok=True)
     source = None if remote.job.source_seconds is not None else await _prepare(remote)
     parts: dict[Side, list[GeneratedPart]] = {side: [] for side in Side}
     url = None
     for step in remote.job.steps:
         if step.state is StepState.PLANNED:
             # What was accepted is polled first: whoever wants it cancelled must not wait for the source.
-            source = source or await prepare_source(remote)
-            step = await submit(remote, step, source, parts[step.side])  # noqa: PLW2901 - as it is by now
+            step, source = await send_when_agreed(remote, step, source, parts[step.side])  # noqa: PLW2901 - as it is by now
         if step.state is not StepState.FETCHED:
             step, url = await _fetch(remote, step)  # noqa: PLW2901 - as above
         parts[step.side].append(part_of(remote, step))
     return await finish(remote, source or await prepare_source(remote), url)
+
+
+async def _hold_against_own_limit(remote: RemoteRun) -> None:
+    """See that a job that was submitted under a higher limit than this server's is held against this one."""
+    own, job = remote.context.shared.settings.max_cost_usd, remote.job
+    if own is not None and (job.limit_usd is None or job.limit_usd > own):
+        await asyncio.to_thread(remote.context.shared.store.ledger.lower_limit, job.lease, own)
+        remote.run.job = dataclasses.replace(job, limit_usd=own)
 
 
 async def _prepare(remote: RemoteRun) -> PreparedSource:
@@ -196,12 +263,12 @@ async def _fetch(remote: RemoteRun, step: Step) -> tuple[Step, str | None]:
     # What is here already is not asked for again: the service may have forgotten it by now.
     if not (step.state is StepState.FINISHED and await is_here(remote, step)):
         result = await poll(remote, step)
-        remote.is_held_up = False
+        remote.is_held_up = remote.was_left_unfetched
         step = await remote.run.record_step(
-            dataclasses.replace(step, state=StepState.FINISHED, cost_usd=result.cost_usd)
+            dataclasses.replace(billed(step, result), state=StepState.FINISHED)
         )
         url = await download(remote, step, result)
-        remote.is_held_up = False
+        remote.is_held_up = remote.was_left_unfetched = False
     step = await remote.run.record_step(dataclasses.replace(step, state=StepState.FETCHED))
     if step.object_name is not None:
         await remote.context.transfer.remove(step.object_name)
@@ -209,12 +276,12 @@ async def _fetch(remote: RemoteRun, step: Step) -> tuple[Step, str | None]:
     return step, url
 
 
-async def _remove_transferred(remote: RemoteRun) -> None:
-    """Remove what was put into the bucket for steps that have ended."""
+async def _remove_transferred(remote: RemoteRun, *, of: Collection[StepState] = tuple(StepState)) -> None:
+    """Remove what was put into the bucket for steps that are in these states, and that nobody reads any more."""
     with suppress(Exception):  # a bucket's trouble is no reason not to end
         async with asyncio.timeout(_REMOVE_SECONDS):
             for step in remote.job.steps:
-                if step.object_name is not None:
+                if step.object_name is not None and step.state in of:
                     await remote.context.transfer.remove(step.object_name)
 
 

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.providers.base import ProviderContext
     from outpaint_mcp.providers.remote.model import ModelClient, RemoteModel
-    from outpaint_mcp.providers.remote.prices import PriceCache
     from outpaint_mcp.providers.remote.schedule import PollSchedule
     from outpaint_mcp.providers.remote.transfer import AudioTransfer
     from outpaint_mcp.storage.records import Job, Step
-    from outpaint_mcp.workers.orders import Order
+    from outpaint_mcp.workers.order import Order
 
 _Done = TypeVar("_Done")
 _Answer = TypeVar("_Answer")
@@ -37,7 +36,6 @@ class RunContext:
         shared: what every provider works with.
         model: the model, and where it is.
         client: returns its one client, made at the first need.
-        prices: what it costs.
         transfer: makes files readable for it.
         schedule: how often it is asked.
     """
@@ -45,7 +43,6 @@ class RunContext:
     shared: ProviderContext
     model: RemoteModel
     client: Callable[[], ModelClient]
-    prices: PriceCache
     transfer: AudioTransfer
     schedule: PollSchedule
 
@@ -57,13 +54,17 @@ class RemoteRun:
         run: the claim of the job.
         context: what all jobs of the model share.
         is_held_up: whether what money was spent on has failed since it last got further, so that it may be given up.
+        is_priced: whether the price of what is left has just been read.
+        was_left_unfetched: whether the server that had it before did not get a file that was there.
         finishing_failures: how often the extended file could not be made of what is there.
     """
 
     def __init__(self, run: Run, context: RunContext) -> None:
         self.run = run
         self.context = context
-        self.is_held_up = False
+        self.is_priced = False
+        self.was_left_unfetched = any(step.state is StepState.FINISHED for step in run.job.steps)
+        self.is_held_up = self.was_left_unfetched
         self.finishing_failures = 0
         self._status = run.job.status
 
@@ -87,7 +88,12 @@ class RemoteRun:
         return self.folder / f"step-{step.number}"
 
     async def report(
-        self, step: str, status: Status | None = None, *, queue_position: int | None = None
+        self,
+        step: str,
+        status: Status | None = None,
+        *,
+        queue_position: int | None = None,
+        awaits_agreement: bool = False,
     ) -> None:
         """Let those who ask know where the job is.
 
@@ -97,6 +103,7 @@ class RemoteRun:
             step: what is being done.
             status: of the request; None for what it is by now.
             queue_position: as the service counts.
+            awaits_agreement: whether nothing more is sent before the person agrees.
 
         Raises:
             LeaseLost: the job is somebody else's.
@@ -113,6 +120,7 @@ class RemoteRun:
                 queue_position=queue_position,
                 progress=fetched / len(self.job.steps) if len(self.job.steps) > 1 else None,
                 step=step,
+                awaits_agreement=awaits_agreement,
             )
         )
 
@@ -163,6 +171,11 @@ class RemoteRun:
         ids = ", ".join(step.remote_id or "?" for step in self.job.billed)
         count = f"{len(self.job.billed)} of {len(self.job.steps)} steps"
         return f"{self.context.model.title} has carried out {count}, which may be billed (its request {ids})."
+
+    @property
+    def fetched_files(self) -> list[str]:
+        """The names of what was generated and is here."""
+        return [self.file_of(step).name for step in self.job.steps if step.state is StepState.FETCHED]
 
     @property
     def given_up(self) -> str:

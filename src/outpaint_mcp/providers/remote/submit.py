@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING, NoReturn
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 # wait for two seconds until they kill.
 _LEAVE_SECONDS = 1.2
 
+_log = logging.getLogger(__name__)
+
 _SHOWN_TAGS_CHARACTERS = 80
 
 _LEAVING = "This server is stopping; the next one sends it."
@@ -67,6 +70,7 @@ async def submit(
     await remote.report(f"{remote.label(step)}: transferring the audio")
     step, transferred = await _transfer(remote, step, source, parts)
     await remote.stop_if_cancelled()
+    await remote.report(f"{remote.label(step)}: being sent")
     return await _send(remote, step, transferred)
 
 
@@ -136,9 +140,16 @@ async def _post(
         raise
     except Exception as exc:  # noqa: BLE001 - it was on its way: nobody knows
         lost(remote, step, lost_answer(title, f"this server failed meanwhile ({type(exc).__name__})"), exc)
-    step = await remote.run.record_step(
-        dataclasses.replace(step, state=StepState.ACCEPTED, remote_id=remote_id)
-    )
+    step = dataclasses.replace(step, state=StepState.ACCEPTED, remote_id=remote_id)
+    try:
+        await remote.run.record_step(step)
+    except LeaseLost:
+        _log.warning(
+            "%s has accepted request %s as %s, but it is not this server's any more, or not in the database: look for"
+            " it there.",
+            *(title, remote.job.request_id, remote_id),
+        )
+        raise
     await remote.report(f"{remote.label(step)}: accepted")
     return step
 
@@ -179,13 +190,14 @@ async def _transfer(
     Returns:
         The step with the exact length of its context, and what to send.
     """
-    transfer = remote.context.transfer
+    # What this claim writes has names of its own: one that was lost may still be read, or written, meanwhile.
+    transfer, attempt = remote.context.transfer, remote.job.lease.attempt
     is_whole = not parts and step.context_seconds >= source.seconds
     link = source.link if is_whole else None
     if is_whole and source.format and (link is not None or transfer.fits(source.path)):
         path, seconds, media_type = source.path, source.seconds, source.format.media_type
     else:
-        path = remote.folder / f"context-{step.number}"
+        path = remote.folder / f"context-{step.number}-{attempt}"
         seconds, media_type = await _write_context(remote, step, source.path, parts, path)
     # Never more than it is built on, which may be short.
     step = dataclasses.replace(step, seconds=min(step.seconds, seconds), context_seconds=seconds)
@@ -193,8 +205,10 @@ async def _transfer(
         return step, TransferredAudio(audio=link)
     formats = remote.context.model.limits.formats.values()
     suffix = next(each.suffix for each in formats if each.media_type == media_type)
-    name = f"{remote.job.request_id}-{step.number}.{suffix}"
+    name = f"{remote.job.request_id}-{step.number}-{attempt}.{suffix}"
     if not transfer.is_inline:
+        if step.object_name not in {None, name}:  # of a server that did not get to send it
+            await transfer.remove(step.object_name or "")
         # Written first: whatever comes in between, it is removed again.
         step = await remote.run.record_step(dataclasses.replace(step, object_name=name))
     return step, await remote.unless_cancelled(transfer.give(path, name, media_type))

@@ -26,6 +26,8 @@ LIMITS = Limits(
     # Each step doubles what there is: more of them would be built on next to nothing.
     most_steps=8,
     imprecision=0.02,
+    # Steps of 93 ms, and what coding adds or takes away.
+    margin_seconds=0.25,
     formats={
         "WAV": FileFormat("audio/wav", "wav", ("PCM_16", "PCM_24")),
         "FLAC": FileFormat("audio/flac", "flac", ("PCM_16", "PCM_24")),

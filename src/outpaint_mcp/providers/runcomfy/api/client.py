@@ -34,13 +34,13 @@ from outpaint_mcp.errors import (
 )
 from outpaint_mcp.providers.remote.model import lost_answer
 from outpaint_mcp.providers.remote.retries import RetryPolicy
-from outpaint_mcp.providers.runcomfy.api import wire
+from outpaint_mcp.providers.runcomfy.api import answers, wire
 from outpaint_mcp.providers.runcomfy.api.inline import encoded
 from outpaint_mcp.providers.runcomfy.api.reading import Json, object_of, retry_after_seconds, words_of
-from outpaint_mcp.providers.runcomfy.api.refusals import HOW_TO_LOG_IN, refusal
+from outpaint_mcp.providers.runcomfy.api.refusals import HOW_TO_LOG_IN, is_taken_on, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from outpaint_mcp.models import CancelOutcome, OutpaintRequest
     from outpaint_mcp.providers.remote.model import InlineFile, Price, RemoteResult, RemoteStatus
@@ -106,7 +106,7 @@ class RunComfyClient:
         self._balance_url = _BALANCE_URL if is_default else f"{origin}/prod/v2/balance"
         self._retries = RetryPolicy(sleep, rng or random.Random(), clock)  # noqa: S311 - jitter
         self._client = httpx.AsyncClient(
-            headers={"Accept": "application/json", "User-Agent": "outpaint-mcp"},
+            headers=answers.HEADERS,
             timeout=_TIMEOUT if timeout is None else timeout,
             limits=_LIMITS,
             # What goes to this machine goes through no proxy, which would see the token.
@@ -234,20 +234,21 @@ class RunComfyClient:
         headers = self._bearer() | {"Content-Type": "application/json", "Content-Length": str(body_bytes)}
         try:
             async with asyncio.timeout(_POST_SECONDS):
-                response = await self._client.post(url, content=content, headers=headers)
+                response, body, error = await self._exchange("POST", url, headers, content)
+        except UnexpectedReply as exc:
+            raise _lost(str(exc)) from exc
         except TimeoutError as exc:
             raise _lost(f"none within {_POST_SECONDS:.0f} seconds") from exc
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as exc:
             raise ProviderUnavailable(_UNREACHABLE) from exc
         except httpx.HTTPError as exc:
             raise _lost(f"the connection broke off ({type(exc).__name__})") from exc
-        body = object_of(response.content, secret=self._token)
-        error = _error_of(response, body)
         if error is None:
             return body
         refused_inside = response.is_success and "request_id" not in body
         trouble_inside = response.is_success and isinstance(error, ProviderUnavailable)
-        if trouble_inside or not (refused_inside or response.status_code in _REFUSALS):
+        is_certain = refused_inside or (response.status_code in _REFUSALS and not is_taken_on(body))
+        if trouble_inside or not is_certain:
             words = words_of(body)
             raise _lost(f"HTTP {response.status_code}{f': {words}' if words else ''}")
         if isinstance(error, RequestNotFound) or response.status_code in {404, 410}:
@@ -268,15 +269,24 @@ class RunComfyClient:
         """
         try:
             async with asyncio.timeout(within_seconds):
-                response = await self._client.request(method, url, headers=self._bearer())
+                _, body, error = await self._exchange(method, url, self._bearer())
+        except UnexpectedReply as exc:
+            raise UnexpectedReply(f"RunComfy's answer cannot be used: {exc}.") from exc
         except (TimeoutError, httpx.TimeoutException) as exc:
             raise ProviderUnavailable("RunComfy does not answer in time. Try again later.") from exc
         except httpx.HTTPError as exc:
             raise ProviderUnavailable(_UNREACHABLE) from exc
-        body = object_of(response.content, secret=self._token)
-        if error := _error_of(response, body):
+        if error is not None:
             raise error
         return body
+
+    async def _exchange(
+        self, method: str, url: str, headers: dict[str, str], content: AsyncIterator[bytes] | None = None
+    ) -> tuple[httpx.Response, Json, OutpaintError | None]:
+        async with self._client.stream(method, url, headers=headers, content=content) as response:
+            body = object_of(await answers.read_bounded(response), secret=self._token)
+        pause = retry_after_seconds(response.headers.get("retry-after", ""))
+        return response, body, refusal(response.status_code, body, retry_after_seconds=pause)
 
     def _bearer(self) -> dict[str, str]:
         if not self._token:
@@ -284,11 +294,6 @@ class RunComfyClient:
         if not self._token.isascii() or not self._token.isprintable() or " " in self._token:
             raise Unauthorized("RunComfy's token has characters that no token has. Copy it again.")
         return {"Authorization": f"Bearer {self._token}"}
-
-
-def _error_of(response: httpx.Response, body: Json) -> OutpaintError | None:
-    pause = retry_after_seconds(response.headers.get("retry-after", ""))
-    return refusal(response.status_code, body, retry_after_seconds=pause)
 
 
 def _lost(how: str) -> SubmissionUnknown:

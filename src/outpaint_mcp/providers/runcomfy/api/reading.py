@@ -7,9 +7,13 @@ import math
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from outpaint_mcp.errors import UnexpectedReply
 from outpaint_mcp.models import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Json = dict[str, Any]
 
@@ -21,6 +25,12 @@ STATUSES = {
     "failed": Status.FAILED,
 }
 """Of `/status` and `/result`, which have a vocabulary each, and of the vendor's other services."""
+
+MOST_USD = 1_000_000.0
+"""No minutes of audio cost a million and nobody's account holds it; sums of smaller amounts are exact to a cent."""
+# Four times as deep as the deepest answer.
+_DEEPEST = 32
+_TOO_DEEP = "it is nested too deeply"
 
 _MOST_CHARACTERS, _MOST_READ_CHARACTERS = 300, 5_000
 # After a link all of it goes; elsewhere what assigns something, as a signed link without its host does.
@@ -34,16 +44,47 @@ _INLINE = re.compile(r"data:[\w.+/;=-]*,[^\s\"<>]*", re.IGNORECASE)
 
 
 def object_of(content: bytes, *, secret: str | None) -> Json:
-    """Return an answer's JSON object, the secret gone if it echoes that; empty for a proxy's page and the like."""
-    echo = json.dumps(secret or "\0")[1:-1]
+    """Return an answer's JSON object, the secret gone if it echoes that; empty for a proxy's page and the like.
+
+    Raises:
+        UnexpectedReply: it is nested more deeply than any answer.
+    """
     try:
         body = json.loads(content)
-        # Written anew first: an echo may be escaped in other ways than ours.
-        if echo in (text := json.dumps(body)):
-            body = json.loads(text.replace(echo, "…"))
-    except (ValueError, RecursionError):
+    except RecursionError as exc:
+        raise UnexpectedReply(_TOO_DEEP) from exc
+    except ValueError:
         return {}
+    if _is_too_deep(body):
+        raise UnexpectedReply(_TOO_DEEP)
+    if secret:
+        body = _without(re.compile(re.escape(secret), re.IGNORECASE), body)
     return body if isinstance(body, dict) else {}
+
+
+def _without(secret: re.Pattern[str], value: object) -> object:
+    """Return a value without the secret in any text of it, however that is cased or drawn out with invisible marks."""
+    if isinstance(value, str):
+        visible = "".join(mark for mark in value if mark.isprintable())
+        return secret.sub("…", visible) if secret.search(visible) else value
+    if isinstance(value, list):
+        return [_without(secret, each) for each in value]
+    if isinstance(value, dict):
+        return {_without(secret, key): _without(secret, each) for key, each in value.items()}
+    return value
+
+
+def _is_too_deep(body: object) -> bool:
+    level = [body]
+    for _ in range(_DEEPEST):
+        level = [each for parent in level for each in _within(parent)]
+    return bool(level)
+
+
+def _within(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def words_of(body: Json) -> str:
@@ -94,6 +135,24 @@ def number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if 0 <= number < math.inf else None
+
+
+def dollars(value: object) -> float | None:
+    """Return an amount of money; None for all that is none."""
+    amount = number(value)
+    return None if amount is None or amount > MOST_USD else amount
+
+
+def odd_dollars(value: object) -> str | None:
+    """Return what is given as an amount of money and cannot be one: NaN, negative, or beyond all measure."""
+    if dollars(value) is not None or isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return f"{float(value):g}"
+    except OverflowError:
+        return "inf"
+    except ValueError:  # words
+        return None
 
 
 def retry_after_seconds(header: str) -> float | None:

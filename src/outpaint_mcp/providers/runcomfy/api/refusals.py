@@ -82,6 +82,11 @@ def refusal(
 
 
 HOW_TO_LOG_IN = (
-    "RunComfy needs a token, and none is set. Put it into RUNCOMFY_API_TOKEN (RunComfy shows it under Profile, API"
-    " tokens) and restart the server, or set OUTPAINT_PROVIDER=local to do without."
+    "RunComfy needs a token, and none is set. Put it into RUNCOMFY_API_TOKEN; RunComfy shows it under Profile, API"
+    " tokens."
 )
+
+
+def is_taken_on(body: Json) -> bool:
+    """Whether an answer names a request and where it stands: that was taken on, whatever its HTTP status says."""
+    return "request_id" in body and word_of(body) in STATUSES

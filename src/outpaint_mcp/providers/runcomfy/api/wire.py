@@ -13,7 +13,15 @@ from urllib.parse import quote
 from outpaint_mcp.errors import RequestNotFound, UnexpectedReply
 from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.providers.remote.model import Price, RemoteResult, RemoteStatus
-from outpaint_mcp.providers.runcomfy.api.reading import STATUSES, Json, number, word_of, words_of
+from outpaint_mcp.providers.runcomfy.api.reading import (
+    STATUSES,
+    Json,
+    dollars,
+    number,
+    odd_dollars,
+    word_of,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +65,8 @@ def result_of(body: Json, *, submitted_audio: str = "") -> RemoteResult:
     return RemoteResult(
         status=status,
         urls=tuple(urls),
-        cost_usd=number(body.get("cost")),
+        cost_usd=dollars(body.get("cost")),
+        odd_cost=odd_dollars(body.get("cost")),
         error=(words_of(body) or "RunComfy gives no reason") if failed else None,
     )
 
@@ -68,7 +77,7 @@ def price_of(body: Json) -> Price:
     Raises:
         UnexpectedReply: it names no price.
     """
-    usd, unit = number(body.get("base_price_usd")), body.get("price_unit")
+    usd, unit = dollars(body.get("base_price_usd")), body.get("price_unit")
     if usd is None or unit not in ("second", "output"):  # a tuple: what is compared may be unhashable
         raise UnexpectedReply("RunComfy's catalogue names no price for the model.")
     return Price(usd=usd, unit=unit, origin="RunComfy's catalogue")
@@ -110,7 +119,7 @@ def cancel_outcome_of(body: Json) -> CancelOutcome:
 
 def balance_of(body: Json) -> float | None:
     """Return the account's balance in US dollars, where it is named."""
-    return number(body.get("balance_usd"))
+    return dollars(body.get("balance_usd"))
 
 
 def _status(body: Json) -> tuple[Status, str]:

@@ -1,0 +1,93 @@
+"""Before a step is sent: what is left is priced anew, and waits for the person where it costs more than they know."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.errors import OutpaintError, OverBudget
+from outpaint_mcp.jobs.run import PermanentFailure
+from outpaint_mcp.models import Status
+from outpaint_mcp.providers.remote.estimate import at_price
+from outpaint_mcp.providers.remote.prepare import PRICE_SECONDS, prepare_source
+from outpaint_mcp.providers.remote.submit import submit
+from outpaint_mcp.storage.records import StepState
+from outpaint_mcp.storage.spending import NotAgreed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outpaint_mcp.providers.remote.prepare import PreparedSource
+    from outpaint_mcp.providers.remote.run import RemoteRun
+    from outpaint_mcp.storage.records import Step
+    from outpaint_mcp.storage.spending import Costs
+    from outpaint_mcp.workers.orders import GeneratedPart
+
+
+async def send_when_agreed(
+    remote: RemoteRun, step: Step, source: PreparedSource | None, parts: Sequence[GeneratedPart]
+) -> tuple[Step, PreparedSource]:
+    """Send a step as soon as the person agrees to its cost; also returns the source, prepared.
+
+    Raises:
+        PermanentFailure: it would cost more than is allowed, whoever agrees; what was generated so far stays.
+    """
+    while True:
+        try:
+            await _await_agreement(remote)
+            source = source or await prepare_source(remote)
+            return await submit(remote, step, source, parts), source
+        except NotAgreed:  # the bill of another take has come meanwhile
+            continue
+        except OverBudget as exc:
+            names = remote.fetched_files
+            where = f" What was generated so far stays in {remote.folder} for a month ({', '.join(names)})."
+            raise PermanentFailure(OverBudget(f"{exc}{where if names else ''}"), leaves=names) from exc
+
+
+async def _await_agreement(remote: RemoteRun) -> None:
+    """Return once what is left of a request may be sent, as far as its cost goes.
+
+    Raises:
+        OverBudget: it would cost more than is allowed, whoever agrees.
+        RunCancelled: somebody wants the job cancelled.
+        LeaseLost: the job is somebody else's.
+    """
+    waits = True
+    while waits:
+        if not remote.is_priced:
+            await _estimate_anew(remote)
+        remote.is_priced = waits = False
+        while unknown_costs := await asyncio.to_thread(_not_agreed, remote):
+            waits = True  # and the price may be another one when the person has agreed
+            words = f"{unknown_costs.in_words}; waiting for agreement"
+            await remote.report(words, Status.IN_PROGRESS, awaits_agreement=True)
+            await remote.pause(remote.context.schedule.first_seconds)
+            await remote.stop_if_cancelled()
+
+
+def _not_agreed(remote: RemoteRun) -> Costs | None:
+    """Return what the person has to agree to first; None where nothing is in the way."""
+    try:
+        remote.context.shared.store.ledger.check_sending(remote.job.request_id)
+    except NotAgreed as exc:
+        return exc.costs
+    return None
+
+
+async def _estimate_anew(remote: RemoteRun) -> None:
+    """Estimate what is left at the price of now; where that cannot be read, the one that was read last stands."""
+    await remote.context.schedule.turn()
+    try:
+        price = await remote.context.client().price(within_seconds=PRICE_SECONDS)
+    except OutpaintError:
+        return
+    planned = tuple(step for step in remote.job.steps if step.state is StepState.PLANNED)
+    estimated = at_price(price, planned)
+    if estimated != planned:
+        ledger = remote.context.shared.store.ledger
+        await asyncio.to_thread(ledger.estimate_anew, remote.job.lease, estimated)
+        sent = tuple(step for step in remote.job.steps if step.state is not StepState.PLANNED)
+        steps = tuple(sorted((*sent, *estimated), key=lambda step: step.number))
+        remote.run.job = dataclasses.replace(remote.job, steps=steps)
