@@ -31,7 +31,8 @@ def move_the_folder(data_dir: Path) -> None:
 
 
 def delete_the_folder(data_dir: Path) -> None:
-    shutil.rmtree(data_dir)
+    """Moved first: the server writes in it meanwhile, and a folder that fills again cannot be removed."""
+    shutil.rmtree(data_dir.rename(data_dir.with_name("deleted")))
 
 
 def delete_the_files(data_dir: Path) -> None:
