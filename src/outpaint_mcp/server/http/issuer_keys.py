@@ -12,7 +12,7 @@ import httpx
 from jwt import PyJWK, PyJWTError
 from pydantic_core import from_json
 
-from outpaint_mcp.config import is_loopback
+from outpaint_mcp.config.environment import is_loopback
 
 if TYPE_CHECKING:
     import ssl
