@@ -24,6 +24,8 @@ LOOPBACK_ORIGINS = tuple(f"http://{host}:*" for host in LOOPBACK_HOSTS)
 _NAME = r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])"
 _HOST = re.compile(rf"{_NAME}(?::\d{{1,5}})?")
 _ORIGIN = re.compile(rf"https?://{_NAME}(?::\d{{1,5}}|:\*)?")
+# What may stand between quotation marks in a header.
+_URL = re.compile(r"[\w:/.~%@\[\]!$&'()*+,;=-]+", re.ASCII)
 _MOST_SCOPE_CHARACTERS = 100
 
 
@@ -194,7 +196,9 @@ def _url(env: Mapping[str, str], name: str, *, may_be_plain: bool = False) -> st
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    is_good = bool(host) and not (parts.query or parts.fragment or "@" in parts.netloc) and url.isascii()
+    is_good = (
+        bool(host) and not (parts.query or parts.fragment or "@" in parts.netloc) and _URL.fullmatch(url)
+    )
     if not host or not is_good or parts.scheme not in {"https", "http"}:
         raise ConfigError(f"{name} is not a URL such as https://host/path.")
     if parts.scheme == "http" and not may_be_plain and not is_loopback(host):
