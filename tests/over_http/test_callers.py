@@ -198,6 +198,34 @@ async def test_evil_hosts_and_origins_are_refused_at_every_address(
     assert (unknown.status_code, preflight.status_code, two.status_code) == (421, 403, 403)
 
 
+async def test_pages_that_were_named_may_read_the_answers_and_no_others(serve: Serve) -> None:
+    origin = {"Origin": "https://outpaint.example.org"}
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    async with serve(http=TEAM) as door, bare(door) as http:
+        preflight = await http.options("/mcp", headers=origin | asked)
+        called = await post(http, bearer(ALICE) | origin)
+        refused = await post(http, origin)
+        evil = await http.options("/mcp", headers={"Origin": "https://evil.example"} | asked)
+    assert preflight.status_code == 200
+    assert "authorization" in preflight.headers["access-control-allow-headers"]
+    for answer in (preflight, called, refused):
+        assert answer.headers["access-control-allow-origin"] == "https://outpaint.example.org"
+        assert "access-control-allow-credentials" not in answer.headers
+    assert (called.status_code, refused.status_code, evil.status_code) == (200, 401, 403)
+    assert "access-control-allow-origin" not in evil.headers
+
+
+async def test_on_loopback_no_page_reads_anything(serve: Serve) -> None:
+    origin = {"Origin": "http://localhost:6274"}
+    async with serve() as door:
+        answer = await door.http.post("/mcp", json=INITIALIZE, headers=origin)
+        preflight = await door.http.options(
+            "/mcp", headers=origin | {"Access-Control-Request-Method": "POST"}
+        )
+    assert answer.status_code == 200
+    assert not [name for each in (answer, preflight) for name in each.headers if name.startswith("access-")]
+
+
 async def test_a_request_without_a_host_is_refused(serve: Serve) -> None:
     async with serve(http=TEAM) as door:
         wire = await door.connect()

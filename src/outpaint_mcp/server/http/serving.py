@@ -13,6 +13,7 @@ from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.transport_security import TransportSecuritySettings
 
 from outpaint_mcp.server.app import build_server
+from outpaint_mcp.server.http.addresses import Addresses
 from outpaint_mcp.server.http.bodies import Bodies
 from outpaint_mcp.server.http.connections import protocol
 from outpaint_mcp.server.http.gate import Gate
@@ -77,7 +78,7 @@ def http_server(server: MCPServer[Lifespan], http: HttpSettings, limits: Limits)
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     config = uvicorn.Config(
-        Gate(AuthContextMiddleware(Bodies(Sessions(app, limits.sessions), limits)), http),
+        Addresses(Gate(AuthContextMiddleware(Bodies(Sessions(app, limits.sessions), limits)), http), http),
         loop="asyncio",
         http=protocol(limits),  # type: ignore[arg-type]  # only ever called
         ws="none",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -72,9 +72,22 @@ class HttpSettings:
         return self.keys is not None or self.oauth is not None
 
     @property
+    def names_origins(self) -> bool:
+        """Whether web pages of others than this machine may call."""
+        return self.origins != LOOPBACK_ORIGINS
+
+    @property
     def mcp_url(self) -> str:
         """The URL that a client is given."""
         return self.public_url + PATH
+
+    def named_after(self, address: str, port: int) -> HttpSettings:
+        """Return these with a public URL, if there is none: that of the first name, or of where it listens."""
+        name = f"[{address}]" if ":" in address else address
+        if self.hosts != LOOPBACK_HOSTS:
+            name = self.hosts[0]
+        here = f"http://{name}" if re.search(r":\d+\Z", name) else f"http://{name}:{port}"
+        return replace(self, public_url=self.public_url or here)
 
     @classmethod
     def from_env(
