@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRANSPORTS = ("stdio", "http")
+_KEY = "interop-key-of-these-tests"
 _MOST_SECONDS = 300.0
 _SAMPLE_RATE = 16_000
 _LAST_WORDS = 1_500
@@ -109,7 +111,7 @@ def run(command: list[str], mode: str, transport: str, folder: Path) -> Outcome:
 
 @contextmanager
 def _server(transport: str, place: _Place) -> Iterator[dict[str, Any]]:
-    """Say how the client reaches the server; over HTTP it runs while the block lasts."""
+    """Say how the client reaches the server; over HTTP it runs while the block lasts, for a caller with a key."""
     if transport == "stdio":
         # Each start leaves a line, since some clients start one for each call.
         program = place.folder / "outpaint-mcp"
@@ -119,8 +121,9 @@ def _server(transport: str, place: _Place) -> Iterator[dict[str, Any]]:
         program.chmod(0o700)
         yield {"command": str(program), "args": [], "env": place.environment}
         return
-    with http_server(place.environment) as server:
-        yield {"url": server.address, "headers": {"Authorization": f"Bearer {server.key}"}}
+    digest = hashlib.sha256(_KEY.encode()).hexdigest()
+    with http_server({**place.environment, "OUTPAINT_API_KEYS": f"interop={digest}"}) as server:
+        yield {"url": server.address, "headers": {"Authorization": f"Bearer {_KEY}"}}
 
 
 @contextmanager
@@ -166,7 +169,7 @@ def _converse(driver: subprocess.Popen[str], record: Record, place: _Place) -> N
     offered = _read(driver.stdout)
     record.step = "list"
     check_offer(offered["tools"])
-    conversation = converse(record, place.source, place.results)
+    conversation = converse(record, place.source, place.folder)
     call = next(conversation)
     while True:
         record.calls += 1

@@ -78,7 +78,7 @@ def converse(record: Record, source: Path, folder: Path) -> Generator[Call, Show
     Args:
         record: written while it goes on.
         source: the recording, in a folder that the server reads.
-        folder: where its results come.
+        folder: what all folders of the server are in.
 
     Raises:
         AssertionError: the model was not shown what it needs.
@@ -157,7 +157,7 @@ def _ended(tool: str, **arguments: object) -> Generator[Call, Shown, Shown]:
 def _seconds(shown: Shown, folder: Path) -> float:
     """Open the file that the answer names, wherever that is, and return its length."""
     if path := shown.field("path"):
-        assert Path(path).parent == folder, shown
+        assert Path(path).is_relative_to(folder), shown
         info = soundfile.info(path)
     else:
         with urllib.request.urlopen(shown.field("url")) as answer:
