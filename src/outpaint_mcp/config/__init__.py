@@ -111,7 +111,7 @@ class Settings:
             place = shared.resolve()
             if homes.is_relative_to(place) or place.is_relative_to(homes):
                 raise ConfigError(
-                    f"{shared} is in OUTPAINT_INPUT_DIRS, which every caller may read, but holds what single callers own,"
+                    f"{shared} is in OUTPAINT_INPUT_DIRS, which every caller may read, but holds what is one caller's,"
                     f" in {self._homes()}. Set OUTPAINT_DATA_DIR or OUTPAINT_INPUT_DIRS to another folder."
                 )
 
