@@ -138,7 +138,13 @@ class RemoteProvider:
             obstacle = OverBudget.beyond(limit_usd, cost_usd, request.takes)
         if known_price is None:
             return Forecast(warnings=(unknown,), obstacle=obstacle)
-        return Forecast(cost_usd=found.cost_usd, basis=found.basis, warnings=(unknown,), obstacle=obstacle)
+        return Forecast(
+            cost_usd=found.cost_usd,
+            steps=len(found.steps),
+            basis=found.basis,
+            warnings=(unknown,),
+            obstacle=obstacle,
+        )
 
     async def _price(
         self, principal: Principal, limit_usd: float | None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.providers.registry import PROVIDERS
 from outpaint_mcp.server.http.callers import Callers, as_user
 from outpaint_mcp.server.http.protected_resource import ProtectedResource
 from outpaint_mcp.server.http.refusals import Refusal
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
 
 # What there is, and whether it has to be known who asks for it; the first that matches counts.
 _ROUTES: tuple[tuple[re.Pattern[str], bool], ...] = ((re.compile(rf"{PATH}(?:/.*)?", re.DOTALL), True),)
+
+# In which callers bring tokens of their own along, and for which provider.
+_TOKEN_HEADERS = {
+    each.description.token_header.lower().encode(): name
+    for name, each in PROVIDERS.items()
+    if each.description.token_header
+}
+_SECRET_HEADERS = {b"authorization", *_TOKEN_HEADERS}
 
 _NOT_HERE = Refusal(status=404, message=f"There is nothing at this address: MCP is at {PATH}.")
 
@@ -60,6 +70,16 @@ class Gate:
         caller = await self._callers.identify(scope, in_address.encode())
         if isinstance(caller, Refusal):
             return caller
-        headers = [each for each in scope["headers"] if each[0] != b"authorization"]
+        headers = [each for each in scope["headers"] if each[0] not in _SECRET_HEADERS]
+        caller = dataclasses.replace(caller, tokens=_tokens(scope))
         admitted = {**scope, "headers": headers, "user": as_user(caller)}
         return {**admitted, "path": PATH, "raw_path": PATH.encode()} if is_mcp else admitted
+
+
+def _tokens(scope: Scope) -> tuple[tuple[str, str], ...]:
+    """Return the tokens for providers that came with a request; of one that came twice neither."""
+    given = [(_TOKEN_HEADERS[name], value) for name, value in scope["headers"] if name in _TOKEN_HEADERS]
+    names = [provider for provider, _ in given]
+    return tuple(
+        (provider, value.decode("latin-1").strip()) for provider, value in given if names.count(provider) == 1
+    )
