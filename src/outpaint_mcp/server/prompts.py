@@ -68,8 +68,8 @@ extend_after_duration=0. If I want it to build up layer by layer, pass beginning
         (_AUDIO, ("seconds", "How long the outro is, in seconds. 20 unless given.", "20")),
         f"""\
 Give {{audio}} an outro of {{seconds}} seconds. {_TAGS} Pass extend_after_duration={{seconds}}. Pass ending="fade" if I
-want it to fade out, ending="breakdown" if layers should drop out one by one, or leave ending out for the recording's own
-kind of ending. {_WAIT}""",
+want it to fade out, ending="breakdown" if layers should drop out one by one, or leave ending out for the recording's
+own kind of ending. {_WAIT}""",
     ),
     _Wish(
         "loop",

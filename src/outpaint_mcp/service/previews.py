@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
-import tempfile
-import time
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from outpaint_mcp.disk.opening import open_regular
 from outpaint_mcp.disk.writing import remove
 from outpaint_mcp.errors import DeliveryFailed, Hint, InvalidRequest, ServerStopping
+from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports.previews import (
     MAX_PIECE_SECONDS,
@@ -25,40 +20,33 @@ from outpaint_mcp.reports.previews import (
     parts_between,
 )
 from outpaint_mcp.service.origins import origin_of
+from outpaint_mcp.service.preview_files import read
 from outpaint_mcp.service.references import AnalyzedSource
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import LocalFile
-from outpaint_mcp.storage.failures import storage_errors
 from outpaint_mcp.storage.records import RequestProgress
 from outpaint_mcp.workers.looks import ReadWaveform
 from outpaint_mcp.workers.orders import WritePreview
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
+    from pathlib import Path
 
     from outpaint_mcp.principals import Principal
     from outpaint_mcp.service.exporter import Exporter
     from outpaint_mcp.service.poller import StatusPoller
+    from outpaint_mcp.service.preview_files import PreviewFiles
     from outpaint_mcp.service.rooms import Rooms
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.storage.records import RequestRecord
     from outpaint_mcp.workers.pool import WorkerPool
 
-STORED_DAYS = 7
-"""How long a piece is stored after it was last written."""
-
-STORED_BYTES = 256 << 20
-"""How much is stored of all results together; of more, the oldest go."""
-
+_WHOLE = ExportOptions()
 _COLUMNS = 1_500
 _WORK_SECONDS = 120.0
 # Hosts give up on what takes a minute.
 _WAIT_SECONDS = 45.0
 _SECTIONS_SECONDS = 3.0
-_TIDY_AFTER_BYTES = 32 << 20
-_MAX_PIECE_BYTES = 1 << 20
-_DAY_SECONDS = 86_400.0
-_SCRATCH = "new-"
 
 _T = TypeVar("_T")
 
@@ -68,31 +56,30 @@ class Previews:
 
     def __init__(  # noqa: PLR0913 - what it works with
         self,
-        folder: Path,
+        files: PreviewFiles,
         journal: Journal,
         pool: WorkerPool,
         poller: StatusPoller,
         exporter: Exporter,
         rooms: Rooms,
     ) -> None:
-        """Prepare; no folder is created yet.
+        """Prepare.
 
         Args:
-            folder: where they are stored, in a folder for each take.
+            files: where they are stored.
             journal: every request there ever was.
             pool: runs the workers.
             poller: knows where requests are.
             exporter: knows where their files are.
             rooms: where their analyses are.
         """
-        self._folder = folder
+        self._files = files
         self._journal = journal
         self._pool = pool
         self._poller = poller
         self._exporter = exporter
         self._rooms = rooms
-        self._under_way: dict[tuple[object, ...], asyncio.Task[Any]] = {}
-        self._untidied_bytes = 0
+        self._under_way: dict[tuple[str, str], asyncio.Task[Any]] = {}
 
     async def close(self) -> None:
         """End what goes on; whoever waits gets `ServerStopping`."""
@@ -124,23 +111,26 @@ class Previews:
                 f"A preview begins at a whole second before the end, {duration:.2f} s, and lasts 1 to"
                 f" {MAX_PIECE_SECONDS} whole seconds."
             )
-        place = self._folder / take.request_id / f"{start_seconds}-{seconds}.json"
-        stored = await asyncio.to_thread(_read, place, _MAX_PIECE_BYTES)
+        name = f"{start_seconds}-{seconds}.json"
+        stored = await asyncio.to_thread(self._files.get, take.request_id, name)
         if stored is not None:
             return PreviewPiece.model_validate_json(stored)
 
         async def write() -> PreviewPiece:
             recording = await self._file_of(principal, take)
-            return await self._write(take, recording, place, start_seconds, seconds)
+            piece = await self._write(take, recording, start_seconds, seconds)
+            content = piece.model_dump_json().encode()
+            await asyncio.to_thread(self._files.put, take.request_id, name, content)
+            return piece
 
-        return await self._shared((principal, place), write)
+        return await self._shared((take.request_id, name), write)
 
     async def peaks(self, principal: Principal, request_id: str) -> PeaksReport:
         """Return a result at a glance; raises as `piece` does."""
         take, takes = await self._completed(principal, request_id)
         path = await self._file_of(principal, take)
         origin = await asyncio.to_thread(origin_of, self._journal, take)
-        peaks = await self._waveform(principal, take, path)
+        peaks = await self._waveform(take, path)
         found = AnalyzedSource(LocalFile(path), take.title, path.name, origin)
         done = await self._rooms.of(principal).analyses.follow(
             found, picture=False, wait_seconds=_SECTIONS_SECONDS, on_update=None
@@ -171,33 +161,13 @@ class Previews:
         )
 
     async def is_delivered(self, principal: Principal, request_id: str) -> bool:
-        """Whether the extended file was delivered, of every take that is completed.
+        """Whether the extended file was delivered as it is usually asked for, of every take that is completed.
 
         Raises:
             RequestNotFound: they have no such request.
         """
         takes = await self._poller.takes(principal, request_id)
-        return all(take.deliveries for take in takes if take.status is Status.COMPLETED)
-
-    def forget(self, request_id: str) -> None:
-        """Delete what is stored of a take; blocks."""
-        remove(self._folder / request_id)
-
-    def tidy(self) -> None:
-        """Delete what was written long ago, what killed servers left behind, and the oldest of too much; blocks."""
-        files = sorted(_ages(self._folder.glob("*/*")))
-        total = 0
-        for age, size, path in files:
-            total += size
-            if total > STORED_BYTES or age > STORED_DAYS * _DAY_SECONDS:
-                path.unlink(missing_ok=True)
-        for folder in self._folder.glob("*"):
-            with suppress(OSError):  # something is in it
-                if (
-                    not folder.name.startswith(_SCRATCH)
-                    or time.time() - folder.stat().st_mtime > _DAY_SECONDS
-                ):
-                    folder.rmdir()
+        return all(str(_WHOLE) in take.deliveries for take in takes if take.status is Status.COMPLETED)
 
     async def _completed(
         self, principal: Principal, request_id: str
@@ -223,61 +193,40 @@ class Previews:
                 return found.source.path
             raise
 
-    async def _waveform(self, principal: Principal, take: RequestRecord, path: Path) -> str:
-        place = self._folder / take.request_id / f"peaks-{_COLUMNS}"
-        stored = await asyncio.to_thread(_read, place, _MAX_PIECE_BYTES)
+    async def _waveform(self, take: RequestRecord, path: Path) -> str:
+        name = f"peaks-{_COLUMNS}"
+        stored = await asyncio.to_thread(self._files.get, take.request_id, name)
         if stored is not None:
             return stored.decode()
 
-        async def read() -> str:
+        async def read_pairs() -> str:
             order = ReadWaveform(path=path, columns=_COLUMNS)
             pairs = (await self._pool.run(order, timeout_seconds=_WORK_SECONDS)).pairs
-            await self._store(place, pairs.encode())
+            await asyncio.to_thread(self._files.put, take.request_id, name, pairs.encode())
             return pairs
 
-        return await self._shared((principal, place), read)
+        return await self._shared((take.request_id, name), read_pairs)
 
     async def _write(
-        self, take: RequestRecord, recording: Path, place: Path, start_seconds: int, seconds: int
+        self, take: RequestRecord, recording: Path, start_seconds: int, seconds: int
     ) -> PreviewPiece:
-        scratch = await asyncio.to_thread(self._new_folder)
+        scratch = await asyncio.to_thread(self._files.new_folder)
         try:
             order = WritePreview(
                 recording=recording, folder=scratch, start_seconds=start_seconds, seconds=seconds
             )
             written = await self._pool.run(order, timeout_seconds=_WORK_SECONDS)
-            content = await asyncio.to_thread(_read, written.path, _MAX_PIECE_BYTES)
+            content = await asyncio.to_thread(read, written.path)
         finally:
             await asyncio.to_thread(remove, scratch)
-        piece = PreviewPiece(
+        return PreviewPiece(
             request_id=take.request_id,
             start_frame=start_seconds * PREVIEW_RATE_HZ,
             frames=written.frames,
             audio=base64.b64encode(content or b"").decode(),
         )
-        await self._store(place, piece.model_dump_json().encode())
-        return piece
 
-    async def _store(self, place: Path, content: bytes) -> None:
-        def write() -> None:
-            with storage_errors(self._folder.parent):
-                place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                part = place.with_name(f".{place.name}.{os.getpid()}")
-                part.write_bytes(content)
-                part.replace(place)
-
-        await asyncio.to_thread(write)
-        self._untidied_bytes += len(content)
-        if self._untidied_bytes > _TIDY_AFTER_BYTES:
-            self._untidied_bytes = 0
-            await asyncio.to_thread(self.tidy)
-
-    def _new_folder(self) -> Path:
-        with storage_errors(self._folder.parent):
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._folder))
-
-    async def _shared(self, key: tuple[object, ...], work: Callable[[], Coroutine[object, object, _T]]) -> _T:
+    async def _shared(self, key: tuple[str, str], work: Callable[[], Coroutine[object, object, _T]]) -> _T:
         """Do something once for all who wait for it, and go on with it when they do not any more."""
         task = self._under_way.get(key)
         if task is None:
@@ -291,25 +240,7 @@ class Previews:
         done: _T = task.result()
         return done
 
-    def _ended(self, key: tuple[object, ...], task: asyncio.Task[Any]) -> None:
+    def _ended(self, key: tuple[str, str], task: asyncio.Task[Any]) -> None:
         del self._under_way[key]
         if not task.cancelled():
             task.exception()  # whoever waited may have left
-
-
-def _read(path: Path, most_bytes: int) -> bytes | None:
-    """Read a file of ours, through no link; None where there is none."""
-    folder = path.parent.resolve()
-    try:
-        with os.fdopen(open_regular(folder / path.name, (folder,)), "rb") as file:
-            return file.read(most_bytes)
-    except OSError:
-        return None
-
-
-def _ages(files: Iterable[Path]) -> Iterator[tuple[float, int, Path]]:
-    """Yield how old each file is in seconds, and its size."""
-    for path in files:
-        with suppress(OSError):  # deleted meanwhile
-            found = path.stat()
-            yield time.time() - found.st_mtime, found.st_size, path
