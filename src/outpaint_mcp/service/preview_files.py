@@ -16,6 +16,9 @@ from outpaint_mcp.storage.failures import storage_errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+FOLDER = "previews"
+"""In the data folder."""
+
 STORED_DAYS = 7
 """How long a preview is stored after it was written."""
 

@@ -20,7 +20,7 @@ from outpaint_mcp.reports.previews import (
     parts_between,
 )
 from outpaint_mcp.service.origins import origin_of
-from outpaint_mcp.service.preview_files import read
+from outpaint_mcp.service.preview_files import FOLDER, PreviewFiles, read
 from outpaint_mcp.service.references import AnalyzedSource
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import LocalFile
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
+    from outpaint_mcp.config import Settings
     from outpaint_mcp.principals import Principal
     from outpaint_mcp.service.exporter import Exporter
     from outpaint_mcp.service.poller import StatusPoller
-    from outpaint_mcp.service.preview_files import PreviewFiles
     from outpaint_mcp.service.rooms import Rooms
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.storage.records import RequestRecord
@@ -56,7 +56,7 @@ class Previews:
 
     def __init__(  # noqa: PLR0913 - what it works with
         self,
-        files: PreviewFiles,
+        settings: Settings,
         journal: Journal,
         pool: WorkerPool,
         poller: StatusPoller,
@@ -66,14 +66,14 @@ class Previews:
         """Prepare.
 
         Args:
-            files: where they are stored.
+            settings: where they are stored.
             journal: every request there ever was.
             pool: runs the workers.
             poller: knows where requests are.
             exporter: knows where their files are.
             rooms: where their analyses are.
         """
-        self._files = files
+        self._files = PreviewFiles(settings.data_dir / FOLDER)
         self._journal = journal
         self._pool = pool
         self._poller = poller
