@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from outpaint_mcp.disk.writing import remove
@@ -185,13 +186,16 @@ class Previews:
         return take, takes
 
     async def _file_of(self, principal: Principal, take: RequestRecord) -> Path:
-        try:
+        with suppress(DeliveryFailed):
             return (await self._exporter.stored(take)).path
-        except DeliveryFailed:
+        with suppress(DeliveryFailed):
             found = await self._rooms.of(principal).references.resolve_for_analysis(take.request_id)
             if isinstance(found.source, LocalFile):
                 return found.source.path
-            raise
+        raise DeliveryFailed(
+            "The extended file is no longer where it was delivered, and is stored nowhere else.",
+            request_id=take.request_id,
+        )
 
     async def _waveform(self, take: RequestRecord, path: Path) -> str:
         name = f"peaks-{_COLUMNS}"
