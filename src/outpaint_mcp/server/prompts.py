@@ -115,9 +115,9 @@ a fade (ending="fade"). {_WAIT}""",
             ("takes", "How many takes. 3 unless given.", "3"),
         ),
         f"""\
-Make {{takes}} takes of {{audio}}, each longer by {{seconds}} seconds, and compare them. Each take is billed separately:
-with a paid provider, call submit_outpaint with dry_run=true first, and ask me whether I agree to the cost. {_TAGS} Pass
-extend_after_duration={{seconds}} and takes={{takes}}. {_WAIT} The answer lists the takes, best first. Compare their
+Make {{takes}} takes of {{audio}}, each longer by {{seconds}} seconds, and compare them. {_TAGS} Pass
+extend_after_duration={{seconds}} and takes={{takes}}. Each take is billed separately: with a paid provider, pass
+dry_run=true first, and ask me whether I agree to the cost. {_WAIT} The answer lists the takes, best first. Compare their
 verdicts in a short table, recommend one with the reason, and ask which I want to keep.""",
     ),
 )
