@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.service.lifespan import Surroundings
     from outpaint_mcp.service.poller import OnUpdate
+    from outpaint_mcp.service.rooms import Room
     from outpaint_mcp.storage.store import Store
     from outpaint_mcp.workers.pool import WorkerPool
 
@@ -140,6 +141,13 @@ class OutpaintService:
         await self.previews.close()
         await self._rooms.close()
 
+    def _enter(self, principal: Principal) -> Room:
+        """Open a caller's room; what waits for the credentials that they bring along goes on."""
+        news = [each.recognize(principal) for each in self._providers.values()]
+        if any(news) and self._dispatcher is not None:
+            self._dispatcher.ring()
+        return self._rooms.of(principal)
+
     async def analyze(  # noqa: PLR0913 - what can be asked of an analysis
         self,
         principal: Principal,
@@ -163,7 +171,7 @@ class OutpaintService:
         Raises:
             InvalidRequest, SourceError: it cannot be measured.
         """
-        room = self._rooms.of(principal)
+        room = self._enter(principal)
         found = await room.references.resolve_for_analysis(audio)
         done = await room.analyses.follow(
             found, picture=picture, wait_seconds=wait_seconds, on_update=on_update
@@ -185,7 +193,7 @@ class OutpaintService:
             ServerBusy: too many others are being taken on.
         """
         async with self._admission.turn():
-            room = self._rooms.of(principal)
+            room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
             submission = await self._submitter.submit(room, request, resolved, provider=provider)
             return naming(resolved.taken, submission)
@@ -194,9 +202,9 @@ class OutpaintService:
         """Say what would become of a request; see `forecast.foresee`."""
         chosen = self._submitter.provider(provider)
         async with self._admission.turn():
-            room = self._rooms.of(principal)
+            room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
-            found = await foresee(room.prober, self._vocabulary, request, resolved, chosen)
+            found = await foresee(room, self._vocabulary, request, resolved, chosen)
             return naming(resolved.taken, found)
 
     async def status(
@@ -212,6 +220,7 @@ class OutpaintService:
         Raises:
             RequestNotFound: they have no such request.
         """
+        self._enter(principal)
         takes = await self._poller.follow(principal, request_id, wait_seconds, on_update)
         return reports.status(as_one(takes), self._vocabulary, takes)
 
@@ -246,7 +255,7 @@ class OutpaintService:
             DeliveryFailed: the file cannot be put into the output folder, or has been removed.
         """
         return await self._desk.result(
-            self._rooms.of(principal),
+            self._enter(principal),
             request_id,
             wait_seconds=wait_seconds,
             options=options,
@@ -262,6 +271,7 @@ class OutpaintService:
         Raises:
             RequestNotFound: they have no such request.
         """
+        self._enter(principal)
         takes = await self._poller.takes(principal, request_id)
         outcomes = await asyncio.gather(
             *(self._canceller.cancel(take) for take in takes if not take.status.is_final)
@@ -275,7 +285,7 @@ class OutpaintService:
         self, principal: Principal, *, folder: str = "", query: str = "", limit: int = 20
     ) -> AudioList:
         """List what can be extended; see `AudioLister.list`."""
-        return await self._rooms.of(principal).lister.list(folder=folder, query=query, limit=limit)
+        return await self._enter(principal).lister.list(folder=folder, query=query, limit=limit)
 
     async def list(
         self, principal: Principal, *, limit: int = 20, status: Status | None = None
@@ -287,6 +297,7 @@ class OutpaintService:
         """
         if not 1 <= limit <= _MOST_LISTED:
             raise InvalidRequest(f"It is {limit}; use 1 to {_MOST_LISTED}.", field="limit")
+        self._enter(principal)
         journal, ledger = self._store.journal, self._store.ledger
         families = await asyncio.to_thread(journal.newest, principal, limit=limit, status=status)
         spent, open_estimate = await asyncio.to_thread(ledger.spent_usd, principal)

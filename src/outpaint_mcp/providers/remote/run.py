@@ -10,11 +10,12 @@ from outpaint_mcp.models import Status
 from outpaint_mcp.storage.records import RequestProgress, StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.providers.base import ProviderContext
+    from outpaint_mcp.providers.remote.accounts import Accounts
     from outpaint_mcp.providers.remote.model import ModelClient, RemoteModel
     from outpaint_mcp.providers.remote.schedule import PollSchedule
     from outpaint_mcp.providers.remote.transfer import AudioTransfer
@@ -35,14 +36,14 @@ class RunContext:
     Attributes:
         shared: what every provider works with.
         model: the model, and where it is.
-        client: returns its one client, made at the first need.
+        accounts: with whose credentials it is called.
         transfer: makes files readable for it.
         schedule: how often it is asked.
     """
 
     shared: ProviderContext
     model: RemoteModel
-    client: Callable[[], ModelClient]
+    accounts: Accounts
     transfer: AudioTransfer
     schedule: PollSchedule
 
@@ -72,6 +73,11 @@ class RemoteRun:
     def job(self) -> Job:
         """The job as it is by now."""
         return self.run.job
+
+    @property
+    def client(self) -> ModelClient:
+        """What calls the service for the job."""
+        return self.context.accounts.client(self.job.account)
 
     @property
     def folder(self) -> Path:
@@ -192,4 +198,4 @@ class RemoteRun:
     @property
     def is_of_another_account(self) -> bool:
         """Whether the job was taken on with other credentials than those here."""
-        return self.job.account != self.context.model.account
+        return not self.context.accounts.has(self.job.account)
