@@ -35,7 +35,7 @@ def by_mpg123(content: bytes) -> Wave:
 
 
 def by_ffmpeg(content: bytes) -> Wave:
-    with av.open(BytesIO(content), format="mp3") as file:
+    with av.open(BytesIO(content), "r", format="mp3") as file:
         return np.concatenate([frame.to_ndarray() for frame in file.decode(audio=0)], axis=1).T
 
 

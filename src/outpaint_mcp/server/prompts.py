@@ -117,8 +117,8 @@ a fade (ending="fade"). {_WAIT}""",
         f"""\
 Make {{takes}} takes of {{audio}}, each longer by {{seconds}} seconds, and compare them. {_TAGS} Pass
 extend_after_duration={{seconds}} and takes={{takes}}. Each take is billed separately: with a paid provider, pass
-dry_run=true first, and ask me whether I agree to the cost. {_WAIT} The answer lists the takes, best first. Compare their
-verdicts in a short table, recommend one with the reason, and ask which I want to keep.""",
+dry_run=true first, and ask me whether I agree to the cost. {_WAIT} The answer lists the takes, best first. Compare
+their verdicts in a short table, recommend one with the reason, and ask which I want to keep.""",
     ),
 )
 
@@ -146,6 +146,7 @@ def _prompt(wish: _Wish) -> Prompt:
             for name, description, default in wish.arguments
         ],
         fn=render,
+        context_kwarg=None,
     )
 
 

@@ -7,13 +7,13 @@ import base64
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from outpaint_mcp.audio.preview_format import PREVIEW_RATE_HZ
 from outpaint_mcp.disk.writing import remove
 from outpaint_mcp.errors import DeliveryFailed, Hint, InvalidRequest, ServerStopping
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports.previews import (
     MAX_PIECE_SECONDS,
-    PREVIEW_RATE_HZ,
     PageSection,
     PageTake,
     PeaksReport,
