@@ -72,6 +72,7 @@ class Forecast:
 
     Attributes:
         cost_usd: the most that one take costs; None where it is free, or not known yet.
+        steps: in how many paid steps each take would be generated, as far as that is known.
         basis: how that was computed and how the request would be carried out, in sentences.
         wait_seconds: roughly how long all takes need from their turn on; None where nobody knows.
         warnings: what should be known before it is submitted, in sentences.
@@ -79,6 +80,7 @@ class Forecast:
     """
 
     cost_usd: float | None = None
+    steps: int = 0
     basis: str = ""
     wait_seconds: float | None = None
     warnings: tuple[str, ...] = ()

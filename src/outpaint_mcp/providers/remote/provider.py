@@ -96,16 +96,19 @@ class RemoteProvider:
         model = self._context.model
         account = self._accounts.admit(principal.token_for(self.description.name))
         if not account:
-            raise self._no_account()
+            raise self._no_account(principal)
         check_request(model.title, model.limits, request)
         settings = self._context.shared.settings
         return Terms(account=account, limit_usd=settings.max_cost_usd, day_limit_usd=settings.max_day_usd)
 
-    def _no_account(self) -> Unauthorized:
+    def _no_account(self, principal: Principal) -> Unauthorized:
         model = self._context.model
-        price = dataclasses.replace(model.list_price, origin="the list price")
+        price = price_words(dataclasses.replace(model.list_price, origin="the list price"), model.title)
+        if not principal.is_remote:
+            return Unauthorized(f"{price} {model.how_to_log_in}", hint=Hint.SET_CREDENTIALS)
         return Unauthorized(
-            f"{price_words(price, model.title)} {model.how_to_log_in}", hint=Hint.SET_CREDENTIALS
+            f"{price} {model.title} needs a token, and this server has none. Send one of your own with each request,"
+            f" in the header {self.description.token_header}."
         )
 
     async def foresee(
@@ -135,7 +138,13 @@ class RemoteProvider:
             obstacle = OverBudget.beyond(limit_usd, cost_usd, request.takes)
         if known_price is None:
             return Forecast(warnings=(unknown,), obstacle=obstacle)
-        return Forecast(cost_usd=found.cost_usd, basis=found.basis, warnings=(unknown,), obstacle=obstacle)
+        return Forecast(
+            cost_usd=found.cost_usd,
+            steps=len(found.steps),
+            basis=found.basis,
+            warnings=(unknown,),
+            obstacle=obstacle,
+        )
 
     async def _price(
         self, principal: Principal, limit_usd: float | None
@@ -144,7 +153,7 @@ class RemoteProvider:
         model = self._context.model
         account = self._accounts.admit(principal.token_for(self.description.name))
         if not account:
-            return model.list_price, self._no_account()
+            return model.list_price, self._no_account(principal)
         try:
             client = await asyncio.to_thread(self._accounts.client, account)
             return await client.price(within_seconds=PRICE_SECONDS), None
@@ -187,7 +196,7 @@ class RemoteProvider:
             except (SubmissionUnknown, NothingNew) as exc:
                 raise _with_bill(exc, remote) from exc
             except OutpaintError as exc:
-                failure = exc
+                failure = remote.in_words_for_its_caller(exc)
             except Exception as exc:  # noqa: BLE001 - money may hang on it
                 failure = log_crash(remote.job.request_id, exc)
             else:

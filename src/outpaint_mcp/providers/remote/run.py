@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from outpaint_mcp.errors import Unauthorized
 from outpaint_mcp.jobs.run import RunCancelled
 from outpaint_mcp.models import Status
-from outpaint_mcp.storage.records import RequestProgress, StepState
+from outpaint_mcp.storage.records import CALLERS, RequestProgress, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from pathlib import Path
 
+    from outpaint_mcp.errors import OutpaintError
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.providers.base import ProviderContext
     from outpaint_mcp.providers.remote.accounts import Accounts
@@ -168,6 +170,16 @@ class RemoteRun:
             await self.run.refuse_to_cancel()
             return
         raise RunCancelled(f"Cancelled. {self.bill}" if self.bill else "")
+
+    def in_words_for_its_caller(self, failure: OutpaintError) -> OutpaintError:
+        """Return a failure with what to do about it, where the caller's own token was refused."""
+        if not (isinstance(failure, Unauthorized) and self.job.account.startswith(CALLERS)):
+            return failure
+        description = self.context.model.description
+        return Unauthorized(
+            f"{description.title} does not accept the token that came with this request. Submit it again with another"
+            f" one in the header {description.token_header}."
+        )
 
     @property
     def bill(self) -> str:
