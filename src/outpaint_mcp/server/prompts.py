@@ -25,7 +25,7 @@ sooner), again and again until status is completed, failed, cancelled or unknown
 ended. Tell me the path and what the verdict says, faults included. If there is a cost, tell me that, too."""
 _TAGS = """\
 Call analyze_audio with audio={audio} until it is completed. Then call submit_outpaint with the same audio and, as tags,
-those that it measured, and what I have told you about the style. If it has no vocals, pass lyrics="[inst]"."""
+those that it measured, and the style that I ask for, if any. If it has no vocals, pass lyrics="[inst]"."""
 
 
 class _Wish(NamedTuple):
