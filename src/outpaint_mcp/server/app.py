@@ -12,6 +12,10 @@ from mcp.server import MCPServer
 from outpaint_mcp._version import __version__
 from outpaint_mcp.errors import ServerStopping, StorageFailed
 from outpaint_mcp.providers.registry import describe
+from outpaint_mcp.server.completion import add_completion
+from outpaint_mcp.server.prompts import add_prompts
+from outpaint_mcp.server.resources import add_resources
+from outpaint_mcp.server.subscriptions import Subscriptions
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.on_demand import ServiceOnDemand
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.server.content import Lifespan
     from outpaint_mcp.service.lifespan import Surroundings
+    from outpaint_mcp.service.service import OutpaintService
 
 _log = logging.getLogger(__name__)
 
@@ -58,10 +63,15 @@ def build_server(
         may_outlive: asked at the end whether local jobs under way may be finished after it.
         surroundings: as `open_service` takes them.
     """
+    running: list[Lifespan] = []
+
+    async def open_service() -> OutpaintService:
+        return await running[-1]()
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
         service = ServiceOnDemand(settings, TOOLS, surroundings)
+        running.append(service)
         opening = asyncio.create_task(_open_soon(service))
         try:
             yield service
@@ -69,10 +79,12 @@ def build_server(
             try:
                 await _closed(service, outlive=may_outlive())
             finally:
+                running.remove(service)
                 opening.cancel()
                 on_closed()
 
-    return MCPServer(
+    subscriptions = Subscriptions()
+    server = MCPServer(
         "outpaint-mcp",
         title="Outpaint",
         version=__version__,
@@ -82,7 +94,13 @@ def build_server(
         tools=all_tools(settings.provider),
         log_level=settings.log_level,
         lifespan=lifespan,
+        subscriptions=subscriptions,
+        middleware=[subscriptions],
     )
+    add_resources(server, open_service)
+    add_completion(server, open_service)
+    add_prompts(server)
+    return server
 
 
 async def _open_soon(service: ServiceOnDemand) -> None:
