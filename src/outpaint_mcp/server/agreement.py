@@ -15,6 +15,7 @@ from mcp.server.mcpserver.resolve import (
     ElicitationResult,
     Resolve,
 )
+from mcp.types import ClientCapabilities
 from pydantic import BaseModel, Field
 
 from outpaint_mcp.server.content import Lifespan, principal
@@ -62,8 +63,12 @@ Agreed = Annotated[None, Resolve(_settle)]
 """A parameter by which a tool asks the person before it does anything."""
 
 
+def can_fill_forms(capabilities: ClientCapabilities | None) -> bool:
+    """Whether a client says that it shows forms to the person."""
+    elicitation = capabilities.elicitation if capabilities else None
+    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
+
+
 def _can_ask(ctx: Context[Lifespan, Any]) -> bool:
-    elicitation = ctx.client_capabilities.elicitation if ctx.client_capabilities else None
-    can_fill_forms = elicitation is not None and (elicitation.form is not None or elicitation.url is None)
     in_answer = (ctx.protocol_version or "") >= _QUESTIONS_IN_ANSWERS
-    return can_fill_forms and (in_answer or ctx.session.can_send_request)
+    return can_fill_forms(ctx.client_capabilities) and (in_answer or ctx.session.can_send_request)

@@ -23,6 +23,7 @@ from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.service.rooms import Rooms
+from outpaint_mcp.service.standings import Standings
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.storage.records import RequestProgress
@@ -63,6 +64,7 @@ class OutpaintService:
     Attributes:
         housekeeper: deletes what is not needed any more.
         agreements: asks the person where a request costs more than was expected.
+        standings: says where requests stand.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -111,6 +113,7 @@ class OutpaintService:
         self._rooms = Rooms(settings, store, pool, surroundings.fetch, scratch, self._poller, self._exporter)
         self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
         self.agreements = Agreements(store)
+        self.standings = Standings(self._poller, vocabulary)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
