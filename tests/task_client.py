@@ -67,7 +67,7 @@ def wire(result: Result) -> dict[str, Any]:
 
 
 class TakesTasks(ClientExtension):
-    """Follows tasks to the end.
+    """Takes tasks, and follows them to the end.
 
     Attributes:
         created: the tasks that calls were answered with.
@@ -76,9 +76,10 @@ class TakesTasks(ClientExtension):
 
     identifier = TASKS
 
-    def __init__(self) -> None:
+    def __init__(self, *, follows: bool = True) -> None:
         self.created: list[dict[str, Any]] = []
         self.seen: list[dict[str, Any]] = []
+        self._follows = follows
 
     def claims(self) -> Sequence[ResultClaim[Any]]:
         """Claim the results that are tasks."""
@@ -86,7 +87,9 @@ class TakesTasks(ClientExtension):
 
     async def _resolve(self, created: CreatedTask, context: ClaimContext) -> CallToolResult:
         self.created.append(wire(created))
-        return await self.follow(context.session, created.task_id)
+        if self._follows:
+            return await self.follow(context.session, created.task_id)
+        return CallToolResult(content=[], is_error=True)  # nobody looks at it
 
     async def follow(self, session: ClientSession, task_id: str) -> CallToolResult:
         """Ask for a task until it has a result."""
@@ -99,8 +102,9 @@ class TakesTasks(ClientExtension):
             await asyncio.sleep(0.05)
 
 
-async def create(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """Call a tool, and return the task that it is answered with, without following it."""
-    answer = await client.session.call_tool(tool, arguments, allow_claimed=True)
-    assert isinstance(answer, CreatedTask), answer
-    return wire(answer)
+async def create(client: Client, takes: TakesTasks, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Submit, and return the task that this is answered with."""
+    before = len(takes.created)
+    answer = await client.call_tool("submit_outpaint", {"tags": "", "extend_after_duration": 1} | arguments)
+    assert len(takes.created) == before + 1, answer
+    return takes.created[-1]

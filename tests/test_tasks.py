@@ -107,8 +107,9 @@ async def test_a_client_that_takes_tasks_gets_the_file_as_the_answer_to_its_subm
 
 async def test_a_task_says_from_when_it_is_and_what_will_be_done(settings: Settings, song: Path) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
-    async with host(settings) as client:
-        created = await create(client, "submit_outpaint", audio=song.name, tags="", extend_after_duration=1)
+    takes = TakesTasks(follows=False)
+    async with host(settings, takes) as client:
+        created = await create(client, takes, audio=song.name)
     assert created == {
         "resultType": "task",
         "taskId": created["taskId"],
@@ -164,17 +165,17 @@ async def test_what_starts_nothing_is_no_task(settings: Settings, song: Path) ->
 
 
 async def test_the_same_submission_is_the_same_task(settings: Settings, song: Path) -> None:
-    async with host(settings) as client:
-        asked = {"audio": str(song), "tags": "", "extend_after_duration": 1}
-        first, again = [await create(client, "submit_outpaint", **asked) for _ in range(2)]
+    takes = TakesTasks(follows=False)
+    async with host(settings, takes) as client:
+        first, again = [await create(client, takes, audio=str(song)) for _ in range(2)]
     assert (again["taskId"], again["createdAt"]) == (first["taskId"], first["createdAt"])
     assert again["statusMessage"].startswith("Nothing new was started")
 
 
 async def test_a_task_goes_on_where_the_server_that_took_it_is_gone(settings: Settings, song: Path) -> None:
-    async with host(settings) as client:
-        created = await create(client, "submit_outpaint", audio=str(song), tags="", extend_after_duration=1)
-    takes = TakesTasks()
+    takes = TakesTasks(follows=False)
+    async with host(settings, takes) as client:
+        created = await create(client, takes, audio=str(song))
     async with host(settings, takes) as client:
         answer = await takes.follow(client.session, created["taskId"])
     assert Path(answer.structured_content["path"]).is_file()

@@ -34,8 +34,8 @@ pytestmark = pytest.mark.anyio
 AGREED = {"action": "accept", "content": {"agree": True}}
 
 
-async def nobody(*_: object) -> ElicitResult:
-    raise AssertionError("a task's questions come with the task")
+async def agrees_to_the_plan(*_: object) -> ElicitResult:
+    return ElicitResult(action="accept", content={"agree": True})
 
 
 class Held:
@@ -69,10 +69,10 @@ async def held(
     server = build_server(
         settings_on(fake, settings), surroundings=around(timing=RemoteTiming(schedule=quick_schedule()))
     )
-    callback = nobody if shows_forms else None
-    async with Client(server, extensions=[TakesTasks()], elicitation_callback=callback) as client:
-        both = {"extend_before_duration": 1, "extend_after_duration": 1}
-        created = await create(client, "submit_outpaint", audio=str(song), tags="lofi", **both)
+    takes = TakesTasks(follows=False)
+    callback = agrees_to_the_plan if shows_forms else None
+    async with Client(server, extensions=[takes], elicitation_callback=callback) as client:
+        created = await create(client, takes, audio=str(song), extend_before_duration=1)
         opened = Held(client, created["taskId"])
         with anyio.fail_after(PATIENCE_SECONDS):
             while "$0.2500" not in (await opened.get())["statusMessage"]:

@@ -23,8 +23,8 @@ from pydantic import ValidationError
 from outpaint_mcp.errors import DeliveryFailed, Hint, OutpaintError, RequestNotFound
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports.wording import explain
-from outpaint_mcp.server.agreement import Agreement, can_fill_forms
 from outpaint_mcp.server.content import answer, principal
+from outpaint_mcp.server.questions import Agreement, can_fill_forms
 from outpaint_mcp.server.tasks import Task, no_such_task
 from outpaint_mcp.server.wording import TOOLS
 
