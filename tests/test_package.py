@@ -21,7 +21,16 @@ ROOT = Path(__file__).parent.parent
 RECORDS = {
     f"outpaint_mcp.audio{name}"
     for name in (
-        *("", ".sides", ".tonality", ".clock", ".layout", ".surroundings", ".steering_words"),
+        *(
+            "",
+            ".sides",
+            ".tonality",
+            ".clock",
+            ".layout",
+            ".preview_format",
+            ".surroundings",
+            ".steering_words",
+        ),
         *(".verdict", ".verdict.kinds", ".verdict.records", ".hearing", ".hearing.records"),
         *(".files", ".files.decoder", ".files.refusals", ".files.texts"),
     )
@@ -97,7 +106,8 @@ def test_the_registry_entry_has_the_packages_name_version_and_variables() -> Non
     [package] = record["packages"]
     assert package["identifier"] == "outpaint-mcp"
     assert package["version"] == outpaint_mcp.__version__
-    config = (ROOT / "src" / "outpaint_mcp" / "config.py").read_text(encoding="utf-8")
+    folder = ROOT / "src" / "outpaint_mcp" / "config"
+    config = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     for variable in package["environmentVariables"]:
         assert f'"{variable["name"]}"' in config
 
