@@ -12,6 +12,12 @@ from mcp.server import MCPServer
 from outpaint_mcp._version import __version__
 from outpaint_mcp.errors import ServerStopping, StorageFailed
 from outpaint_mcp.providers.registry import describe
+from outpaint_mcp.server.completion import add_completion
+from outpaint_mcp.server.prompts import add_prompts
+from outpaint_mcp.server.request_tasks import RequestTasks
+from outpaint_mcp.server.resources import add_resources
+from outpaint_mcp.server.subscriptions import Subscriptions
+from outpaint_mcp.server.tasks import Tasks
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.on_demand import ServiceOnDemand
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.server.content import Lifespan
     from outpaint_mcp.service.lifespan import Surroundings
+    from outpaint_mcp.service.service import OutpaintService
 
 _log = logging.getLogger(__name__)
 
@@ -58,10 +65,15 @@ def build_server(
         may_outlive: asked at the end whether local jobs under way may be finished after it.
         surroundings: as `open_service` takes them.
     """
+    running: list[Lifespan] = []
+
+    async def open_service() -> OutpaintService:
+        return await running[-1]()
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
         service = ServiceOnDemand(settings, TOOLS, surroundings)
+        running.append(service)
         opening = asyncio.create_task(_open_soon(service))
         try:
             yield service
@@ -69,10 +81,12 @@ def build_server(
             try:
                 await _closed(service, outlive=may_outlive())
             finally:
+                running.remove(service)
                 opening.cancel()
                 on_closed()
 
-    return MCPServer(
+    subscriptions = Subscriptions()
+    server = MCPServer(
         "outpaint-mcp",
         title="Outpaint",
         version=__version__,
@@ -80,9 +94,16 @@ def build_server(
             folders=_listed(settings.input_dirs), provider=describe(settings.provider).instructions
         ),
         tools=all_tools(settings.provider),
+        extensions=[Tasks(RequestTasks())],
         log_level=settings.log_level,
         lifespan=lifespan,
+        subscriptions=subscriptions,
+        middleware=[subscriptions],
     )
+    add_resources(server, open_service)
+    add_completion(server, open_service)
+    add_prompts(server)
+    return server
 
 
 async def _open_soon(service: ServiceOnDemand) -> None:
