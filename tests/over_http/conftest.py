@@ -138,7 +138,7 @@ class Serve(Protocol):
     """Runs a server; takes the limits by name."""
 
     def __call__(
-        self, *, http: HttpSettings = ..., send_buffer: int = ..., **limits: float
+        self, *, http: HttpSettings = ..., send_buffer: int = ..., port: int = ..., **limits: float
     ) -> AbstractAsyncContextManager[Door]: ...
 
 
@@ -151,9 +151,10 @@ def serve(settings: Settings) -> Serve:
         *,
         http: HttpSettings = PERSONAL,
         send_buffer: int = 0,
+        port: int = 0,
         **limits: Any,  # noqa: ANN401 - as declared there
     ) -> AsyncIterator[Door]:
-        (listening,) = listen("127.0.0.1", 0)
+        (listening,) = listen("127.0.0.1", port)
         if send_buffer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         mcp = build_server(settings, surroundings=around())
