@@ -111,7 +111,7 @@ class OutpaintService:
         self._rooms = Rooms(settings, store, pool, surroundings.fetch, scratch, self._poller, self._exporter)
         self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
         self.agreements = Agreements(store)
-        self.standings = Standings(self._poller, vocabulary)
+        self.standings = Standings(self._poller, vocabulary, self._enter)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
