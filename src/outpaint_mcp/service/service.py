@@ -114,7 +114,7 @@ class OutpaintService:
         self.previews = Previews(settings, store.journal, pool, self._poller, self._exporter, self._rooms)
         self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
         self.agreements = Agreements(store)
-        self.standings = Standings(self._poller, vocabulary)
+        self.standings = Standings(self._poller, vocabulary, self._enter)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
