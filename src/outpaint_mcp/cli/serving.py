@@ -82,6 +82,8 @@ def _serve_http(parsed: argparse.Namespace, settings: Settings) -> int:
         origins=parsed.allow_origin,
         no_key=parsed.no_key,
     )
+    if http.knows_callers:
+        settings.check_callers_apart()
     sockets = listen(parsed.host, parsed.port)
     address, port = sockets[0].getsockname()[:2]
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}{PATH}"

@@ -100,6 +100,21 @@ class Settings:
             max_day_usd=environment.dollars(env, "OUTPAINT_MAX_DAY_USD"),
         )
 
+    def check_callers_apart(self) -> None:
+        """Check that no caller can read what is another's.
+
+        Raises:
+            ConfigError: a folder that is open to all of them holds what each of them owns, or the reverse.
+        """
+        homes = self._homes().resolve()
+        for shared in self.shared_dirs:
+            place = shared.resolve()
+            if homes.is_relative_to(place) or place.is_relative_to(homes):
+                raise ConfigError(
+                    f"{shared} is in OUTPAINT_INPUT_DIRS, which every caller may read, but holds what is one caller's,"
+                    f" in {self._homes()}. Set OUTPAINT_DATA_DIR or OUTPAINT_INPUT_DIRS to another folder."
+                )
+
     def reach_of(self, principal: Principal) -> Reach:
         """Return the folders that are open to a caller."""
         if not principal.is_remote:

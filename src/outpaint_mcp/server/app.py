@@ -14,8 +14,10 @@ from outpaint_mcp.errors import ServerStopping, StorageFailed
 from outpaint_mcp.providers.registry import describe
 from outpaint_mcp.server.completion import add_completion
 from outpaint_mcp.server.prompts import add_prompts
+from outpaint_mcp.server.request_tasks import RequestTasks
 from outpaint_mcp.server.resources import add_resources
 from outpaint_mcp.server.subscriptions import Subscriptions
+from outpaint_mcp.server.tasks import Tasks
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.on_demand import ServiceOnDemand
@@ -92,6 +94,7 @@ def build_server(
             folders=_listed(settings.input_dirs), provider=describe(settings.provider).instructions
         ),
         tools=all_tools(settings.provider),
+        extensions=[Tasks(RequestTasks())],
         log_level=settings.log_level,
         lifespan=lifespan,
         subscriptions=subscriptions,

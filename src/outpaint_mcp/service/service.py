@@ -21,6 +21,7 @@ from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.service.previews import Previews
 from outpaint_mcp.service.rooms import Rooms
+from outpaint_mcp.service.standings import Standings
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.storage.records import RequestProgress
@@ -63,6 +64,7 @@ class OutpaintService:
         housekeeper: deletes what is not needed any more.
         agreements: asks the person where a request costs more than was expected.
         previews: shows results to a page.
+        standings: says where requests stand.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -112,6 +114,7 @@ class OutpaintService:
         self.previews = Previews(settings, store.journal, pool, self._poller, self._exporter, self._rooms)
         self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
         self.agreements = Agreements(store)
+        self.standings = Standings(self._poller, vocabulary)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
