@@ -74,10 +74,10 @@ class Settings:
             ConfigError: a value cannot be used; the message names the variable.
         """
         token = _token(env)
-        provider = _get(env, "OUTPAINT_PROVIDER") or "auto"
+        provider = read_variable(env, "OUTPAINT_PROVIDER") or "auto"
         if provider == "auto":
             provider = "local" if token is None else "runcomfy"
-        level = (_get(env, "OUTPAINT_LOG_LEVEL") or "WARNING").upper()
+        level = (read_variable(env, "OUTPAINT_LOG_LEVEL") or "WARNING").upper()
         if level not in get_args(LogLevel):
             raise ConfigError(f"OUTPAINT_LOG_LEVEL is {level!r}; use one of {', '.join(get_args(LogLevel))}.")
         output_dir = _folder(env, "OUTPAINT_OUTPUT_DIR") or _music_dir() / "Outpaint"
@@ -95,7 +95,8 @@ class Settings:
         )
 
 
-def _get(env: Mapping[str, str], name: str) -> str | None:
+def read_variable(env: Mapping[str, str], name: str) -> str | None:
+    """Return a variable; None where it is not set, empty, or a placeholder that the host did not fill in."""
     value = env.get(name, "").strip()
     return None if not value or _UNSUBSTITUTED.fullmatch(value) else value
 
@@ -103,9 +104,9 @@ def _get(env: Mapping[str, str], name: str) -> str | None:
 def _token(env: Mapping[str, str]) -> str | None:
     """Find RunComfy's token where its own clients do: in the environment, then in their file."""
     for name in _TOKEN_VARIABLES:
-        if token := _get(env, name):
+        if token := read_variable(env, name):
             return token
-    own, above = _get(env, "RUNCOMFY_CONFIG_DIR"), _get(env, "XDG_CONFIG_HOME")
+    own, above = read_variable(env, "RUNCOMFY_CONFIG_DIR"), read_variable(env, "XDG_CONFIG_HOME")
     try:
         folder = Path(own).expanduser() if own else Path(above or "~/.config").expanduser() / "runcomfy"
         stored = json.loads(_read(folder / _TOKEN_FILE))
@@ -128,7 +129,7 @@ def _read(path: Path) -> str:
 
 
 def _base(env: Mapping[str, str]) -> str:
-    return parse_base(_get(env, "RUNCOMFY_MODEL_API_BASE") or RUNCOMFY_BASE)
+    return parse_base(read_variable(env, "RUNCOMFY_MODEL_API_BASE") or RUNCOMFY_BASE)
 
 
 def parse_base(url: str) -> str:
@@ -178,14 +179,14 @@ def parse_upload(url: str) -> tuple[str, str, str]:
 
 
 def _upload(env: Mapping[str, str]) -> str | None:
-    url = _get(env, "OUTPAINT_UPLOAD")
+    url = read_variable(env, "OUTPAINT_UPLOAD")
     if url is not None:
         parse_upload(url)
     return url
 
 
 def _max_cost(env: Mapping[str, str]) -> float | None:
-    text = _get(env, "OUTPAINT_MAX_COST_USD")
+    text = read_variable(env, "OUTPAINT_MAX_COST_USD")
     if text is None:
         return None
     try:
@@ -198,12 +199,12 @@ def _max_cost(env: Mapping[str, str]) -> float | None:
 
 
 def _folder(env: Mapping[str, str], name: str) -> Path | None:
-    value = _get(env, name)
+    value = read_variable(env, name)
     return None if value is None else _absolute(value, name)
 
 
 def _folders(env: Mapping[str, str], name: str) -> tuple[Path, ...]:
-    parts = (part.strip() for part in (_get(env, name) or "").split(os.pathsep))
+    parts = (part.strip() for part in (read_variable(env, name) or "").split(os.pathsep))
     return tuple(_absolute(part, name) for part in parts if part and not _UNSUBSTITUTED.fullmatch(part))
 
 
