@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +25,7 @@ from outpaint_mcp.server.content import principal
 from outpaint_mcp.server.http import pages
 from outpaint_mcp.server.http.receiving import Interrupted, announced_bytes, is_form, receive
 from outpaint_mcp.server.http.sending import SAFE_HEADERS, send_file
+from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.file_links import Purpose
 from outpaint_mcp.service.file_threads import FileThreads
@@ -57,12 +57,6 @@ _NO_LINK = (
 )
 _PRIVATE = {**{name.decode(): value.decode() for name, value in SAFE_HEADERS}, "cache-control": "no-store"}
 
-LINK_PATH = re.compile(r"/(?:files|drop|delete)/(?P<token>[^/]+)")
-"""What a link opens to whoever has it."""
-CALLER_PATH = re.compile(r"/files|/requests/(?P<request_id>[^/]+)")
-"""What is for callers that are known."""
-
-
 class Files:
     """Answers what is about files; all else goes on to the application behind it."""
 
@@ -72,7 +66,7 @@ class Files:
         Args:
             app: the application behind it.
             service: where files are.
-            links: reads them.
+            links: those that are ours.
             limits: how long a body may take.
         """
         self._app = app

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp.server.http.callers import Callers, as_user
 from outpaint_mcp.server.http.refusals import Refusal
-from outpaint_mcp.server.http.settings import PATH
+from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH, PATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from outpaint_mcp.server.http.settings import HttpSettings
 
 # What there is, and whether it has to be known who asks for it; the first that matches counts.
-_ROUTES: tuple[tuple[re.Pattern[str], bool], ...] = ((re.compile(rf"{PATH}(?:/.*)?", re.DOTALL), True),)
+_ROUTES: tuple[tuple[re.Pattern[str], bool], ...] = (
+    (re.compile(rf"{PATH}(?:/.*)?", re.DOTALL), True),
+    (CALLER_PATH, True),
+    (LINK_PATH, False),
+)
 
 _NOT_HERE = Refusal(status=404, message=f"There is nothing at this address: MCP is at {PATH}.")
 _OTHER_HOST = Refusal(
@@ -63,14 +67,14 @@ class Gate:
         hosts, origins = (_values(scope, name) for name in (b"host", b"origin"))
         if len(hosts) != 1 or not _has_host(self._settings.hosts, hosts[0]):
             return _OTHER_HOST
-        if not all(_has_origin(self._settings.origins, each) for each in origins):
-            return _OTHER_ORIGIN
         path = scope["path"]
         needs_caller = next((needed for form, needed in _ROUTES if form.fullmatch(path)), None)
+        if needs_caller is False:  # a link is good in whichever page it stands
+            return scope
+        if not all(_has_origin(self._settings.origins, each) for each in origins):
+            return _OTHER_ORIGIN
         if needs_caller is None:
             return _NOT_HERE
-        if not needs_caller:
-            return scope
         is_mcp = path.startswith(PATH)
         in_address = path.removeprefix(PATH).strip("/") if is_mcp else ""
         caller = await self._callers.identify(scope, in_address.encode())
