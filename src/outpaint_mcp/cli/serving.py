@@ -73,6 +73,8 @@ def _serve_http(parsed: argparse.Namespace, settings: Settings) -> int:
     from outpaint_mcp.server.http.settings import PATH, HttpSettings  # noqa: PLC0415 - for this alone
 
     _check_spending(settings, has_key=not parsed.no_key)
+    if settings.max_day_usd is None:  # whoever can call may call again and again
+        settings = dataclasses.replace(settings, max_day_usd=settings.max_cost_usd)
     http = HttpSettings.from_env(
         os.environ,
         host=parsed.host,

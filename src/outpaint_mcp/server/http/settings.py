@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from outpaint_mcp.config import is_loopback, read_variable
+from outpaint_mcp.config.environment import is_loopback, variable
 from outpaint_mcp.errors import ConfigError
 from outpaint_mcp.server.http.api_keys import VARIABLE, ApiKeys
 
@@ -105,7 +105,7 @@ class HttpSettings:
         Raises:
             ConfigError: a value cannot be used, or strangers could call.
         """
-        text = read_variable(env, VARIABLE)
+        text = variable(env, VARIABLE)
         keys = None if text is None else ApiKeys(text)
         settings = cls(
             hosts=tuple(_checked(each, _HOST, "--allow-host") for each in hosts) or LOOPBACK_HOSTS,
@@ -168,7 +168,7 @@ def _link_key(env: Mapping[str, str]) -> bytes | None:
     Raises:
         ConfigError: it is too short. The text leaves it out.
     """
-    text = read_variable(env, "OUTPAINT_SECRET_KEY")
+    text = variable(env, "OUTPAINT_SECRET_KEY")
     if text is None:
         return None
     for decode in (bytes.fromhex, _from_base64, str.encode):
@@ -199,15 +199,15 @@ def _oauth(env: Mapping[str, str]) -> OAuth | None:
     issuer = _url(env, "OUTPAINT_OAUTH_ISSUER")
     others = ("OUTPAINT_OAUTH_AUDIENCE", "OUTPAINT_OAUTH_JWKS_URL", "OUTPAINT_OAUTH_SCOPES")
     if issuer is None:
-        if alone := [name for name in others if read_variable(env, name)]:
+        if alone := [name for name in others if variable(env, name)]:
             raise ConfigError(f"{alone[0]} means nothing without OUTPAINT_OAUTH_ISSUER: set that, too.")
         return None
-    scopes = (read_variable(env, "OUTPAINT_OAUTH_SCOPES") or "").split()
+    scopes = (variable(env, "OUTPAINT_OAUTH_SCOPES") or "").split()
     if not all(re.fullmatch(rf"[!#-\[\]-~]{{1,{_MOST_SCOPE_CHARACTERS}}}", each) for each in scopes):
         raise ConfigError("OUTPAINT_OAUTH_SCOPES has to be scopes with spaces between, in ASCII.")
     return OAuth(
         issuer=issuer,
-        audience=read_variable(env, "OUTPAINT_OAUTH_AUDIENCE"),
+        audience=variable(env, "OUTPAINT_OAUTH_AUDIENCE"),
         jwks_url=_url(env, "OUTPAINT_OAUTH_JWKS_URL"),
         scopes=tuple(scopes),
     )
@@ -219,7 +219,7 @@ def _url(env: Mapping[str, str], name: str, *, may_be_plain: bool = False) -> st
     Raises:
         ConfigError: it is none.
     """
-    url = read_variable(env, name)
+    url = variable(env, name)
     if url is None:
         return None
     try:
