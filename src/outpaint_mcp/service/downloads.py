@@ -46,7 +46,7 @@ class Downloads:
         """Open what a link stands for; None where it is not there any more, or was changed."""
         folder = self._settings.output_dir_of(claim.owner)
         try:
-            record = self._journal.get(claim.about, claim.principal)
+            record = self._journal.takes_of(claim.principal, claim.about)[0]
             # A provider that re-renders nothing has but one file, whichever was asked for.
             forms = (claim.form, claim.form.removesuffix(_AS_MADE))
             delivery = next(record.deliveries[each] for each in forms if each in record.deliveries)
@@ -57,7 +57,4 @@ class Downloads:
         if os.fstat(descriptor).st_size != delivery.size_bytes:
             os.close(descriptor)
             return None
-        stem, suffix = claim.name.rpartition(".")[0] or claim.name, path.suffix
-        return Download(
-            descriptor, f"{stem}{suffix}" if claim.name else path.name, delivery.size_bytes, delivery.sha256
-        )
+        return Download(descriptor, claim.name or path.name, delivery.size_bytes, delivery.sha256)

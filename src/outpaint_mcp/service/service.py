@@ -6,15 +6,14 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import InvalidRequest
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status
-from outpaint_mcp.reports import analysis, listing
+from outpaint_mcp.reports import analysis
 from outpaint_mcp.reports import requests as reports
-from outpaint_mcp.reports.models import RequestList
 from outpaint_mcp.reports.submissions import naming
 from outpaint_mcp.service.admission import Admission
 from outpaint_mcp.service.agreements import Agreements
+from outpaint_mcp.service.caller_files import CallerFiles
 from outpaint_mcp.service.cancelling import Canceller
 from outpaint_mcp.service.delivery import ResultDesk
 from outpaint_mcp.service.exporter import Exporter
@@ -22,6 +21,7 @@ from outpaint_mcp.service.forecast import foresee
 from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
+from outpaint_mcp.service.request_list import RequestLister
 from outpaint_mcp.service.rooms import Rooms
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         AudioList,
         Cancellation,
         DryRun,
+        RequestList,
         ResultReport,
         StatusReport,
         Submission,
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from outpaint_mcp.storage.store import Store
     from outpaint_mcp.workers.pool import WorkerPool
 
-_MOST_LISTED = 1_000_000
 _DEFAULT = ExportOptions()
 
 
@@ -63,6 +63,7 @@ class OutpaintService:
     Attributes:
         housekeeper: deletes what is not needed any more.
         agreements: asks the person where a request costs more than was expected.
+        files: what callers send and fetch.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -90,8 +91,6 @@ class OutpaintService:
             vocabulary: the words of the surface that opens it.
             surroundings: the network, and how long calls wait.
         """
-        self._store = store
-        self._providers = providers
         self._pool = pool
         self._signal = signal
         self._dispatcher = dispatcher
@@ -106,15 +105,18 @@ class OutpaintService:
             FormReader(pool),
             store.lineage,
             vocabulary,
+            surroundings.links,
             delivery_seconds=surroundings.delivery_seconds,
         )
-        self._rooms = Rooms(settings, store, pool, surroundings.fetch, scratch, self._poller, self._exporter)
-        self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
+        self._rooms = Rooms(settings, store, pool, surroundings, scratch, self._poller, self._exporter)
+        self._request_lister = RequestLister(store, vocabulary)
         self.agreements = Agreements(store)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
         )
+        self.files = CallerFiles(settings, store, self._poller, self._canceller, self._exporter)
+        self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder, self.files)
         self._admission = Admission()
         self._submitter = Submitter(
             store.journal,
@@ -267,6 +269,10 @@ class OutpaintService:
         outcome = CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
         return reports.cancellation(as_one(takes), self._vocabulary, outcome, takes)
 
+    async def delete(self, principal: Principal, request_id: str) -> str:
+        """Delete a request with its files; see `Deleter.delete`."""
+        return await self.files.deleter.delete(principal, request_id)
+
     async def list_audio(
         self, principal: Principal, *, folder: str = "", query: str = "", limit: int = 20
     ) -> AudioList:
@@ -281,13 +287,4 @@ class OutpaintService:
         Raises:
             InvalidRequest: `limit` is below 1 or beyond all measure.
         """
-        if not 1 <= limit <= _MOST_LISTED:
-            raise InvalidRequest(f"It is {limit}; use 1 to {_MOST_LISTED}.", field="limit")
-        journal, ledger = self._store.journal, self._store.ledger
-        families = await asyncio.to_thread(journal.newest, principal, limit=limit, status=status)
-        spent, open_estimate = await asyncio.to_thread(ledger.spent_usd, principal)
-        return RequestList(
-            requests=[listing.summary(as_one(takes), self._vocabulary, takes) for takes in families],
-            spent_usd=round(spent, 6),
-            open_estimate_usd=round(open_estimate, 6),
-        )
+        return await self._request_lister.list(principal, limit=limit, status=status)

@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import sys
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -174,6 +175,11 @@ class Uploads:
             allowance.check(size_bytes or 0)
             return Upload(folder, safe, spent, allowance)
 
+    @property
+    def stored(self) -> str:
+        """For how long a remote caller's files are stored, in a sentence."""
+        return f"It is deleted after {self._settings.retention_days:g} days."
+
     def is_spent(self, principal: Principal, link: str) -> bool:
         """Whether a link was used."""
         return (self._settings.reach_of(principal).upload_dir / _SPENT / link).exists()
@@ -189,13 +195,13 @@ class Uploads:
             return False
         return True
 
-    def tidy(self, retention_seconds: float, now: float) -> None:
+    def tidy(self, retention_seconds: float) -> None:
         """Delete what is older than callers' files are stored, and what a server that was killed has left."""
         for folder in self._settings.upload_dirs():
             for each in (*folder.iterdir(), *(folder / _SPENT).glob("*")):
                 is_part = each.name.startswith(_PART) or each.parent != folder
                 with suppress(OSError):
-                    age_seconds = now - each.lstat().st_mtime
+                    age_seconds = time.time() - each.lstat().st_mtime
                     if age_seconds > (_STALE_SECONDS if is_part else retention_seconds):
                         each.unlink()  # no folder
 

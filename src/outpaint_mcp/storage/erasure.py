@@ -64,7 +64,8 @@ class Erasure:
             )
             connection.execute(
                 "UPDATE jobs SET source = '', inputs = '', step = '', basis = NULL, error = NULL, error_kind = NULL,"
-                f" error_hint = NULL, error_field = NULL, outcome = NULL, audio_sha256 = NULL WHERE request_id IN ({_FAMILY})",
+                " error_hint = NULL, error_field = NULL, outcome = NULL, audio_sha256 = NULL"
+                f" WHERE request_id IN ({_FAMILY})",
                 values,
             )
             connection.execute(f"DELETE FROM deliveries WHERE request_id IN ({_FAMILY})", values)
@@ -84,13 +85,13 @@ class Erasure:
             ).fetchone()
         return row is not None
 
-    def families_of_others(self, before: float) -> list[str]:
-        """Return the remote callers' requests that were submitted before a time, in Unix seconds."""
+    def families_of_remote(self, *, older_than_seconds: float) -> list[str]:
+        """Return the requests of remote callers that were submitted so long ago."""
         with self._database.read() as connection:
             rows = connection.execute(
                 "SELECT request_id FROM requests WHERE caller <> '' AND take_of IS NULL AND deleted_at IS NULL"
                 " AND created_at < ?",
-                (before,),
+                (self._now() - older_than_seconds,),
             ).fetchall()
         return [row["request_id"] for row in rows]
 

@@ -29,7 +29,7 @@ from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.file_links import Purpose
 from outpaint_mcp.service.file_threads import FileThreads
-from outpaint_mcp.service.uploads import LinkSpent
+from outpaint_mcp.service.files.uploads import LinkSpent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -56,6 +56,7 @@ _NO_LINK = (
     "This link leads nowhere: it is wrong, too old, or was used before. Ask the assistant for a new one."
 )
 _PRIVATE = {**{name.decode(): value.decode() for name, value in SAFE_HEADERS}, "cache-control": "no-store"}
+
 
 class Files:
     """Answers what is about files; all else goes on to the application behind it."""
@@ -128,7 +129,7 @@ class Files:
     async def _send_result(self, request: Request, token: str, receive: Receive, send: Send) -> None:
         claim = self._claim(token, Purpose.RESULT)
         service = await self._service()
-        download = await self._threads.run(service.downloads.open, claim)
+        download = await self._threads.run(service.files.downloads.open, claim)
         if download is None:
             raise _Nowhere
         await send_file(request, receive, send, download, self._threads)
@@ -155,7 +156,7 @@ class Files:
         self, request: Request, service: OutpaintService, sender: Principal, link: str = ""
     ) -> tuple[str, int]:
         size_bytes = None if is_form(request) else announced_bytes(request)
-        open_upload = partial(service.uploads.open, sender, link=link, size_bytes=size_bytes)
+        open_upload = partial(service.files.uploads.open, sender, link=link, size_bytes=size_bytes)
         with self._counted(sender.owner):
             return await receive(request, self._limits, open_upload, self._threads)
 
@@ -177,7 +178,7 @@ class Files:
     async def _delete_upload(self, request: Request, _: str) -> Response:
         service = await self._service()
         name = request.query_params.get("name", "")
-        if not await self._threads.run(service.uploads.delete, principal(), name):
+        if not await self._threads.run(service.files.uploads.delete, principal(), name):
             return JSONResponse({"error": "You have sent no file of this name."}, 404, _PRIVATE)
         return JSONResponse({"message": "Deleted."}, headers=_PRIVATE)
 
@@ -189,7 +190,7 @@ class Files:
     async def _show_drop(self, _: Request, token: str) -> Response:
         claim = self._claim(token, Purpose.UPLOAD)
         service = await self._service()
-        if await self._threads.run(service.uploads.is_spent, claim.principal, claim.about):
+        if await self._threads.run(service.files.uploads.is_spent, claim.principal, claim.about):
             raise LinkSpent
         return _page(pages.drop_page(until=claim.expires))
 
@@ -219,7 +220,9 @@ class _Nowhere(Exception):
 
 
 def _taken(service: OutpaintService, name: str, size_bytes: int) -> Response:
-    message = f"Pass {name} as audio to submit_outpaint or analyze_audio. {service.uploads.stored}".strip()
+    message = (
+        f"Pass {name} as audio to submit_outpaint or analyze_audio. {service.files.uploads.stored}".strip()
+    )
     return JSONResponse({"audio": name, "size_bytes": size_bytes, "message": message}, 201, _PRIVATE)
 
 
