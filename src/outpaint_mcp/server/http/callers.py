@@ -16,6 +16,8 @@ from outpaint_mcp.server.http.settings import PATH
 if TYPE_CHECKING:
     from starlette.types import Scope
 
+    from outpaint_mcp.server.http.access_tokens import AccessTokens
+    from outpaint_mcp.server.http.protected_resource import ProtectedResource
     from outpaint_mcp.server.http.settings import HttpSettings
 
 _NO_SECRET = Refusal(
@@ -29,13 +31,29 @@ _NO_SECRET = Refusal(
 )
 
 
+_UNAVAILABLE = Refusal(
+    status=503,
+    message=(
+        "The server cannot check access tokens at the moment, because their issuer does not answer it. Try again in a"
+        " minute."
+    ),
+    headers=((b"retry-after", b"30"),),
+)
+
+
 class Callers:
     """Finds out who calls, by the header of a request alone."""
 
-    def __init__(self, settings: HttpSettings) -> None:
-        """Take the settings that say who may call."""
+    def __init__(self, settings: HttpSettings, resource: ProtectedResource) -> None:
+        """Take the settings that say who may call, and what a client without a token needs to know."""
         self._settings = settings
+        self._resource = resource
         self._secret = None if settings.secret is None else settings.secret.encode()
+        self._tokens: AccessTokens | None = None
+        if settings.oauth is not None:
+            from outpaint_mcp.server.http.access_tokens import AccessTokens  # noqa: PLC0415 - loads cryptography
+
+            self._tokens = AccessTokens(settings.oauth, settings.oauth.audience or settings.mcp_url)
 
     async def identify(self, scope: Scope, in_address: bytes) -> Principal | Refusal:
         """Find out who calls.
@@ -50,12 +68,16 @@ class Callers:
         given = _bearer(scope)
         if not self._settings.knows_callers:
             return self._check_secret(given, in_address)
+        if not given:
+            return self._refuse("The request has no credentials, or more than one.", None)
         keys = self._settings.keys
-        if given and keys is not None and (key := keys.find(given)) is not None:
+        if keys is not None and (key := keys.find(given)) is not None:
             if key.has_expired:
-                return self._refuse(f"This API key expired after {key.expires}.")
+                return self._refuse(f"This API key was good until {key.expires}.", "invalid_token")
             return Principal(client=key.name)
-        return self._refuse("The request has no API key, or a wrong one.")
+        if self._tokens is not None:
+            return await self._check_token(self._tokens, given)
+        return self._refuse("The server does not know this API key.", "invalid_token")
 
     def _check_secret(self, given: bytes, in_address: bytes) -> Principal | Refusal:
         if self._secret is None:
@@ -63,14 +85,36 @@ class Callers:
         is_right = [compare_digest(each, self._secret) for each in (in_address, given)]
         return PERSON if any(is_right) else _NO_SECRET
 
-    def _refuse(self, what: str) -> Refusal:
+    async def _check_token(self, tokens: AccessTokens, given: bytes) -> Principal | Refusal:
+        from outpaint_mcp.server.http import access_tokens, issuer_keys  # noqa: PLC0415 - loaded by now
+
+        try:
+            return await tokens.identify(given.decode("latin-1"))
+        except access_tokens.InvalidToken as exc:
+            return self._refuse(str(exc), "invalid_token")
+        except access_tokens.MissingScopes:
+            needed = " ".join(self._settings.oauth.scopes if self._settings.oauth else ())
+            return Refusal(
+                status=403,
+                message=f"This access token lacks a scope. Ask the issuer for one with all of: {needed}.",
+                headers=(self._resource.challenge("insufficient_scope"),),
+            )
+        except issuer_keys.IssuerUnavailable:
+            return _UNAVAILABLE
+
+    def _refuse(self, what: str, error: str | None) -> Refusal:
+        oauth = self._settings.oauth
+        ways = [] if oauth is None else [f"get an access token from {oauth.issuer}"]
+        if self._settings.keys is not None:
+            ways.append("ask whoever runs this server for an API key")
+        advice = " or ".join(ways)
         return Refusal(
             status=401,
             message=(
-                f"{what} Ask whoever runs this server for a key, and give it in the header"
-                ' "Authorization: Bearer KEY".'
+                f"{what} {advice[0].upper()}{advice[1:]}, and give it in the header"
+                ' "Authorization: Bearer ...".'
             ),
-            headers=((b"www-authenticate", b'Bearer realm="outpaint-mcp"'),),
+            headers=(self._resource.challenge(error),),
         )
 
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.server.http.callers import Callers, as_user
+from outpaint_mcp.server.http.protected_resource import ProtectedResource
 from outpaint_mcp.server.http.refusals import Refusal
 from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH, PATH
 
@@ -42,45 +43,58 @@ _OTHER_ORIGIN = Refusal(
 class Gate:
     """Lets through, before any of its body is read, what is meant for this server and comes from whoever may call.
 
-    It says who that is where the SDK's `get_access_token` finds it, and takes a key out of the address.
+    It says who that is where the SDK's `get_access_token` finds it, and passes on nothing that they have shown.
     """
 
     def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
         """Guard an application."""
         self._app = app
         self._settings = settings
-        self._callers = Callers(settings)
+        self._resource = ProtectedResource(settings)
+        self._callers = Callers(settings, self._resource)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request as ASGI has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        admitted = await self._admit(scope)
-        if isinstance(admitted, Refusal):
-            await admitted.answer(send)
+        refusal = self._check_address(scope)
+        if refusal is not None:
+            await refusal.answer(send)
+        elif scope["path"] in self._resource.paths:
+            await self._resource.answer(scope["method"], send)
         else:
-            await self._app(admitted, receive, send)
+            admitted = await self._admit(scope)
+            if isinstance(admitted, Refusal):
+                await admitted.answer(send)
+            else:
+                await self._app(admitted, receive, send)
 
-    async def _admit(self, scope: Scope) -> Scope | Refusal:
-        """Return the request as the application is to see it, or what is wrong with it."""
+    def _check_address(self, scope: Scope) -> Refusal | None:
+        """Return what is wrong with the name that the server is called by, or with the page that calls it."""
         hosts, origins = (_values(scope, name) for name in (b"host", b"origin"))
         if len(hosts) != 1 or not _has_host(self._settings.hosts, hosts[0]):
             return _OTHER_HOST
+        is_link = LINK_PATH.fullmatch(scope["path"])  # which is good in whichever page it stands
+        if not is_link and not all(_has_origin(self._settings.origins, each) for each in origins):
+            return _OTHER_ORIGIN
+        return None
+
+    async def _admit(self, scope: Scope) -> Scope | Refusal:
+        """Return the request as the application is to see it, or what is wrong with it."""
         path = scope["path"]
         needs_caller = next((needed for form, needed in _ROUTES if form.fullmatch(path)), None)
-        if needs_caller is False:  # a link is good in whichever page it stands
-            return scope
-        if not all(_has_origin(self._settings.origins, each) for each in origins):
-            return _OTHER_ORIGIN
         if needs_caller is None:
             return _NOT_HERE
+        if not needs_caller:
+            return scope
         is_mcp = path.startswith(PATH)
         in_address = path.removeprefix(PATH).strip("/") if is_mcp else ""
         caller = await self._callers.identify(scope, in_address.encode())
         if isinstance(caller, Refusal):
             return caller
-        admitted = {**scope, "user": as_user(caller)}
+        headers = [each for each in scope["headers"] if each[0] != b"authorization"]
+        admitted = {**scope, "headers": headers, "user": as_user(caller)}
         return {**admitted, "path": PATH, "raw_path": PATH.encode()} if is_mcp else admitted
 
 
