@@ -74,6 +74,8 @@ class Hint(StrEnum):
     """Give the program what a paid provider knows its customers by, or use one that is free."""
     START = "start"
     """Submit what was only asked about."""
+    SEND_FILE = "send_file"
+    """Send the file to this server first, by a link that the error has."""
     SAVE_ATTACHMENT = "save_attachment"
     """Save the file on this machine first: a chat's attachments are out of reach."""
 
@@ -86,7 +88,10 @@ class OutpaintError(Exception):
         request_id: the request that it is about.
         path: the file or folder that it is about.
         field: the input at fault, by its name in `OutpaintRequest` or `SubmitRequest`.
+        link: by which whoever asks can do what `hint` says; it is a secret of theirs, and in no text.
     """
+
+    link = ""
 
     def __init__(
         self,

@@ -35,6 +35,7 @@ class Room:
 
     Attributes:
         principal: the caller.
+        reach: the folders that are open to them.
         references: finds what an `audio` argument refers to.
         prober: looks at sources.
         analyses: listens to them.
@@ -55,6 +56,7 @@ class Room:
     ) -> None:
         reach, folder = settings.reach_of(principal), settings.analyses_folder(principal.owner)
         self.principal = principal
+        self.reach = reach
         self.references = ReferenceResolver(principal, reach, store, poller, exporter, links)
         self.prober = Prober(pool, copies)
         self.analyses = Analyses(SourceAnalyzer(pool, copies, folder), self.references.origin_of_file)

@@ -22,6 +22,7 @@ from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.service.request_list import RequestLister
+from outpaint_mcp.service.result_links import ResultLinks
 from outpaint_mcp.service.rooms import Rooms
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
@@ -105,7 +106,7 @@ class OutpaintService:
             FormReader(pool),
             store.lineage,
             vocabulary,
-            surroundings.links,
+            ResultLinks(settings, surroundings.links),
             delivery_seconds=surroundings.delivery_seconds,
         )
         self._rooms = Rooms(settings, store, pool, surroundings, scratch, self._poller, self._exporter)

@@ -131,6 +131,11 @@ def without_folders(path: str) -> str:
     return re.split(r"[/\\]", path)[-1]
 
 
+def safe_name(name: str) -> str:
+    """A file's name, with or without an extension, as every system takes it; may be empty."""
+    return _safe(name, _NAME_CHARACTERS, _NAME_BYTES)
+
+
 def file_name_of(path: str) -> str:
     """A name with an extension under which a file can be put on every system and found again; empty where it has none.
 
@@ -138,7 +143,7 @@ def file_name_of(path: str) -> str:
         path: its name elsewhere, which may have folders of any system in front.
     """
     stem, dot, suffix = without_folders(path[-_LOOKED_AT_CHARACTERS:]).strip().rpartition(".")
-    safe = _safe(stem, _NAME_CHARACTERS, _NAME_BYTES)
+    safe = safe_name(stem)
     # In front of a path, a tilde is somebody's home.
     return (
         f"{re.sub('^~', '_', safe)}{dot}{_safe(suffix, _EXTENSION_CHARACTERS, _NAME_BYTES)}" if safe else ""

@@ -29,7 +29,7 @@ from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.file_links import Purpose
 from outpaint_mcp.service.file_threads import FileThreads
-from outpaint_mcp.service.files.uploads import LinkSpent
+from outpaint_mcp.service.uploads import LinkSpent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
