@@ -144,18 +144,25 @@ class Serve(Protocol):
     """Runs a server; takes the limits by name."""
 
     def __call__(
-        self, *, http: HttpSettings = ..., send_buffer: int = ..., **limits: float
+        self,
+        *,
+        http: HttpSettings = ...,
+        settings: Settings | None = ...,
+        send_buffer: int = ...,
+        **limits: float,
     ) -> AbstractAsyncContextManager[Door]: ...
 
 
 @pytest.fixture
 def serve(settings: Settings) -> Serve:
     """See `Serve`."""
+    usual = settings
 
     @asynccontextmanager
     async def run(
         *,
         http: HttpSettings = PERSONAL,
+        settings: Settings | None = None,
         send_buffer: int = 0,
         **limits: Any,  # noqa: ANN401 - as declared there
     ) -> AsyncIterator[Door]:
@@ -164,8 +171,8 @@ def serve(settings: Settings) -> Serve:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         origin = "http://{}:{}".format(*listening.getsockname())
         links = FileLinks(LINK_KEY, origin)
-        service = ServiceOnDemand(settings, TOOLS, around(), links)
-        mcp = build_server(settings, service=service)
+        service = ServiceOnDemand(settings or usual, TOOLS, around(), links)
+        mcp = build_server(settings or usual, service=service)
         server = http_server(mcp, service, links, http, Limits(**limits))
         serving = asyncio.create_task(server.serve([listening]))
         try:

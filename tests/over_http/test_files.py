@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import re
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 import httpx2
 import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
-from tests.waiting import PATIENCE_SECONDS, until
+from tests.waiting import PATIENCE_SECONDS
 
 from outpaint_mcp.principals import Principal
 from outpaint_mcp.server.http.api_keys import ApiKeys
 from outpaint_mcp.server.http.settings import HttpSettings
-from outpaint_mcp.service.file_links import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
