@@ -71,7 +71,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:  
 async def refused(client: Client, tool: str, **arguments: Any) -> str:  # noqa: ANN401 - JSON
     """Call a tool that fails; returns what it says."""
     answer = await client.call_tool(tool, arguments)
-    assert answer.is_error
+    assert answer.is_error, (arguments, answer.structured_content)
     return str(getattr(answer.content[0], "text", ""))
 
 

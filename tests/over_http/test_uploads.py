@@ -315,9 +315,10 @@ async def test_a_page_cannot_send_files_to_a_server_without_a_key(serve: Serve, 
 async def test_nobody_sees_what_others_have_sent(
     serve: Serve, make_song: MakeSong, settings: Settings
 ) -> None:
-    song = make_song("private.wav").read_bytes()
-    shared = dataclasses.replace(settings, input_dirs=(settings.output_dir,))
-    async with serve(http=SHARED, settings=shared) as door:
+    path = make_song("private.wav")
+    song = path.read_bytes()
+    path.unlink()
+    async with serve(http=SHARED) as door:
         assert (await send(door, "private.wav", song)).status_code == 201
         async with asking(door, ALICE) as alice, asking(door, BOB) as bob:
             own = await call(alice, "list_audio")

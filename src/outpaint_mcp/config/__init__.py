@@ -127,7 +127,7 @@ class Settings:
         output_dir = self.output_dir_of(principal.owner)
         upload_dir = self._home_of(principal.owner) / "uploads"
         return Reach(
-            input_dirs=(*self.shared_dirs, upload_dir, output_dir),
+            input_dirs=(upload_dir, output_dir, *self.shared_dirs),  # their own files go first
             output_dir=output_dir,
             upload_dir=upload_dir,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from outpaint_mcp.errors import InvalidRequest
@@ -137,7 +137,7 @@ class _Form:
                     "on_end": self._finish,
                 },
             )
-        except MultipartParseError as exc:
+        except FormParserError as exc:
             raise InvalidRequest("The form has no boundary.") from exc
         self.name: str | None = None
         self._field = self._value = b""
@@ -153,7 +153,7 @@ class _Form:
         """
         try:
             self._parser.write(chunk)
-        except MultipartParseError as exc:
+        except FormParserError as exc:
             raise InvalidRequest("The form cannot be read: send it as multipart/form-data.") from exc
 
     async def rest(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
