@@ -13,7 +13,7 @@ from tests.waiting import until
 from outpaint_mcp.errors import Hint, RequestNotFound, ServerStopping
 from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.models import Status
-from outpaint_mcp.principals import PERSON
+from outpaint_mcp.principals import PERSON, Principal
 from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.storage.journal import Journal
@@ -33,9 +33,9 @@ class CountingJournal(Journal):
 
     looks = 0
 
-    def takes(self, request_id: str) -> list[RequestRecord]:
+    def takes_of(self, principal: Principal, request_id: str) -> list[RequestRecord]:
         self.looks += 1
-        return super().takes(request_id)
+        return super().takes_of(principal, request_id)
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ class Hint(StrEnum):
     START = "start"
     """Submit what was only asked about."""
     SEND_FILE = "send_file"
-    """Send the file to this server first, by a link that the error has."""
+    """Send the file to this server first, by a link."""
     SAVE_ATTACHMENT = "save_attachment"
     """Save the file on this machine first: a chat's attachments are out of reach."""
 
@@ -88,10 +88,7 @@ class OutpaintError(Exception):
         request_id: the request that it is about.
         path: the file or folder that it is about.
         field: the input at fault, by its name in `OutpaintRequest` or `SubmitRequest`.
-        link: by which whoever asks can do what `hint` says; it is a secret of theirs, and in no text.
     """
-
-    link = ""
 
     def __init__(
         self,
@@ -223,7 +220,7 @@ class OverBudget(ProviderError):
         limit_usd: float,
         cost_usd: float,
         takes: int,
-        spent_usd: float = 0.0,
+        spent_usd: float = 0,
         sent_usd: float | None = None,
     ) -> OverBudget:
         """Say by how much, all takes together, after what was spent before; `sent_usd` is None before it is sent."""
@@ -300,6 +297,4 @@ def error_of_kind(
     found = globals().get(kind or "")
     is_ours = isinstance(found, type) and issubclass(found, OutpaintError)
     error_type: type[OutpaintError] = found if is_ours else OutpaintError  # type: ignore[assignment]
-    error = error_type(message, hint=Hint(hint) if hint in set(Hint) else None)
-    error.field = field
-    return error
+    return error_type(message, hint=Hint(hint) if hint in set(Hint) else None, field=field)

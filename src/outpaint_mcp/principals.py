@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 _NAME_CHARACTERS = 24
@@ -23,6 +23,7 @@ class Principal:
         subject: on whose behalf the client asks; empty for a key.
         sees_all: whether everybody's requests are shown: to the operator, at a terminal of this machine.
         known_as: their `owner`, where no more is known of them: from a link of ours, or in the data folder.
+        tokens: the secrets that they bring along for services of their own account, by the name of the provider.
     """
 
     client: str = ""
@@ -30,6 +31,7 @@ class Principal:
     subject: str = ""
     sees_all: bool = False
     known_as: str = ""
+    tokens: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def is_remote(self) -> bool:
@@ -54,6 +56,10 @@ class Principal:
             return self.known_as
         name = _UNSAFE.sub("-", self.client.lower())[:_NAME_CHARACTERS].strip("-")
         return "-".join(filter(None, (name, self.digest)))
+
+    def token_for(self, provider: str) -> str:
+        """Return the token that they bring along for a provider; empty where they bring none."""
+        return dict(self.tokens).get(provider, "")
 
 
 PERSON = Principal()

@@ -45,7 +45,8 @@ def explain(error: OutpaintError, vocabulary: Vocabulary) -> str:
         for each in faults
     ]
     hints = dict.fromkeys(each.hint for each in faults if each.hint is not None)
-    advice = (vocabulary.advise(each, request_id=error.request_id, link=error.link) for each in hints)
+    link = getattr(error, "link", "")  # of a file that is on another machine
+    advice = (vocabulary.advise(each, request_id=error.request_id, link=link) for each in hints)
     return " ".join((*sentences, *advice))
 
 

@@ -95,7 +95,7 @@ class Deleter:
             raise InvalidRequest(
                 f"{request_id} is one of {takes[0].takes} takes. Delete {takes[0].family}, the request as a whole."
             )
-        await asyncio.gather(*(self._canceller.cancel(take) for take in takes if not take.status.is_final))
+        await self._canceller.cancel(takes)
         await self._exporter.forget([take.request_id for take in takes])
         takes = await self._poller.takes(principal, request_id)
         try:

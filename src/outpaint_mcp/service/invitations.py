@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.errors import Hint, InvalidRequest, SourceNotAllowed, SourceUnreachable
 from outpaint_mcp.sources import LocalFile
 from outpaint_mcp.sources.names import file_name_of, is_bare_link, quoted, scheme_of, unquoted
+from outpaint_mcp.sources.path_errors import FileElsewhere, SeveralFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,12 +49,10 @@ class Invitations:
         if name and (path := self._reach.upload_dir / name).is_file():
             return LocalFile(path.resolve(), is_exact=False)
         names_folder = any(str(each) in str(why) for each in self._reach.input_dirs)
-        if not isinstance(why, InvalidRequest) and why.hint is None and not names_folder:
-            raise why  # it fits several, say
+        if isinstance(why, SeveralFiles):
+            raise why
         words = str(why) if why.hint is Hint.FIND_FILE and not names_folder else _not_here(text)
-        error = SourceUnreachable(words, hint=Hint.SEND_FILE)
-        error.link = self._links.upload(self._principal)
-        raise error from why
+        raise FileElsewhere(words, self._links.upload(self._principal)) from why
 
 
 def _not_here(text: str) -> str:

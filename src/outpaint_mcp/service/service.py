@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.export_options import ExportOptions
-from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.reports import analysis
 from outpaint_mcp.reports import requests as reports
 from outpaint_mcp.reports.submissions import naming
@@ -17,11 +15,11 @@ from outpaint_mcp.service.caller_files import CallerFiles
 from outpaint_mcp.service.cancelling import Canceller
 from outpaint_mcp.service.delivery import ResultDesk
 from outpaint_mcp.service.exporter import Exporter
-from outpaint_mcp.service.forecast import foresee
+from outpaint_mcp.service.forecast import foresee, paid_plan
+from outpaint_mcp.service.history import newest_requests
 from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
-from outpaint_mcp.service.request_list import RequestLister
 from outpaint_mcp.service.result_links import ResultLinks
 from outpaint_mcp.service.rooms import Rooms
 from outpaint_mcp.service.submission import Submitter
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.jobs.dispatcher import Dispatcher
     from outpaint_mcp.jobs.signal import UpdateSignal
-    from outpaint_mcp.models import SubmitRequest
+    from outpaint_mcp.models import Status, SubmitRequest
     from outpaint_mcp.principals import Principal
     from outpaint_mcp.providers.base import Provider
     from outpaint_mcp.reports.models import (
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.service.lifespan import Surroundings
     from outpaint_mcp.service.poller import OnUpdate
+    from outpaint_mcp.service.rooms import Room
     from outpaint_mcp.storage.store import Store
     from outpaint_mcp.workers.pool import WorkerPool
 
@@ -92,6 +91,8 @@ class OutpaintService:
             vocabulary: the words of the surface that opens it.
             surroundings: the network, and how long calls wait.
         """
+        self._store = store
+        self._providers = providers
         self._pool = pool
         self._signal = signal
         self._dispatcher = dispatcher
@@ -110,7 +111,6 @@ class OutpaintService:
             delivery_seconds=surroundings.delivery_seconds,
         )
         self._rooms = Rooms(settings, store, pool, surroundings, scratch, self._poller, self._exporter)
-        self._request_lister = RequestLister(store, vocabulary)
         self.agreements = Agreements(store)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
@@ -135,9 +135,15 @@ class OutpaintService:
         if self._dispatcher is not None:
             self._dispatcher.leave()
         await self._pool.close(outlive=outlive)
-        await self._poller.close()
-        await self._exporter.close()
-        await self._rooms.close()
+        for each in (self._poller, self._exporter, self._rooms):
+            await each.close()
+
+    def _enter(self, principal: Principal) -> Room:
+        """Open a caller's room; what waits for the credentials that they bring along goes on."""
+        news = [each.recognize(principal) for each in self._providers.values()]
+        if any(news) and self._dispatcher is not None:
+            self._dispatcher.ring()
+        return self._rooms.of(principal)
 
     async def analyze(  # noqa: PLR0913 - what can be asked of an analysis
         self,
@@ -162,7 +168,7 @@ class OutpaintService:
         Raises:
             InvalidRequest, SourceError: it cannot be measured.
         """
-        room = self._rooms.of(principal)
+        room = self._enter(principal)
         found = await room.references.resolve_for_analysis(audio)
         done = await room.analyses.follow(
             found, picture=picture, wait_seconds=wait_seconds, on_update=on_update
@@ -184,7 +190,7 @@ class OutpaintService:
             ServerBusy: too many others are being taken on.
         """
         async with self._admission.turn():
-            room = self._rooms.of(principal)
+            room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
             submission = await self._submitter.submit(room, request, resolved, provider=provider)
             return naming(resolved.taken, submission)
@@ -193,10 +199,23 @@ class OutpaintService:
         """Say what would become of a request; see `forecast.foresee`."""
         chosen = self._submitter.provider(provider)
         async with self._admission.turn():
-            room = self._rooms.of(principal)
+            room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
-            found = await foresee(room.prober, self._vocabulary, request, resolved, chosen)
+            found = await foresee(room, self._vocabulary, request, resolved, chosen)
             return naming(resolved.taken, found)
+
+    async def paid_plan(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> str:
+        """Say what a request of several paid steps costs, for the person to agree to; see `forecast.paid_plan`."""
+        chosen = self._submitter.provider(provider)
+        if not chosen.description.is_paid:
+            return ""
+        async with self._admission.turn():
+            room = self._enter(principal)
+            return await paid_plan(room, request, await room.references.resolve(request.audio), chosen)
+
+    async def files_meant(self, principal: Principal, audio: str) -> tuple[str, ...]:
+        """Return the names of the files that an `audio` argument fits, where there are several."""
+        return await self._enter(principal).references.files_meant(audio)
 
     async def status(
         self,
@@ -211,6 +230,7 @@ class OutpaintService:
         Raises:
             RequestNotFound: they have no such request.
         """
+        self._enter(principal)
         takes = await self._poller.follow(principal, request_id, wait_seconds, on_update)
         return reports.status(as_one(takes), self._vocabulary, takes)
 
@@ -245,7 +265,7 @@ class OutpaintService:
             DeliveryFailed: the file cannot be put into the output folder, or has been removed.
         """
         return await self._desk.result(
-            self._rooms.of(principal),
+            self._enter(principal),
             request_id,
             wait_seconds=wait_seconds,
             options=options,
@@ -256,18 +276,10 @@ class OutpaintService:
         )
 
     async def cancel(self, principal: Principal, request_id: str) -> Cancellation:
-        """Stop a request that has not ended, with all its takes; by a take's own id, that one alone.
-
-        Raises:
-            RequestNotFound: they have no such request.
-        """
+        """Stop a request that has not ended, with its takes; by a take's own id, that one alone; raises as `status`."""
+        self._enter(principal)
+        outcome = await self._canceller.cancel(await self._poller.takes(principal, request_id))
         takes = await self._poller.takes(principal, request_id)
-        outcomes = await asyncio.gather(
-            *(self._canceller.cancel(take) for take in takes if not take.status.is_final)
-        )
-        takes = await self._poller.takes(principal, request_id)
-        is_cancelled = bool(outcomes) and all(each is CancelOutcome.CANCELLED for each in outcomes)
-        outcome = CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
         return reports.cancellation(as_one(takes), self._vocabulary, outcome, takes)
 
     async def delete(self, principal: Principal, request_id: str) -> str:
@@ -278,14 +290,11 @@ class OutpaintService:
         self, principal: Principal, *, folder: str = "", query: str = "", limit: int = 20
     ) -> AudioList:
         """List what can be extended; see `AudioLister.list`."""
-        return await self._rooms.of(principal).lister.list(folder=folder, query=query, limit=limit)
+        return await self._enter(principal).lister.list(folder=folder, query=query, limit=limit)
 
     async def list(
         self, principal: Principal, *, limit: int = 20, status: Status | None = None
     ) -> RequestList:
-        """Return a caller's requests of every server and every day, newest first.
-
-        Raises:
-            InvalidRequest: `limit` is below 1 or beyond all measure.
-        """
-        return await self._request_lister.list(principal, limit=limit, status=status)
+        """Return a caller's requests; see `newest_requests`."""
+        self._enter(principal)
+        return await newest_requests(self._store, self._vocabulary, principal, limit=limit, status=status)

@@ -15,6 +15,9 @@ from pathlib import Path
 from outpaint_mcp.errors import ConfigError
 
 VARIABLE = "OUTPAINT_API_KEYS"
+PREFIX = "outpaint_"
+"""What keys that we make begin with, for whoever finds one where it should not be."""
+
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 _ENTRY = re.compile(
@@ -70,10 +73,10 @@ class ApiKeys:
         self.file = key_file(text)
         self._version: _Version = None
         if self.file is None:
-            self._keys, wrong = _parse(text.split(","))
+            self._keys, wrong = read_entries(text.split(","))
         else:
             self._version = _version(self.file)
-            self._keys, wrong = _parse(read_lines(self.file))
+            self._keys, wrong = read_entries(read_lines(self.file))
         if wrong:
             where = "entry" if self.file is None else f"line in {self.file}"
             raise ConfigError(f"{VARIABLE}: {where} {wrong[0]} is not {_FORM}.")
@@ -92,7 +95,7 @@ class ApiKeys:
         if self.file is not None and (version := _version(self.file)) != self._version:
             self._version = version
             try:
-                self._keys, wrong = _parse(read_lines(self.file))
+                self._keys, wrong = read_entries(read_lines(self.file))
             except ConfigError as exc:
                 self._keys = ()
                 _log.error("No API key is accepted: %s", exc)
@@ -149,7 +152,7 @@ def read_entry(line: str) -> ApiKey | None:
     return ApiKey(match["name"], bytes.fromhex(match["digest"]), expires)
 
 
-def _parse(lines: list[str]) -> tuple[tuple[ApiKey, ...], list[int]]:
+def read_entries(lines: list[str]) -> tuple[tuple[ApiKey, ...], list[int]]:
     """Read entries; returns them, and the numbers of those that are none."""
     keys: list[ApiKey] = []
     wrong: list[int] = []

@@ -13,6 +13,7 @@ from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.transport_security import TransportSecuritySettings
 
 from outpaint_mcp.server.app import build_server
+from outpaint_mcp.server.http.addresses import Addresses
 from outpaint_mcp.server.http.bodies import Bodies
 from outpaint_mcp.server.http.connections import protocol
 from outpaint_mcp.server.http.files import Files
@@ -94,7 +95,7 @@ def http_server(
     )
     messages = Bodies(Sessions(app, limits.sessions), limits)
     config = uvicorn.Config(
-        Gate(AuthContextMiddleware(Files(messages, service, links, limits)), http),
+        Addresses(Gate(AuthContextMiddleware(Files(messages, service, links, limits)), http), http),
         loop="asyncio",
         http=protocol(limits),  # type: ignore[arg-type]  # only ever called
         ws="none",
