@@ -119,6 +119,18 @@ class Journal:
                 return takes
         return [self.get(request_id)]
 
+    def takes_of(self, request_ids: Sequence[str]) -> dict[str, list[RequestRecord]]:
+        """Return the takes of several requests that are there, as `takes` does, in one go."""
+        found: dict[str, list[RequestRecord]] = {request_id: [] for request_id in request_ids}
+        for first in range(0, len(request_ids), _MOST_VALUES):
+            some = request_ids[first : first + _MOST_VALUES]
+            marks = ", ".join("?" * len(some))
+            where = f"WHERE requests.request_id IN ({marks}) OR requests.take_of IN ({marks}) ORDER BY jobs.position"
+            for take in self._read(where, *some, *some):
+                for request_id in {take.request_id, take.family} & found.keys():
+                    found[request_id].append(take)
+        return found
+
     def newest(self, *, limit: int, status: Status | None = None) -> list[list[RequestRecord]]:
         """Return the takes of each of the newest requests, without outcomes.
 
