@@ -31,8 +31,26 @@ _UPLOAD = re.compile(
     r"(?P<scheme>s3|gs|az)://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]*)(?P<prefix>(/(?!\.\.?(/|$))[A-Za-z0-9._=-]*)*)"
 )
 
+_COUNT_DIGITS = 10
+
 # Some hosts pass `${user_config.x}` on unsubstituted when the person left it blank.
 _UNSUBSTITUTED = re.compile(r"\$\{[^}]*\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """How much one of several callers may have; the person at this machine has no such limits.
+
+    Attributes:
+        open_jobs: takes that have not ended.
+        submissions_per_hour: new requests within an hour.
+    """
+
+    open_jobs: int = 20
+    submissions_per_hour: int = 60
+
+
+_USUAL = Allowance()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +71,7 @@ class Settings:
         upload: `s3://`, `gs://` or `az://` URL of the place where local files are put for a hosted
             model; None for nowhere.
         max_cost_usd: the most that one request may cost, and over HTTP one caller's day; None for no limit.
+        allowance: of each caller over HTTP.
     """
 
     input_dirs: tuple[Path, ...]
@@ -65,6 +84,7 @@ class Settings:
     runcomfy_base: str = RUNCOMFY_BASE
     upload: str | None = None
     max_cost_usd: float | None = None
+    allowance: Allowance = _USUAL
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -92,6 +112,12 @@ class Settings:
             runcomfy_base=_base(env),
             upload=_upload(env),
             max_cost_usd=_max_cost(env),
+            allowance=Allowance(
+                open_jobs=read_count(env, "OUTPAINT_MAX_OPEN_JOBS", _USUAL.open_jobs),
+                submissions_per_hour=read_count(
+                    env, "OUTPAINT_MAX_SUBMISSIONS_PER_HOUR", _USUAL.submissions_per_hour
+                ),
+            ),
         )
 
 
@@ -195,6 +221,18 @@ def _max_cost(env: Mapping[str, str]) -> float | None:
     if not 0 <= most < math.inf:
         raise ConfigError(f"OUTPAINT_MAX_COST_USD is {text!r}; give a number of US dollars, such as 0.25.")
     return most
+
+
+def read_count(env: Mapping[str, str], name: str, default: int) -> int:
+    """Read a limit.
+
+    Raises:
+        ConfigError: it is no whole number above 0.
+    """
+    text = _get(env, name) or str(default)
+    if not (text.isascii() and text.isdigit() and len(text) < _COUNT_DIGITS and int(text)):
+        raise ConfigError(f"{name} is {text!r}; give a whole number from 1 on, such as {default}.")
+    return int(text)
 
 
 def _folder(env: Mapping[str, str], name: str) -> Path | None:

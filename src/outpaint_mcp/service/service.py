@@ -144,6 +144,11 @@ class OutpaintService:
             accept_seconds=surroundings.accept_seconds,
         )
 
+    def stop_waiting(self) -> None:
+        """Answer all who wait with where their requests are now, as the server is about to leave."""
+        for each in (self._poller, self._exporter, self._analyses):
+            each.stop_waiting()
+
     async def close(self, *, outlive: bool = False) -> None:
         """End what goes on here; `outlive` lets workers of local jobs finish, for the next server to take up."""
         if self._dispatcher is not None:

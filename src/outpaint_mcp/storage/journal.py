@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import Hint, RequestNotFound
 from outpaint_mcp.models import Status
+from outpaint_mcp.storage.allowances import check_allowance
 from outpaint_mcp.storage.ids import is_request_id
 from outpaint_mcp.storage.new_requests import insert_request, select_identical
 from outpaint_mcp.storage.rows import RECORD_COLUMNS, read_record
@@ -63,6 +64,9 @@ class Journal:
         Returns:
             Its takes, and whether it is new. One that failed or was cancelled, or whose files were removed, does
             not count as identical; one that is open, or whose fate is unknown, does so at any age.
+
+        Raises:
+            LimitReached: it is new, and more than its caller may have.
         """
         now = self._now()
         removed = self._removed(self._identical(new.dedup_key, now))
@@ -70,6 +74,7 @@ class Journal:
             for row in select_identical(connection, new.dedup_key, now):
                 if row["request_id"] not in removed:
                     return self.takes(row["take_of"] or row["request_id"]), False
+            check_allowance(connection, new, now)
             insert_request(connection, new, now)
             return self.takes(
                 new.request_id

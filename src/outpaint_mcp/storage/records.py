@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.audio.sides import Side
     from outpaint_mcp.audio.verdict.records import Verdict
+    from outpaint_mcp.config import Allowance
     from outpaint_mcp.models import Status, SubmitRequest
     from outpaint_mcp.results import Outcome
 
@@ -154,6 +155,7 @@ class NewRequest:
         source: a path, or an https URL; empty where the audio lies in the jobs' own folders.
         account: a digest of the credentials that it is sent with; empty where none are needed.
         limit_usd: the most that it may cost.
+        allowance: how much its caller may have; None for no limit.
     """
 
     request: SubmitRequest
@@ -170,6 +172,7 @@ class NewRequest:
     caller: str = ""
     account: str = ""
     limit_usd: float | None = None
+    allowance: Allowance | None = None
 
 
 class StepState(StrEnum):
