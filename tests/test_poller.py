@@ -13,6 +13,7 @@ from tests.waiting import until
 from outpaint_mcp.errors import RequestNotFound
 from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.storage.journal import Journal
@@ -21,6 +22,7 @@ from outpaint_mcp.storage.records import RequestProgress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.storage.records import RequestRecord
     from outpaint_mcp.storage.store import Store
 
@@ -34,13 +36,13 @@ class CountingJournal(Journal):
 
     looks = 0
 
-    def takes(self, request_id: str) -> list[RequestRecord]:
+    def takes_of(self, principal: Principal, request_id: str) -> list[RequestRecord]:
         self.looks += 1
-        return super().takes(request_id)
+        return super().takes_of(principal, request_id)
 
-    def takes_of(self, request_ids: Sequence[str]) -> dict[str, list[RequestRecord]]:
+    def takes_of_all(self, request_ids: Sequence[str]) -> dict[str, list[RequestRecord]]:
         self.looks += 1
-        return super().takes_of(request_ids)
+        return super().takes_of_all(request_ids)
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ async def test_a_request_is_looked_at_once_where_nobody_wants_to_wait(
     store: Store, poller: StatusPoller, journal: CountingJournal
 ) -> None:
     request_id = add(store)
-    (found,) = await poller.follow(request_id, 0)
+    (found,) = await poller.follow(PERSON, request_id, 0)
     assert (found.request_id, found.status) == (request_id, Status.IN_QUEUE)
     assert journal.looks == 1
 
@@ -72,7 +74,7 @@ async def test_who_waits_gets_all_takes_as_soon_as_all_have_ended(
 ) -> None:
     new = new_request(takes=2)
     store.journal.add(new)
-    waiting = asyncio.create_task(poller.follow(new.request_id, LONG_SECONDS))
+    waiting = asyncio.create_task(poller.follow(PERSON, new.request_id, LONG_SECONDS))
     end(store, new.ids[0])
     signal.notify(new.ids[0])
     await asyncio.sleep(0.1)
@@ -88,7 +90,7 @@ async def test_the_end_that_another_process_wrote_is_seen_though_it_wakes_nobody
     store: Store, elsewhere: Store, poller: StatusPoller
 ) -> None:
     request_id = add(store)
-    waiting = asyncio.create_task(poller.follow(request_id, LONG_SECONDS))
+    waiting = asyncio.create_task(poller.follow(PERSON, request_id, LONG_SECONDS))
     await asyncio.sleep(0)
     end(elsewhere, request_id)
     with anyio.fail_after(60):
@@ -101,7 +103,7 @@ async def test_a_wait_ends_when_it_is_over_with_where_the_request_is(
 ) -> None:
     request_id = add(store)
     with anyio.fail_after(60):
-        (found,) = await poller.follow(request_id, 0.1)
+        (found,) = await poller.follow(PERSON, request_id, 0.1)
     assert found.status is Status.IN_QUEUE
 
 
@@ -115,7 +117,7 @@ async def test_many_who_wait_share_each_look(
         nonlocal updates
         updates += 1
 
-    waiting = [asyncio.create_task(poller.follow(request_id, LONG_SECONDS, count)) for _ in range(20)]
+    waiting = [asyncio.create_task(poller.follow(PERSON, request_id, LONG_SECONDS, count)) for _ in range(20)]
     await until(lambda: updates >= 20 * 4)
     end(store, request_id)
     with anyio.fail_after(60):
@@ -126,7 +128,7 @@ async def test_many_who_wait_share_each_look(
 
 async def test_one_who_leaves_does_not_end_the_look_of_the_others(store: Store, poller: StatusPoller) -> None:
     request_id = add(store)
-    one, other = (asyncio.create_task(poller.follow(request_id, LONG_SECONDS)) for _ in range(2))
+    one, other = (asyncio.create_task(poller.follow(PERSON, request_id, LONG_SECONDS)) for _ in range(2))
     await until(lambda: bool(poller._looks))
     one.cancel()
     await asyncio.wait({one})
@@ -141,7 +143,7 @@ async def test_a_look_that_is_under_way_ends_with_the_poller_whether_anybody_wai
 ) -> None:
     requests = add(store), add(store)
     before = asyncio.all_tasks()
-    waiting, leaving = (asyncio.create_task(poller.follow(each, LONG_SECONDS)) for each in requests)
+    waiting, leaving = (asyncio.create_task(poller.follow(PERSON, each, LONG_SECONDS)) for each in requests)
     await until(lambda: len(poller._looks) == len(requests))
     leaving.cancel()
     await asyncio.wait({leaving})
@@ -154,11 +156,11 @@ async def test_whoever_waits_when_waiting_ends_gets_where_the_request_is_and_so_
     store: Store, poller: StatusPoller
 ) -> None:
     requests = [add(store) for _ in range(3)]
-    waiting = [asyncio.create_task(poller.follow(each, LONG_SECONDS)) for each in requests]
+    waiting = [asyncio.create_task(poller.follow(PERSON, each, LONG_SECONDS)) for each in requests]
     await until(lambda: len(poller._looks) == len(requests))
     poller.stop_waiting()
     with anyio.fail_after(60):
-        found = await asyncio.gather(*waiting, poller.follow(requests[0], LONG_SECONDS))
+        found = await asyncio.gather(*waiting, poller.follow(PERSON, requests[0], LONG_SECONDS))
     assert [(each.request_id, each.status) for (each,) in found] == [
         (each, Status.IN_QUEUE) for each in (*requests, requests[0])
     ]
@@ -174,7 +176,7 @@ async def test_all_that_are_waited_for_are_read_in_one_go(
         nonlocal updates
         updates += 1
 
-    waiting = [asyncio.create_task(poller.follow(each, LONG_SECONDS, count)) for each in requests]
+    waiting = [asyncio.create_task(poller.follow(PERSON, each, LONG_SECONDS, count)) for each in requests]
     await until(lambda: updates >= 30 * 5)
     first_looks, looks = len(requests), journal.looks
     poller.stop_waiting()
@@ -186,7 +188,7 @@ async def test_one_that_is_deleted_while_somebody_waits_is_not_found_any_more(
     store: Store, poller: StatusPoller
 ) -> None:
     gone, other = add(store), add(store)
-    waiting = [asyncio.create_task(poller.follow(each, LONG_SECONDS)) for each in (gone, other)]
+    waiting = [asyncio.create_task(poller.follow(PERSON, each, LONG_SECONDS)) for each in (gone, other)]
     await until(lambda: len(poller._looks) == 2)
     with store._database.write("test") as connection:
         connection.execute("DELETE FROM jobs WHERE request_id = ?", (gone,))
@@ -205,7 +207,7 @@ async def test_who_waits_is_kept_up_to_date(store: Store, poller: StatusPoller, 
     async def note(progress: RequestProgress) -> None:
         updates.append(progress)
 
-    waiting = asyncio.create_task(poller.follow(request_id, LONG_SECONDS, note))
+    waiting = asyncio.create_task(poller.follow(PERSON, request_id, LONG_SECONDS, note))
     await until(lambda: bool(updates))
     job = claim(store)
     store.queue.report(job.lease, at_work(0.5, "listening"))
@@ -219,7 +221,7 @@ async def test_who_waits_is_kept_up_to_date(store: Store, poller: StatusPoller, 
 
 async def test_an_unknown_request_is_not_waited_for(poller: StatusPoller) -> None:
     with pytest.raises(RequestNotFound):
-        await poller.follow("op_00000000000000000000", LONG_SECONDS)
+        await poller.follow(PERSON, "op_00000000000000000000", LONG_SECONDS)
 
 
 async def test_a_take_can_be_waited_for_by_its_own_id(store: Store, poller: StatusPoller) -> None:
@@ -227,7 +229,7 @@ async def test_a_take_can_be_waited_for_by_its_own_id(store: Store, poller: Stat
     store.journal.add(new)
     end(store, new.ids[0])
     end(store, new.ids[1], Status.FAILED)
-    (found,) = await poller.follow(new.ids[1], LONG_SECONDS)
+    (found,) = await poller.follow(PERSON, new.ids[1], LONG_SECONDS)
     assert (found.request_id, found.status) == (new.ids[1], Status.FAILED)
 
 

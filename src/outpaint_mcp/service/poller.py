@@ -12,6 +12,7 @@ from outpaint_mcp.storage.records import RequestProgress
 
 if TYPE_CHECKING:
     from outpaint_mcp.jobs.signal import UpdateSignal
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.storage.records import RequestRecord
 
@@ -48,29 +49,30 @@ class StatusPoller:
             each.cancel()
         await asyncio.gather(*self._looks.values(), *self._rounds, return_exceptions=True)
 
-    async def takes(self, request_id: str) -> list[RequestRecord]:
+    async def takes(self, principal: Principal, request_id: str) -> list[RequestRecord]:
         """Return all takes of a request as they are now.
 
         Raises:
-            RequestNotFound: there is no such request.
+            RequestNotFound: whoever asks has no such request.
         """
-        return await asyncio.to_thread(self._journal.takes, request_id)
+        return await asyncio.to_thread(self._journal.takes_of, principal, request_id)
 
     async def follow(
-        self, request_id: str, wait_seconds: float, on_update: OnUpdate | None = None
+        self, principal: Principal, request_id: str, wait_seconds: float, on_update: OnUpdate | None = None
     ) -> list[RequestRecord]:
         """Look at all takes of a request until they have ended, wait for the person, or the wait is over.
 
         Args:
+            principal: who asks.
             request_id: of the request, or of one of its takes.
             wait_seconds: how long to wait.
             on_update: receives the progress while waiting.
 
         Raises:
-            RequestNotFound: there is no such request.
+            RequestNotFound: they have no such request.
         """
         deadline = time.monotonic() + wait_seconds
-        takes = await self.takes(request_id)
+        takes = await self.takes(principal, request_id)
         while (
             (progress := as_one(takes).live) is not None
             and not self._waits_no_longer
@@ -80,7 +82,7 @@ class StatusPoller:
                 break
             if on_update is not None:
                 await on_update(progress)
-            takes = await self._next_look(request_id, takes)
+            takes = await self._next_look(request_id, takes)  # theirs, as was seen above
         return takes
 
     async def _next_look(self, request_id: str, takes: list[RequestRecord]) -> list[RequestRecord]:
@@ -103,9 +105,10 @@ class StatusPoller:
         # Shared, too: requests that came back together are due together again.
         looking = self._next_round
         await asyncio.wait({looking})
-        return looking.result()[request_id] or await self.takes(request_id)
+        found = looking.result()[request_id]
+        return found or await asyncio.to_thread(self._journal.takes, request_id)  # which says that it is gone
 
     async def _look_at_all_due(self) -> dict[str, list[RequestRecord]]:
         await asyncio.sleep(0)  # until all have come that are due in this turn of the loop
         due, self._due, self._next_round = [*self._due], set(), None
-        return await asyncio.to_thread(self._journal.takes_of, due)
+        return await asyncio.to_thread(self._journal.takes_of_all, due)
