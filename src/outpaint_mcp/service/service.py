@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import InvalidRequest
 from outpaint_mcp.export_options import ExportOptions
-from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.reports import analysis, listing
 from outpaint_mcp.reports import requests as reports
 from outpaint_mcp.reports.models import RequestList
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.jobs.dispatcher import Dispatcher
     from outpaint_mcp.jobs.signal import UpdateSignal
-    from outpaint_mcp.models import SubmitRequest
+    from outpaint_mcp.models import Status, SubmitRequest
     from outpaint_mcp.principals import Principal
     from outpaint_mcp.providers.base import Provider
     from outpaint_mcp.reports.models import (
@@ -63,6 +62,7 @@ class OutpaintService:
     Attributes:
         housekeeper: deletes what is not needed any more.
         agreements: asks the person where a request costs more than was expected.
+        vitals: whether work can be done, and figures of what was.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -111,6 +111,7 @@ class OutpaintService:
         self._rooms = Rooms(settings, store, pool, surroundings.fetch, scratch, self._poller, self._exporter)
         self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
         self.agreements = Agreements(store)
+        self.vitals = store.vitals
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
@@ -264,12 +265,8 @@ class OutpaintService:
             RequestNotFound: they have no such request.
         """
         takes = await self._poller.takes(principal, request_id)
-        outcomes = await asyncio.gather(
-            *(self._canceller.cancel(take) for take in takes if not take.status.is_final)
-        )
+        outcome = await self._canceller.cancel(takes)
         takes = await self._poller.takes(principal, request_id)
-        is_cancelled = bool(outcomes) and all(each is CancelOutcome.CANCELLED for each in outcomes)
-        outcome = CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
         return reports.cancellation(as_one(takes), self._vocabulary, outcome, takes)
 
     async def list_audio(
