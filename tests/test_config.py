@@ -29,6 +29,7 @@ def test_every_variable_is_heeded(tmp_path: Path) -> None:
     )
     assert settings == Settings(
         input_dirs=(tmp_path / "a", tmp_path / "b", tmp_path / "longer"),
+        shared_dirs=(tmp_path / "a", tmp_path / "b"),
         output_dir=tmp_path / "longer",
         data_dir=tmp_path / "data",
         export_dirs=(tmp_path / "desktop",),
