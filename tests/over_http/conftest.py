@@ -18,6 +18,7 @@ from outpaint_mcp.cli.serving import listen
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.http.limits import Limits
 from outpaint_mcp.server.http.serving import http_server
+from outpaint_mcp.server.http.settings import HttpSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
 
 KEY = "k" * 43
+PERSONAL = HttpSettings(secret=KEY)
+"""One person's server, as it is on loopback."""
+
 HEADERS = {
     "Accept": "application/json, text/event-stream",
     "Content-Type": "application/json",
@@ -134,7 +138,7 @@ class Serve(Protocol):
     """Runs a server; takes the limits by name."""
 
     def __call__(
-        self, *, key: str | None = ..., send_buffer: int = ..., **limits: float
+        self, *, http: HttpSettings = ..., send_buffer: int = ..., **limits: float
     ) -> AbstractAsyncContextManager[Door]: ...
 
 
@@ -143,17 +147,24 @@ def serve(settings: Settings) -> Serve:
     """See `Serve`."""
 
     @asynccontextmanager
-    async def run(*, key: str | None = KEY, send_buffer: int = 0, **limits: Any) -> AsyncIterator[Door]:  # noqa: ANN401 - as declared there
+    async def run(
+        *,
+        http: HttpSettings = PERSONAL,
+        send_buffer: int = 0,
+        **limits: Any,  # noqa: ANN401 - as declared there
+    ) -> AsyncIterator[Door]:
         (listening,) = listen("127.0.0.1", 0)
         if send_buffer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         mcp = build_server(settings, surroundings=around())
-        server = http_server(mcp, Limits(**limits), key)
+        server = http_server(mcp, http, Limits(**limits))
         serving = asyncio.create_task(server.serve([listening]))
         origin = "http://{}:{}".format(*listening.getsockname())
         try:
-            async with httpx.AsyncClient(base_url=origin, headers=HEADERS, timeout=PATIENCE_SECONDS) as http:
-                door = Door(server, mcp.session_manager, origin, http)
+            async with httpx.AsyncClient(
+                base_url=origin, headers=HEADERS, timeout=PATIENCE_SECONDS
+            ) as client:
+                door = Door(server, mcp.session_manager, origin, client)
                 yield door
                 for wire in door.wires:
                     wire.writer.transport.abort()

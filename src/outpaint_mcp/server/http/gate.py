@@ -1,61 +1,109 @@
-"""Who may call: whoever has the key, and only at the one address that there is."""
+"""The door: only by the names that the server has, from the web pages that may, and by whoever may call."""
 
 from __future__ import annotations
 
-from hmac import compare_digest
+import re
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.server.http.callers import Callers, as_user
+from outpaint_mcp.server.http.protected_resource import ProtectedResource
 from outpaint_mcp.server.http.refusals import Refusal
+from outpaint_mcp.server.http.settings import PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-PATH = "/mcp"
+    from outpaint_mcp.server.http.settings import HttpSettings
+
+# What there is, and whether it has to be known who asks for it; the first that matches counts.
+_ROUTES: tuple[tuple[re.Pattern[str], bool], ...] = ((re.compile(rf"{PATH}(?:/.*)?", re.DOTALL), True),)
 
 _NOT_HERE = Refusal(status=404, message=f"There is nothing at this address: MCP is at {PATH}.")
-_NO_KEY = Refusal(
-    status=401,
+_OTHER_HOST = Refusal(
+    status=421,
     message=(
-        "This server needs its key, and the request has none or a wrong one. The key is in the file http-key in the"
-        " server's data folder, which only the user who runs the server can read. Give it in the header"
-        f' "Authorization: Bearer KEY", or at the end of the URL: {PATH}/KEY.'
+        "This server does not go by the name in the request's Host header. Use the name that it was started for, or"
+        " start it with that --allow-host."
     ),
-    headers=((b"www-authenticate", b'Bearer realm="outpaint-mcp"'),),
+)
+_OTHER_ORIGIN = Refusal(
+    status=403,
+    message=(
+        "Pages of this web origin may not call this server. Whoever runs it can allow them with --allow-origin."
+    ),
 )
 
 
 class Gate:
-    """Lets through what has the key, before any of its body is read, and takes the key out of the address."""
+    """Lets through, before any of its body is read, what is meant for this server and comes from whoever may call.
 
-    def __init__(self, app: ASGIApp, key: str | None) -> None:
-        """Guard an application.
+    It says who that is where the SDK's `get_access_token` finds it, and passes on nothing that they have shown.
+    """
 
-        Args:
-            app: the application.
-            key: the key; None lets everybody through.
-        """
+    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
+        """Guard an application."""
         self._app = app
-        self._key = None if key is None else key.encode()
+        self._settings = settings
+        self._resource = ProtectedResource(settings)
+        self._callers = Callers(settings, self._resource)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request as ASGI has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path, _, in_address = scope["path"].removeprefix("/").partition("/")
-        if f"/{path}" != PATH:
-            await _NOT_HERE.answer(send)
-        elif self._key is not None and not any(
-            compare_digest(given, self._key) for given in (in_address.strip("/").encode(), _bearer(scope))
-        ):
-            await _NO_KEY.answer(send)
+        refusal = self._check_address(scope)
+        if refusal is not None:
+            await refusal.answer(send)
+        elif scope["path"] in self._resource.paths:
+            await self._resource.answer(scope["method"], send)
         else:
-            await self._app({**scope, "path": PATH, "raw_path": PATH.encode()}, receive, send)
+            admitted = await self._admit(scope)
+            if isinstance(admitted, Refusal):
+                await admitted.answer(send)
+            else:
+                await self._app(admitted, receive, send)
+
+    def _check_address(self, scope: Scope) -> Refusal | None:
+        """Return what is wrong with the name that the server is called by, or with the page that calls it."""
+        hosts, origins = (_values(scope, name) for name in (b"host", b"origin"))
+        if len(hosts) != 1 or not _has_host(self._settings.hosts, hosts[0]):
+            return _OTHER_HOST
+        if not all(_has_origin(self._settings.origins, each) for each in origins):
+            return _OTHER_ORIGIN
+        return None
+
+    async def _admit(self, scope: Scope) -> Scope | Refusal:
+        """Return the request as the application is to see it, or what is wrong with it."""
+        path = scope["path"]
+        needs_caller = next((needed for form, needed in _ROUTES if form.fullmatch(path)), None)
+        if needs_caller is None:
+            return _NOT_HERE
+        if not needs_caller:
+            return scope
+        is_mcp = path.startswith(PATH)
+        in_address = path.removeprefix(PATH).strip("/") if is_mcp else ""
+        caller = await self._callers.identify(scope, in_address.encode())
+        if isinstance(caller, Refusal):
+            return caller
+        headers = [each for each in scope["headers"] if each[0] != b"authorization"]
+        admitted = {**scope, "headers": headers, "user": as_user(caller)}
+        return {**admitted, "path": PATH, "raw_path": PATH.encode()} if is_mcp else admitted
 
 
-def _bearer(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
-        scheme, _, given = value.partition(b" ")
-        if name == b"authorization" and scheme.lower() == b"bearer":
-            return bytes(given.strip())
-    return b""
+def _values(scope: Scope, wanted: bytes) -> list[str]:
+    return [value.decode("latin-1").lower() for name, value in scope["headers"] if name == wanted]
+
+
+def _has_host(allowed: Sequence[str], host: str) -> bool:
+    return host in allowed or _without_port(host) in allowed
+
+
+def _has_origin(allowed: Sequence[str], origin: str) -> bool:
+    return origin in allowed or f"{_without_port(origin)}:*" in allowed
+
+
+def _without_port(name: str) -> str:
+    return re.sub(r":\d{1,5}\Z", "", name, flags=re.ASCII)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from outpaint_mcp.disk.opening import open_own
-from outpaint_mcp.disk.writing import make_private
+from outpaint_mcp.disk.writing import make_private, replace_private
 from outpaint_mcp.storage.failures import storage_errors
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ FILE_NAME = "http-key"
 _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 _KEY_BYTES = 32
 _LOCK_SECONDS = 10
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _OTHERS = 0o077
 
 
@@ -44,7 +43,7 @@ def load_key(folder: Path) -> tuple[str, bool]:
             if key is not None:
                 return key, False
             key = secrets.token_urlsafe(_KEY_BYTES)
-            _write(path, key)
+            replace_private(path, f"{key}\n")
             return key, True
 
 
@@ -60,15 +59,3 @@ def _read(path: Path) -> str | None:
             return None
         text = file.read(100).decode("ascii", "replace").strip()
     return text if _KEY.fullmatch(text) else None
-
-
-def _write(path: Path, key: str) -> None:
-    fresh = path.with_name(f".{FILE_NAME}.{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{key}\n")
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise

@@ -1,4 +1,4 @@
-"""The server on a loopback address: the SDK's application behind our own door."""
+"""The server over HTTP: the SDK's application behind our own door."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.transport_security import TransportSecuritySettings
 
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.http.bodies import Bodies
 from outpaint_mcp.server.http.connections import protocol
-from outpaint_mcp.server.http.gate import PATH, Gate
+from outpaint_mcp.server.http.gate import Gate
 from outpaint_mcp.server.http.limits import Limits, most_connections
 from outpaint_mcp.server.http.sessions import Sessions
+from outpaint_mcp.server.http.settings import PATH
 
 if TYPE_CHECKING:
     import socket
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.server.content import Lifespan
+    from outpaint_mcp.server.http.settings import HttpSettings
 
 _log = logging.getLogger(__name__)
 
@@ -37,13 +41,13 @@ _QUIET_SECONDS = 60.0
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def run_http(settings: Settings, sockets: Sequence[socket.socket], key: str | None) -> None:
+def run_http(settings: Settings, http: HttpSettings, sockets: Sequence[socket.socket]) -> None:
     """Serve until a signal comes.
 
     Args:
         settings: where things are.
+        http: how it is reached, and by whom.
         sockets: where to listen.
-        key: what callers have to show; None lets everybody in who can connect.
     """
     # It logs whole answers, in which there may be a signed link.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
@@ -53,26 +57,27 @@ def run_http(settings: Settings, sockets: Sequence[socket.socket], key: str | No
     ):  # headers, into which somebody may put the key
         logging.getLogger(f"mcp.server.{name}").setLevel(logging.ERROR)
     limits = Limits(connections=most_connections())
-    http_server(build_server(settings), limits, key).run([*sockets])
+    http_server(build_server(settings), http, limits).run([*sockets])
 
 
-def http_server(server: MCPServer[Lifespan], limits: Limits, key: str | None) -> uvicorn.Server:
+def http_server(server: MCPServer[Lifespan], http: HttpSettings, limits: Limits) -> uvicorn.Server:
     """Put a server behind our door.
 
     Args:
         server: the server.
+        http: how it is reached, and by whom.
         limits: what callers may take up.
-        key: as `run_http` takes it.
     """
-    # The SDK checks Host and Origin for a loopback address, which is its default here.
     app = server.streamable_http_app(
         streamable_http_path=PATH,
         max_request_body_size=limits.body_bytes,
         session_idle_timeout=limits.session_seconds,
         max_sessions=None,
+        # The SDK checks Host and Origin at its own address only: our door does, at all of them.
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     config = uvicorn.Config(
-        Gate(Bodies(Sessions(app, limits.sessions), limits), key),
+        Gate(AuthContextMiddleware(Bodies(Sessions(app, limits.sessions), limits)), http),
         loop="asyncio",
         http=protocol(limits),  # type: ignore[arg-type]  # only ever called
         ws="none",
