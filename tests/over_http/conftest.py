@@ -19,6 +19,8 @@ from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.http.limits import Limits
 from outpaint_mcp.server.http.serving import http_server
 from outpaint_mcp.server.http.settings import HttpSettings
+from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -101,6 +103,7 @@ class Door:
     Attributes:
         server: uvicorn's.
         manager: the SDK's, of sessions.
+        service: what the tools work with.
         origin: its address without a path.
         http: a client with the key.
         wires: all connections that were opened besides.
@@ -108,6 +111,7 @@ class Door:
 
     server: uvicorn.Server
     manager: StreamableHTTPSessionManager
+    service: ServiceOnDemand
     origin: str
     http: httpx.AsyncClient
     wires: list[Wire] = field(default_factory=list)
@@ -156,15 +160,16 @@ def serve(settings: Settings) -> Serve:
         (listening,) = listen("127.0.0.1", 0)
         if send_buffer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        mcp = build_server(settings, surroundings=around())
-        server = http_server(mcp, http, Limits(**limits))
+        service = ServiceOnDemand(settings, TOOLS, around())
+        mcp = build_server(settings, service=service)
+        server = http_server(mcp, service, http, Limits(**limits))
         serving = asyncio.create_task(server.serve([listening]))
         origin = "http://{}:{}".format(*listening.getsockname())
         try:
             async with httpx.AsyncClient(
                 base_url=origin, headers=HEADERS, timeout=PATIENCE_SECONDS
             ) as client:
-                door = Door(server, mcp.session_manager, origin, client)
+                door = Door(server, mcp.session_manager, service, origin, client)
                 yield door
                 for wire in door.wires:
                     wire.writer.transport.abort()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.principals import Principal
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LogFormat = Literal["text", "json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,7 @@ class Settings:
         data_dir: folder of the journal, the jobs and their working files; shared by all servers
             of this user at the same time.
         log_level: least severe level that is logged to stderr.
+        log_format: in which form.
         provider: who carries new requests out; `providers.registry.check_provider` knows whether there is one of
             that name.
         token: RunComfy's; a secret.
@@ -79,6 +81,7 @@ class Settings:
     export_dirs: tuple[Path, ...] = ()
     shared_dirs: tuple[Path, ...] = ()
     log_level: LogLevel = "WARNING"
+    log_format: LogFormat = "text"
     provider: str = "local"
     token: str | None = field(default=None, repr=False)
     runcomfy_base: str = environment.RUNCOMFY_BASE
@@ -101,6 +104,11 @@ class Settings:
         level = (environment.variable(env, "OUTPAINT_LOG_LEVEL") or "WARNING").upper()
         if level not in get_args(LogLevel):
             raise ConfigError(f"OUTPAINT_LOG_LEVEL is {level!r}; use one of {', '.join(get_args(LogLevel))}.")
+        log_format = (environment.variable(env, "OUTPAINT_LOG_FORMAT") or "text").lower()
+        if log_format not in get_args(LogFormat):
+            raise ConfigError(
+                f"OUTPAINT_LOG_FORMAT is {log_format!r}; use one of {', '.join(get_args(LogFormat))}."
+            )
         output_dir = environment.folder(env, "OUTPAINT_OUTPUT_DIR") or environment.music_dir() / "Outpaint"
         named = environment.folders(env, "OUTPAINT_INPUT_DIRS")
         return cls(
@@ -110,6 +118,7 @@ class Settings:
             export_dirs=environment.folders(env, "OUTPAINT_EXPORT_DIRS"),
             data_dir=environment.folder(env, "OUTPAINT_DATA_DIR") or environment.default_data_dir(),
             log_level=level,  # type: ignore[arg-type]  # checked against the literal above
+            log_format=log_format,  # type: ignore[arg-type]  # likewise
             provider=provider,
             token=token,
             runcomfy_base=environment.base_of(env),

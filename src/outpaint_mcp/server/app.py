@@ -49,6 +49,7 @@ def build_server(
     on_closed: Callable[[], None] = lambda: None,
     may_outlive: Callable[[], bool] = lambda: False,
     surroundings: Surroundings | None = None,
+    service: ServiceOnDemand | None = None,
 ) -> MCPServer[Lifespan]:
     """Build the server; nothing is opened until it runs.
 
@@ -57,11 +58,12 @@ def build_server(
         on_closed: called when everything is closed again, however that went.
         may_outlive: asked at the end whether local jobs under way may be finished after it.
         surroundings: as `open_service` takes them.
+        service: what the tools work with, where others do so, too; closed when the server ends.
     """
+    service = service or ServiceOnDemand(settings, TOOLS, surroundings)
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
-        service = ServiceOnDemand(settings, TOOLS, surroundings)
         opening = asyncio.create_task(_open_soon(service))
         try:
             yield service

@@ -60,6 +60,11 @@ class ServiceOnDemand:
             self._opening = None
 
     @property
+    def opened(self) -> OutpaintService | None:
+        """The service, where it is open by now."""
+        return self._service
+
+    @property
     def is_stopping(self) -> bool:
         """Whether nobody gets it any more."""
         return self._is_closed

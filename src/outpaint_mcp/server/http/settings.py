@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from outpaint_mcp.config.environment import is_loopback, variable
+from outpaint_mcp.config.environment import count, is_loopback, variable
 from outpaint_mcp.errors import ConfigError
 from outpaint_mcp.server.http.api_keys import VARIABLE, ApiKeys
 
@@ -55,6 +55,7 @@ class HttpSettings:
         secret: what the person at this machine shows where nobody else can call; None lets in all who can connect.
         keys: those of callers; None for none.
         oauth: the issuer of callers' tokens; None for none.
+        requests_per_minute: how often each caller may ask, and each address that shows no key.
     """
 
     hosts: tuple[str, ...] = LOOPBACK_HOSTS
@@ -63,6 +64,7 @@ class HttpSettings:
     secret: str | None = field(default=None, repr=False)
     keys: ApiKeys | None = None
     oauth: OAuth | None = None
+    requests_per_minute: int = 120
 
     @property
     def knows_callers(self) -> bool:
@@ -104,6 +106,7 @@ class HttpSettings:
             public_url=_url(env, "OUTPAINT_PUBLIC_URL", may_be_plain=True) or "",
             keys=keys,
             oauth=_oauth(env),
+            requests_per_minute=count(env, "OUTPAINT_MAX_REQUESTS_PER_MINUTE", 120),
         )
         if no_key and settings.knows_callers:
             raise ConfigError(
