@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 _NAME_CHARACTERS = 24
@@ -22,12 +22,14 @@ class Principal:
         issuer: who vouches for the subject; empty for a key.
         subject: on whose behalf the client asks; empty for a key.
         sees_all: whether everybody's requests are shown: to the operator, at a terminal of this machine.
+        tokens: the secrets that they bring along for services of their own account, by the name of the provider.
     """
 
     client: str = ""
     issuer: str = ""
     subject: str = ""
     sees_all: bool = False
+    tokens: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def is_remote(self) -> bool:
@@ -50,6 +52,10 @@ class Principal:
             return ""
         name = _UNSAFE.sub("-", self.client.lower())[:_NAME_CHARACTERS].strip("-")
         return "-".join(filter(None, (name, self.digest)))
+
+    def token_for(self, provider: str) -> str:
+        """Return the token that they bring along for a provider; empty where they bring none."""
+        return dict(self.tokens).get(provider, "")
 
 
 PERSON = Principal()

@@ -83,7 +83,7 @@ def _serve_stdio(settings: Settings, parent_id: int) -> int:
 
 def _serve_http(parsed: argparse.Namespace, settings: Settings) -> int:
     from outpaint_mcp.server.http.key import FILE_NAME, load_key  # noqa: PLC0415 - loads SQLite
-    from outpaint_mcp.server.http.settings import PATH, HttpSettings  # noqa: PLC0415 - for this alone
+    from outpaint_mcp.server.http.settings import LOOPBACK, PATH, HttpSettings  # noqa: PLC0415 - for this alone
 
     _check_spending(settings, has_key=not parsed.no_key)
     if settings.max_day_usd is None:  # whoever can call may call again and again
@@ -98,11 +98,12 @@ def _serve_http(parsed: argparse.Namespace, settings: Settings) -> int:
     sockets = listen(parsed.host, parsed.port)
     metrics = None if parsed.metrics_port is None else _listen_for_metrics(parsed)
     address, port = sockets[0].getsockname()[:2]
-    here = f"http://{f'[{address}]' if ':' in address else address}:{port}"
-    http = dataclasses.replace(http, public_url=http.public_url or here)
-    url = here + PATH
+    url = f"http://{f'[{address}]' if ':' in address else address}:{port}{PATH}"
+    http = http.named_after(address, port)
     if http.knows_callers:
-        _say(f"Streamable HTTP at {url}, for those with {_credentials(http)}.")
+        _say(f"Streamable HTTP at {url}, for those with {_credentials(http)}. They call {http.mcp_url}.")
+        if parsed.host not in LOOPBACK:
+            _say("what is sent here is not encrypted: let a proxy with TLS be all that can connect.")
     elif parsed.no_key:
         _say(f"Streamable HTTP at {url}, without a key: every user and program of this machine can call.")
     else:

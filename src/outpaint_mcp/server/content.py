@@ -45,8 +45,13 @@ def principal() -> Principal:
     token = get_access_token()
     if token is None:
         return PERSON
-    issuer = (token.claims or {}).get("iss", "")
-    return Principal(client=token.client_id, issuer=str(issuer), subject=token.subject or "")
+    claims = token.claims or {}
+    return Principal(
+        client=token.client_id,
+        issuer=claims.get("iss", ""),
+        subject=token.subject or "",
+        tokens=claims.get("tokens", ()),
+    )
 
 
 def image(drawn: bytes | None) -> list[ContentBlock]:

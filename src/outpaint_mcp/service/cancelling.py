@@ -51,7 +51,7 @@ class Canceller:
         self._cancel_seconds = cancel_seconds
 
     async def cancel(self, takes: Sequence[RequestRecord]) -> CancelOutcome:
-        """Have all takes stopped that have not ended; return whether every one of them was, and there was one."""
+        """Have takes stopped that have not ended; says whether all of these are cancelled."""
         outcomes = await asyncio.gather(*(self._cancel(take) for take in takes if not take.status.is_final))
         is_cancelled = bool(outcomes) and all(each is CancelOutcome.CANCELLED for each in outcomes)
         return CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE

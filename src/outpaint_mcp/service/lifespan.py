@@ -141,8 +141,7 @@ async def _start_dispatcher(  # noqa: PLR0913 - what it works with
     folder = settings.data_dir / "jobs"
     with storage_errors(settings.data_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    executors = {name: provider for name, provider in providers.items() if provider.is_ready}
-    dispatcher = Dispatcher(store, presence, signal, executors, folder, sleep=surroundings.sleep)
+    dispatcher = Dispatcher(store, presence, signal, providers, folder, sleep=surroundings.sleep)
     running = asyncio.create_task(dispatcher.run())
     running.add_done_callback(_log_death)
     stack.push_async_callback(_end, running)

@@ -16,6 +16,7 @@ from outpaint_mcp.service.file_copy import has_content
 from outpaint_mcp.service.origins import NO_RESULT, Origin, origin_of
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import LocalFile
+from outpaint_mcp.sources.path_errors import SeveralFiles
 from outpaint_mcp.storage.ids import is_request_id
 from outpaint_mcp.storage.records import Delivery
 
@@ -100,6 +101,20 @@ class ReferenceResolver:
                 source, sources.stored_text(source.path), parent, taken=sources.legible(source.path.name)
             )
         return ResolvedSource(source, audio, parent, note=note)
+
+    async def files_meant(self, audio: str) -> tuple[str, ...]:
+        """Return the names of the files that a name fits, where there are several."""
+        if is_request_id(audio.strip()):
+            return ()
+        try:
+            await asyncio.to_thread(
+                sources.resolve_source, audio, input_dirs=self._reach.input_dirs, own=self._reach.output_dir
+            )
+        except SeveralFiles as exc:
+            return exc.names
+        except OutpaintError:  # whoever uses it says so
+            pass
+        return ()
 
     def _result_at(self, path: Path) -> RequestRecord | None:
         """Find the take whose extended file lies at a place, whatever it is called there: it is known what it is."""

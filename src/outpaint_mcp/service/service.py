@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import InvalidRequest
 from outpaint_mcp.export_options import ExportOptions
-from outpaint_mcp.reports import analysis, listing
+from outpaint_mcp.reports import analysis
 from outpaint_mcp.reports import requests as reports
-from outpaint_mcp.reports.models import RequestList
 from outpaint_mcp.reports.submissions import naming
 from outpaint_mcp.service.admission import Admission
 from outpaint_mcp.service.agreements import Agreements
 from outpaint_mcp.service.cancelling import Canceller
 from outpaint_mcp.service.delivery import ResultDesk
 from outpaint_mcp.service.exporter import Exporter
-from outpaint_mcp.service.forecast import foresee
+from outpaint_mcp.service.forecast import foresee, paid_plan
+from outpaint_mcp.service.history import newest_requests
 from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
         AudioList,
         Cancellation,
         DryRun,
+        RequestList,
         ResultReport,
         StatusReport,
         Submission,
@@ -49,10 +48,10 @@ if TYPE_CHECKING:
     from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.service.lifespan import Surroundings
     from outpaint_mcp.service.poller import OnUpdate
+    from outpaint_mcp.service.rooms import Room
     from outpaint_mcp.storage.store import Store
     from outpaint_mcp.workers.pool import WorkerPool
 
-_MOST_LISTED = 1_000_000
 _DEFAULT = ExportOptions()
 
 
@@ -142,6 +141,13 @@ class OutpaintService:
         await self._exporter.close()
         await self._rooms.close()
 
+    def _enter(self, principal: Principal) -> Room:
+        """Open a caller's room; what waits for the credentials that they bring along goes on."""
+        news = [each.recognize(principal) for each in self._providers.values()]
+        if any(news) and self._dispatcher is not None:
+            self._dispatcher.ring()
+        return self._rooms.of(principal)
+
     async def analyze(  # noqa: PLR0913 - what can be asked of an analysis
         self,
         principal: Principal,
@@ -165,7 +171,7 @@ class OutpaintService:
         Raises:
             InvalidRequest, SourceError: it cannot be measured.
         """
-        room = self._rooms.of(principal)
+        room = self._enter(principal)
         found = await room.references.resolve_for_analysis(audio)
         done = await room.analyses.follow(
             found, picture=picture, wait_seconds=wait_seconds, on_update=on_update
@@ -187,7 +193,7 @@ class OutpaintService:
             ServerBusy: too many others are being taken on.
         """
         async with self._admission.turn():
-            room = self._rooms.of(principal)
+            room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
             submission = await self._submitter.submit(room, request, resolved, provider=provider)
             return naming(resolved.taken, submission)
@@ -196,10 +202,23 @@ class OutpaintService:
         """Say what would become of a request; see `forecast.foresee`."""
         chosen = self._submitter.provider(provider)
         async with self._admission.turn():
-            room = self._rooms.of(principal)
+            room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
-            found = await foresee(room.prober, self._vocabulary, request, resolved, chosen)
+            found = await foresee(room, self._vocabulary, request, resolved, chosen)
             return naming(resolved.taken, found)
+
+    async def paid_plan(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> str:
+        """Say what a request of several paid steps costs, for the person to agree to; see `forecast.paid_plan`."""
+        chosen = self._submitter.provider(provider)
+        if not chosen.description.is_paid:
+            return ""
+        async with self._admission.turn():
+            room = self._enter(principal)
+            return await paid_plan(room, request, await room.references.resolve(request.audio), chosen)
+
+    async def files_meant(self, principal: Principal, audio: str) -> tuple[str, ...]:
+        """Return the names of the files that an `audio` argument fits, where there are several."""
+        return await self._enter(principal).references.files_meant(audio)
 
     async def status(
         self,
@@ -214,6 +233,7 @@ class OutpaintService:
         Raises:
             RequestNotFound: they have no such request.
         """
+        self._enter(principal)
         takes = await self._poller.follow(principal, request_id, wait_seconds, on_update)
         return reports.status(as_one(takes), self._vocabulary, takes)
 
@@ -248,7 +268,7 @@ class OutpaintService:
             DeliveryFailed: the file cannot be put into the output folder, or has been removed.
         """
         return await self._desk.result(
-            self._rooms.of(principal),
+            self._enter(principal),
             request_id,
             wait_seconds=wait_seconds,
             options=options,
@@ -264,8 +284,8 @@ class OutpaintService:
         Raises:
             RequestNotFound: they have no such request.
         """
-        takes = await self._poller.takes(principal, request_id)
-        outcome = await self._canceller.cancel(takes)
+        self._enter(principal)
+        outcome = await self._canceller.cancel(await self._poller.takes(principal, request_id))
         takes = await self._poller.takes(principal, request_id)
         return reports.cancellation(as_one(takes), self._vocabulary, outcome, takes)
 
@@ -273,23 +293,11 @@ class OutpaintService:
         self, principal: Principal, *, folder: str = "", query: str = "", limit: int = 20
     ) -> AudioList:
         """List what can be extended; see `AudioLister.list`."""
-        return await self._rooms.of(principal).lister.list(folder=folder, query=query, limit=limit)
+        return await self._enter(principal).lister.list(folder=folder, query=query, limit=limit)
 
     async def list(
         self, principal: Principal, *, limit: int = 20, status: Status | None = None
     ) -> RequestList:
-        """Return a caller's requests of every server and every day, newest first.
-
-        Raises:
-            InvalidRequest: `limit` is below 1 or beyond all measure.
-        """
-        if not 1 <= limit <= _MOST_LISTED:
-            raise InvalidRequest(f"It is {limit}; use 1 to {_MOST_LISTED}.", field="limit")
-        journal, ledger = self._store.journal, self._store.ledger
-        families = await asyncio.to_thread(journal.newest, principal, limit=limit, status=status)
-        spent, open_estimate = await asyncio.to_thread(ledger.spent_usd, principal)
-        return RequestList(
-            requests=[listing.summary(as_one(takes), self._vocabulary, takes) for takes in families],
-            spent_usd=round(spent, 6),
-            open_estimate_usd=round(open_estimate, 6),
-        )
+        """Return a caller's requests; see `newest_requests`."""
+        self._enter(principal)
+        return await newest_requests(self._store, self._vocabulary, principal, limit=limit, status=status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp.export_options import ExportOptions
 
@@ -175,6 +175,22 @@ class NewRequest:
     limit_usd: float | None = None
     day_limit_usd: float | None = None
     allowance: Allowance | None = None
+
+
+CALLERS = "caller:"
+"""How the account of a job begins that is carried out with the credentials of its caller, and nobody else's."""
+
+
+class Credentials(NamedTuple):
+    """With whose credentials a server can carry out jobs of a provider.
+
+    Attributes:
+        has_own: whether it has the operator's, or needs none.
+        callers: the accounts of callers whose credentials it knows.
+    """
+
+    has_own: bool = True
+    callers: frozenset[str] = frozenset()
 
 
 class StepState(StrEnum):

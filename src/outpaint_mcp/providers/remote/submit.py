@@ -124,7 +124,7 @@ async def _post(
     """Send a step, once; whatever becomes of it is on disk."""
     title = remote.context.model.title
     try:
-        remote_id = await remote.context.client().submit(request, inline=transferred.inline)
+        remote_id = await remote.client.submit(request, inline=transferred.inline)
     except SubmissionUnknown as exc:
         lost(remote, step, str(exc), exc)
     except OutpaintError as exc:

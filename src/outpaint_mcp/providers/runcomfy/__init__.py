@@ -19,6 +19,7 @@ Provider: runcomfy, a paid generative model. Describe the existing track in tags
 the extension drifts to another style; use lyrics="[inst]" for no vocals. Tell the user the estimated cost, and later
 the actual cost.""",
     tool_text="Provider runcomfy: a generative model that tags and lyrics steer; costs money, as the answer estimates.",
+    token_header="X-RunComfy-Token",  # noqa: S106 - a name
     # Agents' frameworks give up on a call after five seconds at the earliest.
     accepts_within_seconds=3.5,
 )

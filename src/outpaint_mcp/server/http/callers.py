@@ -128,7 +128,7 @@ def as_user(principal: Principal) -> AuthenticatedUser | None:
             client_id=principal.client,
             scopes=[],
             subject=principal.subject or None,
-            claims={"iss": principal.issuer} if principal.issuer else None,
+            claims={"iss": principal.issuer, "tokens": principal.tokens},
         )
     )
 

@@ -16,6 +16,7 @@ from sse_starlette.sse import AppStatus
 
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.calls import CallLog, Names
+from outpaint_mcp.server.http.addresses import Addresses
 from outpaint_mcp.server.http.bodies import Bodies
 from outpaint_mcp.server.http.connections import is_awaiting_answer, protocol
 from outpaint_mcp.server.http.gate import Gate
@@ -117,7 +118,7 @@ def http_server(  # noqa: PLR0913 - what it is put together from
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     messages = Bodies(Sessions(app, limits.sessions), limits)
-    door = Gate(SignsOfLife(AuthContextMiddleware(messages), service), http)
+    door = Addresses(Gate(SignsOfLife(AuthContextMiddleware(messages), service), http), http)
     return _Server(_config(door, limits), service, beside, on_stopped)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -24,6 +24,8 @@ LOOPBACK_ORIGINS = tuple(f"http://{host}:*" for host in LOOPBACK_HOSTS)
 _NAME = r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])"
 _HOST = re.compile(rf"{_NAME}(?::\d{{1,5}})?")
 _ORIGIN = re.compile(rf"https?://{_NAME}(?::\d{{1,5}}|:\*)?")
+# What may stand between quotation marks in a header.
+_URL = re.compile(r"[\w:/.~%@\[\]!$&'()*+,;=-]+", re.ASCII)
 _MOST_SCOPE_CHARACTERS = 100
 
 
@@ -72,9 +74,22 @@ class HttpSettings:
         return self.keys is not None or self.oauth is not None
 
     @property
+    def names_origins(self) -> bool:
+        """Whether web pages of others than this machine may call."""
+        return self.origins != LOOPBACK_ORIGINS
+
+    @property
     def mcp_url(self) -> str:
         """The URL that a client is given."""
         return self.public_url + PATH
+
+    def named_after(self, address: str, port: int) -> HttpSettings:
+        """Return these with a public URL, if there is none: that of the first name, or of where it listens."""
+        name = f"[{address}]" if ":" in address else address
+        if self.hosts != LOOPBACK_HOSTS:
+            name = self.hosts[0]
+        here = f"http://{name}" if re.search(r":\d+\Z", name) else f"http://{name}:{port}"
+        return replace(self, public_url=self.public_url or here)
 
     @classmethod
     def from_env(
@@ -197,7 +212,9 @@ def _url(env: Mapping[str, str], name: str, *, may_be_plain: bool = False) -> st
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    is_good = bool(host) and not (parts.query or parts.fragment or "@" in parts.netloc) and url.isascii()
+    is_good = (
+        bool(host) and not (parts.query or parts.fragment or "@" in parts.netloc) and _URL.fullmatch(url)
+    )
     if not host or not is_good or parts.scheme not in {"https", "http"}:
         raise ConfigError(f"{name} is not a URL such as https://host/path.")
     if parts.scheme == "http" and not may_be_plain and not is_loopback(host):
