@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import itertools
 import os
 import re
@@ -16,6 +17,7 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,7 @@ from tests.e2e.over_http import INITIALIZE, http_server
 from outpaint_mcp.cli.demo_music import compose_piece
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 _MODERN = "2026-07-28"
 _LEGACY = "2025-11-25"
@@ -63,17 +65,20 @@ class _Figure:
 class _Caller:
     """One who calls, in the manner of one era."""
 
-    def __init__(self, http: httpx.AsyncClient, *, modern: bool) -> None:
+    def __init__(self, http: httpx.AsyncClient, number: int, *, modern: bool) -> None:
         self._http = http
         self._is_modern = modern
         self._ids = itertools.count(2)
-        self._headers = {"Mcp-Protocol-Version": _MODERN if modern else _LEGACY}
+        self._headers = {
+            "Authorization": f"Bearer {_secret(number)}",
+            "Mcp-Protocol-Version": _MODERN if modern else _LEGACY,
+        }
 
     async def open(self) -> str:
         """Open a session, where the era has them; returns its id."""
         if self._is_modern:
             return ""
-        answer = await self._http.post("", json=INITIALIZE)
+        answer = await self._http.post("", json=INITIALIZE, headers=self._headers)
         answer.raise_for_status()
         self._headers["Mcp-Session-Id"] = answer.headers["mcp-session-id"]
         await self._http.post(
@@ -103,6 +108,16 @@ class _Caller:
             raise RuntimeError(result["content"][0]["text"])
         found: dict[str, Any] = result["structuredContent"]
         return found
+
+
+def _secret(number: int) -> str:
+    return f"{number:043d}"
+
+
+def _keys(count: int) -> str:
+    return "".join(
+        f"caller-{number}={hashlib.sha256(_secret(number).encode()).hexdigest()}\n" for number in range(count)
+    )
 
 
 def _memory(pid: int) -> int:
@@ -144,12 +159,12 @@ def _p95(seconds: Sequence[float]) -> float:
 
 async def _waits(http: httpx.AsyncClient, pid: int, song: Path, waiting: int) -> list[_Figure]:
     """Measure status calls beside many that wait."""
-    asking = _Caller(http, modern=True)
+    asking = _Caller(http, waiting, modern=True)
     for seed in range(2):  # what all others wait behind
         await asking.call("submit_outpaint", audio=str(song), tags="", total_seconds=7200, seed=seed)
 
     async def prepare(number: int) -> tuple[_Caller, str]:
-        caller = _Caller(http, modern=number % 2 == 0)
+        caller = _Caller(http, number, modern=number % 2 == 0)
         await caller.open()
         found = await caller.call(
             "submit_outpaint", audio=str(song), tags="", extend_after_duration=5, seed=100 + number
@@ -195,9 +210,9 @@ async def _sessions(http: httpx.AsyncClient, pid: int, count: int) -> list[_Figu
     """Measure sessions that are opened and left, then more of them, then ended ones."""
 
     async def open_one(_number: int) -> str:
-        return await _Caller(http, modern=False).open()
+        return await _Caller(http, 0, modern=False).open()
 
-    ending = _Caller(http, modern=False)
+    ending = _Caller(http, 0, modern=False)
     for each in await _some_at_a_time(50, open_one):
         await ending.close(each)
     before = _memory(pid)
@@ -220,13 +235,13 @@ async def _sessions(http: httpx.AsyncClient, pid: int, count: int) -> list[_Figu
     ]
 
 
-async def _measure(url: str, pid: int, song: Path, waiting: int, sessions: int) -> list[_Figure]:
+async def _measure(url: str, work: Callable[[httpx.AsyncClient], Awaitable[list[_Figure]]]) -> list[_Figure]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     headers = {"Accept": "application/json, text/event-stream"}
     async with httpx.AsyncClient(
         base_url=url, headers=headers, timeout=_PATIENCE_SECONDS, limits=limits
     ) as http:
-        return [*await _sessions(http, pid, sessions), *await _waits(http, pid, song, waiting)]
+        return await work(http)
 
 
 def main() -> int:
@@ -240,16 +255,26 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         song = Path(folder, "song.wav")
         compose_piece(song)
-        environment = {
-            "OUTPAINT_DATA_DIR": str(Path(folder, "data")),
-            "OUTPAINT_OUTPUT_DIR": str(Path(folder, "out")),
-            "OUTPAINT_INPUT_DIRS": folder,
-            "OUTPAINT_PROVIDER": "local",
+        keys = Path(folder, "keys")
+        keys.write_text(_keys(parsed.waiting + 1), "ascii")
+        keys.chmod(0o600)
+        figures = []
+        parts = {
+            "sessions": lambda http, pid: _sessions(http, pid, parsed.sessions),
+            "waits": lambda http, pid: _waits(http, pid, song, parsed.waiting),
         }
-        with http_server(environment) as server:
-            figures = asyncio.run(
-                _measure(f"{server.url}", server.process.pid, song, parsed.waiting, parsed.sessions)
-            )
+        for name, part in parts.items():  # each with a server of its own
+            environment = {
+                "OUTPAINT_DATA_DIR": str(Path(folder, name, "data")),
+                "OUTPAINT_OUTPUT_DIR": str(Path(folder, name, "out")),
+                "OUTPAINT_INPUT_DIRS": folder,
+                "OUTPAINT_PROVIDER": "local",
+                "OUTPAINT_API_KEYS": f"@{keys}",
+                "OUTPAINT_MAX_REQUESTS_PER_MINUTE": "100000",
+            }
+            with http_server(environment) as server:
+                work = partial(part, pid=server.process.pid)
+                figures += asyncio.run(_measure(server.url, work))
     print("| what | measured | target | met |\n|---|---|---|---|")
     print(*figures, sep="\n")
     return not all(each.is_met for each in figures)

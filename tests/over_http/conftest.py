@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     import uvicorn
+    from mcp.server import MCPServer
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.server.content import Lifespan
 
 KEY = "k" * 43
 PERSONAL = HttpSettings(secret=KEY)
@@ -103,6 +105,7 @@ class Door:
     Attributes:
         server: uvicorn's.
         manager: the SDK's, of sessions.
+        mcp: ours.
         service: what the tools work with.
         origin: its address without a path.
         http: a client with the key.
@@ -111,6 +114,7 @@ class Door:
 
     server: uvicorn.Server
     manager: StreamableHTTPSessionManager
+    mcp: MCPServer[Lifespan]
     service: ServiceOnDemand
     origin: str
     http: httpx.AsyncClient
@@ -169,7 +173,7 @@ def serve(settings: Settings) -> Serve:
             async with httpx.AsyncClient(
                 base_url=origin, headers=HEADERS, timeout=PATIENCE_SECONDS
             ) as client:
-                door = Door(server, mcp.session_manager, service, origin, client)
+                door = Door(server, mcp.session_manager, mcp, service, origin, client)
                 yield door
                 for wire in door.wires:
                     wire.writer.transport.abort()

@@ -40,7 +40,11 @@ _log = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """Deletes files that belong to requests that are over, or that nobody will need again."""
+    """Deletes files that belong to requests that are over, or that nobody will need again.
+
+    Attributes:
+        vitals: whether work can be done, and figures of what was.
+    """
 
     def __init__(
         self, store: Store, settings: Settings, exporter: Exporter, output_folder: OutputFolder
@@ -53,6 +57,7 @@ class Housekeeper:
             exporter: converts files.
             output_folder: receives them.
         """
+        self.vitals = store.vitals
         self._store = store
         self._settings = settings
         self._jobs_folder = settings.data_dir / "jobs"

@@ -59,9 +59,8 @@ class OutpaintService:
     """Takes requests on, follows them, and delivers their results.
 
     Attributes:
-        housekeeper: deletes what is not needed any more.
+        housekeeper: deletes what is not needed any more, and knows what there is.
         agreements: asks the person where a request costs more than was expected.
-        vitals: whether work can be done, and figures of what was.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -110,7 +109,6 @@ class OutpaintService:
         self._rooms = Rooms(settings, store, pool, surroundings.fetch, scratch, self._poller, self._exporter)
         self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
         self.agreements = Agreements(store)
-        self.vitals = store.vitals
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
@@ -137,9 +135,8 @@ class OutpaintService:
         if self._dispatcher is not None:
             self._dispatcher.leave()
         await self._pool.close(outlive=outlive)
-        await self._poller.close()
-        await self._exporter.close()
-        await self._rooms.close()
+        for each in (self._poller, self._exporter, self._rooms):
+            await each.close()
 
     def _enter(self, principal: Principal) -> Room:
         """Open a caller's room; what waits for the credentials that they bring along goes on."""

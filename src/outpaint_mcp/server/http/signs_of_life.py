@@ -79,7 +79,7 @@ class SignsOfLife:
     async def _can_work(self) -> bool:
         try:
             service = await self._service()
-            await asyncio.to_thread(service.vitals.check_writable)
+            await asyncio.to_thread(service.housekeeper.vitals.check_writable)
         except (StorageFailed, ServerStopping):
             return False
         return True
