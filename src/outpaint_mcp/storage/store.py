@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.storage.database import Database
+from outpaint_mcp.storage.erasure import Erasure
 from outpaint_mcp.storage.job_queue import JobQueue
 from outpaint_mcp.storage.journal import Journal
 from outpaint_mcp.storage.ledger import Ledger
@@ -26,6 +27,7 @@ class Store:
         queue: what is being done.
         ledger: what it costs.
         lineage: where files come from.
+        erasure: takes requests out.
     """
 
     def __init__(self, folder: Path, *, now: Callable[[], float] = time.time) -> None:
@@ -43,6 +45,7 @@ class Store:
         self.queue = JobQueue(self._database, now=now)
         self.ledger = Ledger(self._database, now=now)
         self.lineage = Lineage(self._database, self.journal)
+        self.erasure = Erasure(self._database, now=now)
 
     def close(self) -> None:
         """Close the database, once every statement under way is through."""

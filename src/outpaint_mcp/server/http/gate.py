@@ -10,7 +10,7 @@ from outpaint_mcp.providers.registry import PROVIDERS
 from outpaint_mcp.server.http.callers import Callers, as_user
 from outpaint_mcp.server.http.protected_resource import ProtectedResource
 from outpaint_mcp.server.http.refusals import Refusal
-from outpaint_mcp.server.http.settings import PATH
+from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH, PATH
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from outpaint_mcp.server.http.settings import HttpSettings
 
 # What there is, and whether it has to be known who asks for it; the first that matches counts.
-_ROUTES: tuple[tuple[re.Pattern[str], bool], ...] = ((re.compile(rf"{PATH}(?:/.*)?", re.DOTALL), True),)
+_ROUTES: tuple[tuple[re.Pattern[str], bool], ...] = (
+    (re.compile(rf"{PATH}(?:/.*)?", re.DOTALL), True),
+    (CALLER_PATH, True),
+    (LINK_PATH, False),
+)
 
 # In which callers bring tokens of their own along, and for which provider.
 _TOKEN_HEADERS = {

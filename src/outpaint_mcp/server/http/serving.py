@@ -16,10 +16,15 @@ from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.http.addresses import Addresses
 from outpaint_mcp.server.http.bodies import Bodies
 from outpaint_mcp.server.http.connections import protocol
+from outpaint_mcp.server.http.files import Files
 from outpaint_mcp.server.http.gate import Gate
+from outpaint_mcp.server.http.key import LINKS_FILE_NAME, load_key
 from outpaint_mcp.server.http.limits import Limits, most_connections
 from outpaint_mcp.server.http.sessions import Sessions
 from outpaint_mcp.server.http.settings import PATH
+from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.file_links import FileLinks
+from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
     import socket
@@ -58,14 +63,25 @@ def run_http(settings: Settings, http: HttpSettings, sockets: Sequence[socket.so
     ):  # headers, into which somebody may put the key
         logging.getLogger(f"mcp.server.{name}").setLevel(logging.ERROR)
     limits = Limits(connections=most_connections())
-    http_server(build_server(settings), http, limits).run([*sockets])
+    key = http.link_key or load_key(settings.data_dir, LINKS_FILE_NAME)[0].encode()
+    links = FileLinks(key, http.public_url)
+    service = ServiceOnDemand(settings, TOOLS, links=links)
+    http_server(build_server(settings, service=service), service, links, http, limits).run([*sockets])
 
 
-def http_server(server: MCPServer[Lifespan], http: HttpSettings, limits: Limits) -> uvicorn.Server:
-    """Put a server behind our door.
+def http_server(
+    server: MCPServer[Lifespan],
+    service: ServiceOnDemand,
+    links: FileLinks,
+    http: HttpSettings,
+    limits: Limits,
+) -> uvicorn.Server:
+    """Put a server behind our door, and files beside it.
 
     Args:
         server: the server.
+        service: what it works with.
+        links: those to files.
         http: how it is reached, and by whom.
         limits: what callers may take up.
     """
@@ -77,8 +93,9 @@ def http_server(server: MCPServer[Lifespan], http: HttpSettings, limits: Limits)
         # The SDK checks Host and Origin at its own address only: our door does, at all of them.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
+    messages = Bodies(Sessions(app, limits.sessions), limits)
     config = uvicorn.Config(
-        Addresses(Gate(AuthContextMiddleware(Bodies(Sessions(app, limits.sessions), limits)), http), http),
+        Addresses(Gate(AuthContextMiddleware(Files(messages, service, links, limits)), http), http),
         loop="asyncio",
         http=protocol(limits),  # type: ignore[arg-type]  # only ever called
         ws="none",
