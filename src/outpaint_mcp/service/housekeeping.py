@@ -43,7 +43,11 @@ _log = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """Deletes files that belong to requests that are over, or that nobody will need again."""
+    """Deletes files that belong to requests that are over, or that nobody will need again.
+
+    Attributes:
+        vitals: whether work can be done, and figures of what was.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Housekeeper:
             output_folder: receives them.
             files: what callers have sent and been given.
         """
+        self.vitals = store.vitals
         self._store = store
         self._settings = settings
         self._jobs_folder = settings.data_dir / "jobs"

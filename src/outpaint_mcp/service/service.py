@@ -63,7 +63,7 @@ class OutpaintService:
     """Takes requests on, follows them, and delivers their results.
 
     Attributes:
-        housekeeper: deletes what is not needed any more.
+        housekeeper: deletes what is not needed any more, and knows what there is.
         agreements: asks the person where a request costs more than was expected.
         previews: shows results to a page.
         standings: says where requests stand.
@@ -135,6 +135,11 @@ class OutpaintService:
             ring=ring,
             accept_seconds=surroundings.accept_seconds,
         )
+
+    def stop_waiting(self) -> None:
+        """Answer all who wait with where their requests are now, as the server is about to leave."""
+        for each in (self._poller, self._exporter, self._rooms):
+            each.stop_waiting()
 
     async def close(self, *, outlive: bool = False) -> None:
         """End what goes on here; `outlive` lets workers of local jobs finish, for the next server to take up."""
