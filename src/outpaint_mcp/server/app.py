@@ -12,7 +12,11 @@ from mcp.server import MCPServer
 from outpaint_mcp._version import __version__
 from outpaint_mcp.errors import ServerStopping, StorageFailed
 from outpaint_mcp.providers.registry import describe
+from outpaint_mcp.server.completion import add_completion
+from outpaint_mcp.server.prompts import add_prompts
 from outpaint_mcp.server.request_tasks import RequestTasks
+from outpaint_mcp.server.resources import add_resources
+from outpaint_mcp.server.subscriptions import Subscriptions
 from outpaint_mcp.server.tasks import Tasks
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
@@ -51,6 +55,7 @@ def build_server(
     on_closed: Callable[[], None] = lambda: None,
     may_outlive: Callable[[], bool] = lambda: False,
     surroundings: Surroundings | None = None,
+    service: ServiceOnDemand | None = None,
 ) -> MCPServer[Lifespan]:
     """Build the server; nothing is opened until it runs.
 
@@ -59,11 +64,12 @@ def build_server(
         on_closed: called when everything is closed again, however that went.
         may_outlive: asked at the end whether local jobs under way may be finished after it.
         surroundings: as `open_service` takes them.
+        service: what the tools work with, where others do so, too; closed when the server ends.
     """
+    service = service or ServiceOnDemand(settings, TOOLS, surroundings)
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
-        service = ServiceOnDemand(settings, TOOLS, surroundings)
         opening = asyncio.create_task(_open_soon(service))
         try:
             yield service
@@ -74,7 +80,8 @@ def build_server(
                 opening.cancel()
                 on_closed()
 
-    return MCPServer(
+    subscriptions = Subscriptions()
+    server = MCPServer(
         "outpaint-mcp",
         title="Outpaint",
         version=__version__,
@@ -85,7 +92,13 @@ def build_server(
         extensions=[Tasks(RequestTasks())],
         log_level=settings.log_level,
         lifespan=lifespan,
+        subscriptions=subscriptions,
+        middleware=[subscriptions],
     )
+    add_resources(server, service)
+    add_completion(server, service)
+    add_prompts(server)
+    return server
 
 
 async def _open_soon(service: ServiceOnDemand) -> None:
