@@ -9,8 +9,8 @@ check: .venv  ## all tests, with lint, types and import contracts beside them
 test: .venv  ## the tests alone
 	.venv/bin/pytest -q -n 2 --dist worksteal
 
-environments:  ## the smoke part with the lowest and the highest versions allowed, and against the built wheel
-	$(PYTHON) tests/environments.py lowest highest wheel
+environments:  ## the smoke part on the built wheel, with the lowest and the highest versions allowed
+	$(PYTHON) tests/environments.py lowest highest
 
 attack: .venv  ## the whole attack again: seeded, on loopback only, some twenty minutes; SECURITY.md has its table
 	.venv/bin/python -m tests.attack --write

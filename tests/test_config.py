@@ -186,11 +186,16 @@ def test_settings_never_change() -> None:
 @pytest.mark.parametrize("shared", [".", "data", "data/callers/ann", "link"])
 def test_a_folder_for_all_callers_is_apart_from_those_of_each(tmp_path: Path, shared: str) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
-    folders = {"output_dir": tmp_path / "out", "data_dir": tmp_path / "data"}
-    settings = Settings(input_dirs=(), shared_dirs=(tmp_path / shared,), **folders)
+    apart = Settings(
+        input_dirs=(),
+        shared_dirs=(tmp_path / "music",),
+        output_dir=tmp_path / "out",
+        data_dir=tmp_path / "data",
+    )
+    apart.check_callers_apart()
+    settings = dataclasses.replace(apart, shared_dirs=(tmp_path / shared,))
     with pytest.raises(ConfigError, match="OUTPAINT_INPUT_DIRS, which every caller may read"):
         settings.check_callers_apart()
-    Settings(input_dirs=(), shared_dirs=(tmp_path / "music",), **folders).check_callers_apart()
 
 
 def test_a_remote_caller_has_folders_of_their_own_and_those_that_were_named(tmp_path: Path) -> None:

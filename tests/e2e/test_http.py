@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import httpx2
 import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -245,7 +246,7 @@ async def test_a_team_calls_by_keys_and_each_has_requests_of_their_own(
         async def caller(key: str) -> AsyncIterator[Client]:
             headers = {"Authorization": f"Bearer {key}"}
             async with (
-                httpx.AsyncClient(headers=headers, timeout=PATIENCE_SECONDS) as http,
+                httpx2.AsyncClient(headers=headers, timeout=PATIENCE_SECONDS) as http,
                 Client(streamable_http_client(url, http_client=http), mode=era) as client,
             ):
                 yield client

@@ -89,6 +89,7 @@ class TakeReport(_Answer):
     status: Status
     seed: int | SkipJsonSchema[None] = _absent()
     path: str | SkipJsonSchema[None] = _absent()
+    url: str | SkipJsonSchema[None] = _absent()
     verdict: str | SkipJsonSchema[None] = _absent()
     error: str | SkipJsonSchema[None] = _absent()
 
@@ -120,6 +121,8 @@ class ResultReport(_Answer):
     """The error's class, for the command line's exit code; never part of an answer."""
     awaits_agreement: SkipJsonSchema[bool] = Field(default=False, exclude=True)
     """Whether it waits for the person, whom the command line asks; never part of an answer."""
+    delete_url: SkipJsonSchema[str | None] = Field(default=None, exclude=True)
+    """Where a remote caller deletes the request; for pages, not for agents."""
     message: str
 
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.server.content import Lifespan
     from outpaint_mcp.service.lifespan import Surroundings
-    from outpaint_mcp.service.service import OutpaintService
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +55,7 @@ def build_server(
     on_closed: Callable[[], None] = lambda: None,
     may_outlive: Callable[[], bool] = lambda: False,
     surroundings: Surroundings | None = None,
+    service: ServiceOnDemand | None = None,
 ) -> MCPServer[Lifespan]:
     """Build the server; nothing is opened until it runs.
 
@@ -64,16 +64,12 @@ def build_server(
         on_closed: called when everything is closed again, however that went.
         may_outlive: asked at the end whether local jobs under way may be finished after it.
         surroundings: as `open_service` takes them.
+        service: what the tools work with, where others do so, too; closed when the server ends.
     """
-    running: list[Lifespan] = []
-
-    async def open_service() -> OutpaintService:
-        return await running[-1]()
+    service = service or ServiceOnDemand(settings, TOOLS, surroundings)
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
-        service = ServiceOnDemand(settings, TOOLS, surroundings)
-        running.append(service)
         opening = asyncio.create_task(_open_soon(service))
         try:
             yield service
@@ -81,7 +77,6 @@ def build_server(
             try:
                 await _closed(service, outlive=may_outlive())
             finally:
-                running.remove(service)
                 opening.cancel()
                 on_closed()
 
@@ -100,8 +95,8 @@ def build_server(
         subscriptions=subscriptions,
         middleware=[subscriptions],
     )
-    add_resources(server, open_service)
-    add_completion(server, open_service)
+    add_resources(server, service)
+    add_completion(server, service)
     add_prompts(server)
     return server
 

@@ -11,6 +11,7 @@ from outpaint_mcp.reports import requests as reports
 from outpaint_mcp.reports.submissions import naming
 from outpaint_mcp.service.admission import Admission
 from outpaint_mcp.service.agreements import Agreements
+from outpaint_mcp.service.caller_files import CallerFiles
 from outpaint_mcp.service.cancelling import Canceller
 from outpaint_mcp.service.delivery import ResultDesk
 from outpaint_mcp.service.exporter import Exporter
@@ -20,6 +21,7 @@ from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.service.previews import Previews
+from outpaint_mcp.service.result_links import ResultLinks
 from outpaint_mcp.service.rooms import Rooms
 from outpaint_mcp.service.standings import Standings
 from outpaint_mcp.service.submission import Submitter
@@ -61,10 +63,11 @@ class OutpaintService:
     """Takes requests on, follows them, and delivers their results.
 
     Attributes:
-        housekeeper: deletes what is not needed any more.
+        housekeeper: deletes what is not needed any more, and knows what there is.
         agreements: asks the person where a request costs more than was expected.
         previews: shows results to a page.
         standings: says where requests stand.
+        files: what callers send and fetch.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -108,17 +111,19 @@ class OutpaintService:
             FormReader(pool),
             store.lineage,
             vocabulary,
+            ResultLinks(settings, surroundings.links),
             delivery_seconds=surroundings.delivery_seconds,
         )
-        self._rooms = Rooms(settings, store, pool, surroundings.fetch, scratch, self._poller, self._exporter)
+        self._rooms = Rooms(settings, store, pool, surroundings, scratch, self._poller, self._exporter)
         self.previews = Previews(settings, store.journal, pool, self._poller, self._exporter, self._rooms)
-        self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
         self.agreements = Agreements(store)
-        self.standings = Standings(self._poller, vocabulary)
+        self.standings = Standings(self._poller, vocabulary, self._enter)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
         )
+        self.files = CallerFiles(settings, store, self._poller, self._canceller, self._exporter)
+        self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder, self.files)
         self._admission = Admission()
         self._submitter = Submitter(
             store.journal,
@@ -131,15 +136,18 @@ class OutpaintService:
             accept_seconds=surroundings.accept_seconds,
         )
 
+    def stop_waiting(self) -> None:
+        """Answer all who wait with where their requests are now, as the server is about to leave."""
+        for each in (self._poller, self._exporter, self._rooms):
+            each.stop_waiting()
+
     async def close(self, *, outlive: bool = False) -> None:
         """End what goes on here; `outlive` lets workers of local jobs finish, for the next server to take up."""
         if self._dispatcher is not None:
             self._dispatcher.leave()
         await self._pool.close(outlive=outlive)
-        await self._poller.close()
-        await self._exporter.close()
-        await self.previews.close()
-        await self._rooms.close()
+        for each in (self._poller, self._exporter, self.previews, self._rooms):
+            await each.close()
 
     def _enter(self, principal: Principal) -> Room:
         """Open a caller's room; what waits for the credentials that they bring along goes on."""
@@ -279,15 +287,15 @@ class OutpaintService:
         )
 
     async def cancel(self, principal: Principal, request_id: str) -> Cancellation:
-        """Stop a request that has not ended, with all its takes; by a take's own id, that one alone.
-
-        Raises:
-            RequestNotFound: they have no such request.
-        """
+        """Stop a request that has not ended, with its takes; by a take's own id, that one alone; raises as `status`."""
         self._enter(principal)
         outcome = await self._canceller.cancel(await self._poller.takes(principal, request_id))
         takes = await self._poller.takes(principal, request_id)
         return reports.cancellation(as_one(takes), self._vocabulary, outcome, takes)
+
+    async def delete(self, principal: Principal, request_id: str) -> str:
+        """Delete a request with its files; see `Deleter.delete`."""
+        return await self.files.deleter.delete(principal, request_id)
 
     async def list_audio(
         self, principal: Principal, *, folder: str = "", query: str = "", limit: int = 20

@@ -10,6 +10,8 @@ from outpaint_mcp.reports.requests import error_words
 from outpaint_mcp.service.takes import as_one
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from outpaint_mcp.models import Status
     from outpaint_mcp.principals import Principal
     from outpaint_mcp.reports.wording import Vocabulary
@@ -34,11 +36,20 @@ class Standing(NamedTuple):
 
 
 class Standings:
-    """Looks requests up."""
+    """Looks requests up.
 
-    def __init__(self, poller: StatusPoller, vocabulary: Vocabulary) -> None:
+    Args:
+        poller: reads their records.
+        vocabulary: the words of the surface that asks.
+        enter: has go on what waits for the credentials that a caller brings along.
+    """
+
+    def __init__(
+        self, poller: StatusPoller, vocabulary: Vocabulary, enter: Callable[[Principal], object]
+    ) -> None:
         self._poller = poller
         self._vocabulary = vocabulary
+        self._enter = enter
 
     async def of(self, principal: Principal, request_id: str) -> Standing:
         """Return where a request is.
@@ -46,6 +57,7 @@ class Standings:
         Raises:
             RequestNotFound: whoever asks has no such request.
         """
+        self._enter(principal)
         takes = await self._poller.takes(principal, request_id)
         record, now = as_one(takes), time.time()
         return Standing(
