@@ -89,12 +89,15 @@ class Previews:
         # Whoever turns the pages of a player must not hold up the jobs of everybody.
         self._turn = asyncio.Semaphore(1)
 
+    def stop_waiting(self) -> None:
+        """Answer all who wait, as the server is about to leave; what they wait for is worked out again elsewhere."""
+        for task in self._under_way.values():
+            task.cancel()
+
     async def close(self) -> None:
         """End what goes on; whoever waits gets `ServerStopping`."""
-        tasks = [*self._under_way.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self.stop_waiting()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
     async def piece(
         self, principal: Principal, request_id: str, *, start_seconds: int, seconds: int

@@ -6,7 +6,6 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.export_options import ExportOptions
-from outpaint_mcp.reports import analysis
 from outpaint_mcp.reports import requests as reports
 from outpaint_mcp.reports.submissions import naming
 from outpaint_mcp.service.admission import Admission
@@ -26,7 +25,6 @@ from outpaint_mcp.service.rooms import Rooms
 from outpaint_mcp.service.standings import Standings
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
-from outpaint_mcp.storage.records import RequestProgress
 from outpaint_mcp.workers.forms import FormReader
 
 if TYPE_CHECKING:
@@ -138,7 +136,7 @@ class OutpaintService:
 
     def stop_waiting(self) -> None:
         """Answer all who wait with where their requests are now, as the server is about to leave."""
-        for each in (self._poller, self._exporter, self._rooms):
+        for each in (self._poller, self._exporter, self.previews, self._rooms):
             each.stop_waiting()
 
     async def close(self, *, outlive: bool = False) -> None:
@@ -179,20 +177,14 @@ class OutpaintService:
         Raises:
             InvalidRequest, SourceError: it cannot be measured.
         """
-        room = self._enter(principal)
-        found = await room.references.resolve_for_analysis(audio)
-        done = await room.analyses.follow(
-            found, picture=picture, wait_seconds=wait_seconds, on_update=on_update
-        )
-        if isinstance(done, RequestProgress):
-            return analysis.not_finished(found.title, done, self._vocabulary), None
-        report = analysis.report(
-            done.analysis,
-            title=found.title,
+        return await self._enter(principal).analyze(
+            audio,
+            self._vocabulary,
+            wait_seconds=wait_seconds,
             details=details,
-            carry_on_from_seconds=done.origin.carry_on_from_seconds,
+            picture=picture,
+            on_update=on_update,
         )
-        return report, done.picture
 
     async def submit(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> Submission:
         """Take a request on; see `Submitter.submit`.
