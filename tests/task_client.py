@@ -42,7 +42,7 @@ class TaskRequest(Request[Params, str]):
 
     method: str
     params: Params
-    name_param = "taskId"
+    name_param: ClassVar[str | None] = "taskId"
 
 
 class Unnamed(TaskRequest):

@@ -116,7 +116,7 @@ class Suite:
     def _output(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         # Its exit code knows neither what is skipped nor what is expected.
         script = self.folder / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
-        command = (self._node / "bin/node", script, *arguments)
+        command = [str(self._node / "bin/node"), str(script), *arguments]
         return subprocess.run(command, check=False, capture_output=True, text=True, timeout=_RUN_SECONDS)
 
 
