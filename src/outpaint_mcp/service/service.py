@@ -136,7 +136,7 @@ class OutpaintService:
 
     def stop_waiting(self) -> None:
         """Answer all who wait with where their requests are now, as the server is about to leave."""
-        for each in (self._poller, self._exporter, self._rooms):
+        for each in (self._poller, self._exporter, self.previews, self._rooms):
             each.stop_waiting()
 
     async def close(self, *, outlive: bool = False) -> None:
