@@ -75,6 +75,8 @@ class Hint(StrEnum):
     """Give the program what a paid provider knows its customers by, or use one that is free."""
     START = "start"
     """Submit what was only asked about."""
+    SEND_FILE = "send_file"
+    """Send the file to this server first, by a link."""
     SAVE_ATTACHMENT = "save_attachment"
     """Save the file on this machine first: a chat's attachments are out of reach."""
 
@@ -208,7 +210,7 @@ class OverBudget(ProviderError):
         limit_usd: float,
         cost_usd: float,
         takes: int,
-        spent_usd: float = 0.0,
+        spent_usd: float = 0,
         sent_usd: float | None = None,
     ) -> OverBudget:
         """Say by how much, all takes together, after what was spent before; `sent_usd` is None before it is sent."""
@@ -289,6 +291,4 @@ def error_of_kind(
     found = globals().get(kind or "")
     is_ours = isinstance(found, type) and issubclass(found, OutpaintError)
     error_type: type[OutpaintError] = found if is_ours else OutpaintError  # type: ignore[assignment]
-    error = error_type(message, hint=Hint(hint) if hint in set(Hint) else None)
-    error.field = field
-    return error
+    return error_type(message, hint=Hint(hint) if hint in set(Hint) else None, field=field)

@@ -20,6 +20,7 @@ from outpaint_mcp.server.http.limits import Limits
 from outpaint_mcp.server.http.serving import http_server
 from outpaint_mcp.server.http.settings import HttpSettings
 from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.file_links import FileLinks
 from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.server.content import Lifespan
 
 KEY = "k" * 43
+LINK_KEY = b"l" * 32
 PERSONAL = HttpSettings(secret=KEY)
 """One person's server, as it is on loopback."""
 
@@ -109,6 +111,7 @@ class Door:
         service: what the tools work with.
         origin: its address without a path.
         http: a client with the key.
+        links: those to files.
         wires: all connections that were opened besides.
     """
 
@@ -118,6 +121,7 @@ class Door:
     service: ServiceOnDemand
     origin: str
     http: httpx.AsyncClient
+    links: FileLinks
     wires: list[Wire] = field(default_factory=list)
 
     async def connect(self, *, receive_buffer: int = 0) -> Wire:
@@ -146,34 +150,44 @@ class Serve(Protocol):
     """Runs a server; takes the limits by name."""
 
     def __call__(
-        self, *, http: HttpSettings = ..., send_buffer: int = ..., **limits: float
+        self,
+        *,
+        http: HttpSettings = ...,
+        settings: Settings | None = ...,
+        send_buffer: int = ...,
+        port: int = ...,
+        **limits: float,
     ) -> AbstractAsyncContextManager[Door]: ...
 
 
 @pytest.fixture
 def serve(settings: Settings) -> Serve:
     """See `Serve`."""
+    usual = settings
 
     @asynccontextmanager
     async def run(
         *,
         http: HttpSettings = PERSONAL,
+        settings: Settings | None = None,
         send_buffer: int = 0,
+        port: int = 0,
         **limits: Any,  # noqa: ANN401 - as declared there
     ) -> AsyncIterator[Door]:
-        (listening,) = listen("127.0.0.1", 0)
+        (listening,) = listen("127.0.0.1", port)
         if send_buffer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        service = ServiceOnDemand(settings, TOOLS, around())
-        mcp = build_server(settings, service=service)
-        server = http_server(mcp, service, http, Limits(**limits))
-        serving = asyncio.create_task(server.serve([listening]))
         origin = "http://{}:{}".format(*listening.getsockname())
+        links = FileLinks(LINK_KEY, origin)
+        service = ServiceOnDemand(settings or usual, TOOLS, around(), links)
+        mcp = build_server(settings or usual, service=service)
+        server = http_server(mcp, service, links, http, Limits(**limits))
+        serving = asyncio.create_task(server.serve([listening]))
         try:
             async with httpx.AsyncClient(
                 base_url=origin, headers=HEADERS, timeout=PATIENCE_SECONDS
             ) as client:
-                door = Door(server, mcp.session_manager, mcp, service, origin, client)
+                door = Door(server, mcp.session_manager, mcp, service, origin, client, links)
                 yield door
                 for wire in door.wires:
                     wire.writer.transport.abort()

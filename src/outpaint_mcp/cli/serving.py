@@ -95,6 +95,8 @@ def _serve_http(parsed: argparse.Namespace, settings: Settings) -> int:
         origins=parsed.allow_origin,
         no_key=parsed.no_key,
     )
+    if http.knows_callers:
+        settings.check_callers_apart()
     sockets = listen(parsed.host, parsed.port)
     metrics = None if parsed.metrics_port is None else _listen_for_metrics(parsed)
     address, port = sockets[0].getsockname()[:2]

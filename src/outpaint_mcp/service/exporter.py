@@ -22,7 +22,7 @@ from outpaint_mcp.service.file_threads import FileThreads
 from outpaint_mcp.storage.records import RequestProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from outpaint_mcp.export_options import ExportOptions
@@ -166,6 +166,14 @@ class Exporter:
         """Whether a delivered file is there and still has the content that was delivered; reads all of it."""
         self._check_open()
         return await self._threads.run(self._output_folder.is_unchanged, delivery)
+
+    async def forget(self, request_ids: Collection[str]) -> None:
+        """Stop what is being written of these requests; nothing is left half written."""
+        keys = [key for key in self._exports if key[0] in request_ids]
+        tasks = [self._exports.pop(key).task for key in keys]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def tidy(self) -> None:
         """Remove what was being converted when a server was killed; blocks."""

@@ -39,7 +39,10 @@ async def newest_requests(
     families = await asyncio.to_thread(store.journal.newest, principal, limit=limit, status=status)
     spent, open_estimate = await asyncio.to_thread(store.ledger.spent_usd, principal)
     return RequestList(
-        requests=[listing.summary(as_one(takes), vocabulary, takes) for takes in families],
+        requests=[
+            listing.summary(as_one(takes), vocabulary, takes, shows_paths=not principal.is_remote)
+            for takes in families
+        ],
         spent_usd=round(spent, 6),
         open_estimate_usd=round(open_estimate, 6),
     )

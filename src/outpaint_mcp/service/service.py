@@ -11,6 +11,7 @@ from outpaint_mcp.reports import requests as reports
 from outpaint_mcp.reports.submissions import naming
 from outpaint_mcp.service.admission import Admission
 from outpaint_mcp.service.agreements import Agreements
+from outpaint_mcp.service.caller_files import CallerFiles
 from outpaint_mcp.service.cancelling import Canceller
 from outpaint_mcp.service.delivery import ResultDesk
 from outpaint_mcp.service.exporter import Exporter
@@ -19,7 +20,10 @@ from outpaint_mcp.service.history import newest_requests
 from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
+from outpaint_mcp.service.previews import Previews
+from outpaint_mcp.service.result_links import ResultLinks
 from outpaint_mcp.service.rooms import Rooms
+from outpaint_mcp.service.standings import Standings
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.storage.records import RequestProgress
@@ -61,6 +65,9 @@ class OutpaintService:
     Attributes:
         housekeeper: deletes what is not needed any more, and knows what there is.
         agreements: asks the person where a request costs more than was expected.
+        previews: shows results to a page.
+        standings: says where requests stand.
+        files: what callers send and fetch.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -104,15 +111,19 @@ class OutpaintService:
             FormReader(pool),
             store.lineage,
             vocabulary,
+            ResultLinks(settings, surroundings.links),
             delivery_seconds=surroundings.delivery_seconds,
         )
-        self._rooms = Rooms(settings, store, pool, surroundings.fetch, scratch, self._poller, self._exporter)
-        self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
+        self._rooms = Rooms(settings, store, pool, surroundings, scratch, self._poller, self._exporter)
+        self.previews = Previews(settings, store.journal, pool, self._poller, self._exporter, self._rooms)
         self.agreements = Agreements(store)
+        self.standings = Standings(self._poller, vocabulary, self._enter)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
         )
+        self.files = CallerFiles(settings, store, self._poller, self._canceller, self._exporter)
+        self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder, self.files)
         self._admission = Admission()
         self._submitter = Submitter(
             store.journal,
@@ -135,7 +146,7 @@ class OutpaintService:
         if self._dispatcher is not None:
             self._dispatcher.leave()
         await self._pool.close(outlive=outlive)
-        for each in (self._poller, self._exporter, self._rooms):
+        for each in (self._poller, self._exporter, self.previews, self._rooms):
             await each.close()
 
     def _enter(self, principal: Principal) -> Room:
@@ -276,15 +287,15 @@ class OutpaintService:
         )
 
     async def cancel(self, principal: Principal, request_id: str) -> Cancellation:
-        """Stop a request that has not ended, with all its takes; by a take's own id, that one alone.
-
-        Raises:
-            RequestNotFound: they have no such request.
-        """
+        """Stop a request that has not ended, with its takes; by a take's own id, that one alone; raises as `status`."""
         self._enter(principal)
         outcome = await self._canceller.cancel(await self._poller.takes(principal, request_id))
         takes = await self._poller.takes(principal, request_id)
         return reports.cancellation(as_one(takes), self._vocabulary, outcome, takes)
+
+    async def delete(self, principal: Principal, request_id: str) -> str:
+        """Delete a request with its files; see `Deleter.delete`."""
+        return await self.files.deleter.delete(principal, request_id)
 
     async def list_audio(
         self, principal: Principal, *, folder: str = "", query: str = "", limit: int = 20

@@ -27,6 +27,18 @@ _CHAT_FOLDERS = ("/mnt/data/", "/mnt/user-data/", "/home/oai/", "/home/claude/")
 """Where chat products put attachments, in sandboxes of their own that agents take for this machine."""
 
 
+class FileElsewhere(SourceUnreachable):
+    """The file is on its owner's own machine, which this one cannot see.
+
+    Attributes:
+        link: by which they can send it; a secret of theirs, and in no text.
+    """
+
+    def __init__(self, message: str, link: str) -> None:
+        super().__init__(message, hint=Hint.SEND_FILE)
+        self.link = link
+
+
 class SeveralFiles(SourceUnreachable):
     """A name fits several files.
 

@@ -33,7 +33,10 @@ _PLANNED_SECONDS = 40 * 86_400.0
 # Databases take some thousands of values in a statement.
 _MOST_VALUES = 500
 
-_RECORDS = f"SELECT {RECORD_COLUMNS} FROM requests JOIN jobs ON jobs.request_id = requests.request_id"
+_RECORDS = (
+    f"SELECT {RECORD_COLUMNS} FROM requests JOIN jobs ON jobs.request_id = requests.request_id"
+    " AND requests.deleted_at IS NULL"
+)
 
 _DELIVERY_COLUMNS = (
     *("path", "sha256", "size_bytes", "duration_seconds", "before_seconds", "after_seconds"),
@@ -42,7 +45,7 @@ _DELIVERY_COLUMNS = (
 
 _FAMILIES = (
     "SELECT coalesce(requests.take_of, requests.request_id) AS family FROM jobs"
-    " JOIN requests ON requests.request_id = jobs.request_id"
+    " JOIN requests ON requests.request_id = jobs.request_id AND requests.deleted_at IS NULL"
 )
 # Of several takes some have ended while others still wait.
 _IS_HALF_DONE = (

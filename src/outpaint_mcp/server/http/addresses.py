@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.middleware.cors import CORSMiddleware
 
 from outpaint_mcp.server.http.refusals import Refusal
+from outpaint_mcp.server.http.settings import LINK_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ class Addresses:
         """Guard an application."""
         self._hosts = settings.hosts
         self._origins = settings.origins
+        self._uncovered = app
         # Only pages that were named may read what they get; nobody needs that on loopback.
         self._app: ASGIApp = (
             CORSMiddleware(
@@ -56,17 +58,19 @@ class Addresses:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request as ASGI has it."""
-        refusal = self._check(scope) if scope["type"] == "http" else None
-        if refusal is None:
-            await self._app(scope, receive, send)
-        else:
+        is_link = scope["type"] == "http" and LINK_PATH.fullmatch(scope["path"]) is not None
+        refusal = self._check(scope, is_link=is_link) if scope["type"] == "http" else None
+        if refusal is not None:
             await refusal.answer(send)
+        else:
+            await (self._uncovered if is_link else self._app)(scope, receive, send)
 
-    def _check(self, scope: Scope) -> Refusal | None:
+    def _check(self, scope: Scope, *, is_link: bool) -> Refusal | None:
+        """Return what is wrong with an address; a link to a file is good in whichever page it stands."""
         hosts, origins = (_values(scope, name) for name in (b"host", b"origin"))
         if len(hosts) != 1 or not _has_host(self._hosts, hosts[0]):
             return _OTHER_HOST
-        if not all(_has_origin(self._origins, each) for each in origins):
+        if not is_link and not all(_has_origin(self._origins, each) for each in origins):
             return _OTHER_ORIGIN
         return None
 

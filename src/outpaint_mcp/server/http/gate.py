@@ -11,7 +11,7 @@ from outpaint_mcp.server.http.callers import Callers, as_user
 from outpaint_mcp.server.http.protected_resource import ProtectedResource
 from outpaint_mcp.server.http.rates import Rates, address_of
 from outpaint_mcp.server.http.refusals import Refusal
-from outpaint_mcp.server.http.settings import PATH
+from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH, PATH
 from outpaint_mcp.server.http.signs_of_life import HEALTH_PATH, READINESS_PATH
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # What there is, and whether it has to be known who asks for it; the first that matches counts.
 _ROUTES: tuple[tuple[re.Pattern[str], bool], ...] = (
     (re.compile(rf"{PATH}(?:/.*)?", re.DOTALL), True),
+    (CALLER_PATH, True),
+    (LINK_PATH, False),
     (re.compile("|".join(map(re.escape, (HEALTH_PATH, READINESS_PATH)))), False),
 )
 

@@ -19,7 +19,9 @@ from outpaint_mcp.server.calls import CallLog, Names
 from outpaint_mcp.server.http.addresses import Addresses
 from outpaint_mcp.server.http.bodies import Bodies
 from outpaint_mcp.server.http.connections import is_awaiting_answer, protocol
+from outpaint_mcp.server.http.files import Files
 from outpaint_mcp.server.http.gate import Gate
+from outpaint_mcp.server.http.key import LINKS_FILE_NAME, load_key
 from outpaint_mcp.server.http.limits import Limits, most_connections
 from outpaint_mcp.server.http.sessions import Sessions
 from outpaint_mcp.server.http.settings import LOOPBACK, PATH, HttpSettings
@@ -27,6 +29,7 @@ from outpaint_mcp.server.http.signs_of_life import SignsOfLife
 from outpaint_mcp.server.http.tracing import start_tracing
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.file_links import FileLinks
 from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
@@ -74,7 +77,9 @@ def run_http(
     ):  # headers, into which somebody may put the key
         logging.getLogger(f"mcp.server.{name}").setLevel(logging.ERROR)
     limits = Limits(connections=most_connections())
-    service = ServiceOnDemand(settings, TOOLS)
+    key = http.link_key or load_key(settings.data_dir, LINKS_FILE_NAME)[0].encode()
+    links = FileLinks(key, http.public_url)
+    service = ServiceOnDemand(settings, TOOLS, links=links)
     server = build_server(settings, service=service)
     names = Names(each.name for each in all_tools(settings.provider))
     server.middleware.append(CallLog(names))
@@ -88,24 +93,26 @@ def run_http(
         is_local = metrics_sockets[0].getsockname()[0] in LOOPBACK
         shown = Addresses(metrics, HttpSettings()) if is_local else metrics
         beside = _Beside(_config(shown, limits), metrics_sockets)
-    served = http_server(server, service, http, limits, beside=beside, on_stopped=start_tracing())
+    served = http_server(server, service, links, http, limits, beside=beside, on_stopped=start_tracing())
     served.run([*sockets])
 
 
 def http_server(  # noqa: PLR0913 - what it is put together from
     server: MCPServer[Lifespan],
     service: ServiceOnDemand,
+    links: FileLinks,
     http: HttpSettings,
     limits: Limits,
     *,
     beside: _Beside | None = None,
     on_stopped: Callable[[], None] = lambda: None,
 ) -> uvicorn.Server:
-    """Put a server behind our door.
+    """Put a server behind our door, and files beside it.
 
     Args:
         server: the server.
         service: what it works with.
+        links: those to files.
         http: how it is reached, and by whom.
         limits: what callers may take up.
         beside: what else is served for as long as it is.
@@ -120,7 +127,8 @@ def http_server(  # noqa: PLR0913 - what it is put together from
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     messages = Bodies(Sessions(app, limits.sessions), limits)
-    door = Addresses(Gate(SignsOfLife(AuthContextMiddleware(messages), service), http), http)
+    authenticated = AuthContextMiddleware(Files(messages, service, links, limits))
+    door = Addresses(Gate(SignsOfLife(authenticated, service), http), http)
     return _Server(_config(door, limits), service, beside, on_stopped)
 
 

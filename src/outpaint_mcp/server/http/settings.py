@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PATH = "/mcp"
+CALLER_PATH = re.compile(r"/files|/requests/(?P<request_id>[^/]+)")
+"""Files of callers, who have to be known."""
+LINK_PATH = re.compile(r"/(?:files|drop|delete)/(?P<token>[^/]+)")
+"""What a link opens to whoever has it."""
 
 # The only ones that a web page cannot have a name of its own for: 127.0.0.2 is as local, but open to it.
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -27,6 +33,7 @@ _ORIGIN = re.compile(rf"https?://{_NAME}(?::\d{{1,5}}|:\*)?")
 # What may stand between quotation marks in a header.
 _URL = re.compile(r"[\w:/.~%@\[\]!$&'()*+,;=-]+", re.ASCII)
 _MOST_SCOPE_CHARACTERS = 100
+_LEAST_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,7 @@ class HttpSettings:
         secret: what the person at this machine shows where nobody else can call; None lets in all who can connect.
         keys: those of callers; None for none.
         oauth: the issuer of callers' tokens; None for none.
+        link_key: what links to files are signed with; None for one that the server makes itself.
         requests_per_minute: how often each caller may ask, and each address that shows no key.
     """
 
@@ -66,6 +74,7 @@ class HttpSettings:
     secret: str | None = field(default=None, repr=False)
     keys: ApiKeys | None = None
     oauth: OAuth | None = None
+    link_key: bytes | None = field(default=None, repr=False)
     requests_per_minute: int = 120
 
     @property
@@ -121,6 +130,7 @@ class HttpSettings:
             public_url=_url(env, "OUTPAINT_PUBLIC_URL", may_be_plain=True) or "",
             keys=keys,
             oauth=_oauth(env),
+            link_key=_link_key(env),
             requests_per_minute=count(env, "OUTPAINT_MAX_REQUESTS_PER_MINUTE", 120),
         )
         if no_key and settings.knows_callers:
@@ -168,6 +178,29 @@ def _check_reach(settings: HttpSettings, host: str, *, has_hosts: bool, has_orig
             "OUTPAINT_OAUTH_ISSUER needs OUTPAINT_PUBLIC_URL, such as https://outpaint.example.org: clients ask for"
             " tokens for that address."
         )
+
+
+def _link_key(env: Mapping[str, str]) -> bytes | None:
+    """Read the key of links, as hexadecimal digits, base64 or plain text.
+
+    Raises:
+        ConfigError: it is too short. The text leaves it out.
+    """
+    text = variable(env, "OUTPAINT_SECRET_KEY")
+    if text is None:
+        return None
+    for decode in (bytes.fromhex, _from_base64, str.encode):
+        with suppress(ValueError):
+            if len(key := decode(text)) >= _LEAST_KEY_BYTES:
+                return key
+    raise ConfigError(
+        f"OUTPAINT_SECRET_KEY is shorter than {_LEAST_KEY_BYTES} bytes, so that links could be forged: use what"
+        " `openssl rand -base64 32` prints, the same on every server behind one address."
+    )
+
+
+def _from_base64(text: str) -> bytes:
+    return b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)
 
 
 def _checked(value: str, form: re.Pattern[str], option: str) -> str:
