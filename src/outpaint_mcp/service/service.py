@@ -190,7 +190,7 @@ class OutpaintService:
         Raises:
             ServerBusy: too many others are being taken on.
         """
-        async with self._admission.turn():
+        async with self._admission.turn(principal):
             room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
             submission = await self._submitter.submit(room, request, resolved, provider=provider)
@@ -199,7 +199,7 @@ class OutpaintService:
     async def foresee(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> DryRun:
         """Say what would become of a request; see `forecast.foresee`."""
         chosen = self._submitter.provider(provider)
-        async with self._admission.turn():
+        async with self._admission.turn(principal):
             room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
             found = await foresee(room, self._vocabulary, request, resolved, chosen)
@@ -210,7 +210,7 @@ class OutpaintService:
         chosen = self._submitter.provider(provider)
         if not chosen.description.is_paid:
             return ""
-        async with self._admission.turn():
+        async with self._admission.turn(principal):
             room = self._enter(principal)
             return await paid_plan(room, request, await room.references.resolve(request.audio), chosen)
 
