@@ -31,6 +31,7 @@ words for these (`reports.wording.explain`). No message holds a token, a query s
   * DeliveryFailed        the result is there but could not be put into the output folder
   * StorageFailed         the data folder cannot be read or written
   * ServerBusy            this server has too much to do to take on more
+  * LimitReached          one caller has as much as one caller may have
   * ServerStopping        this server is shutting down
   * InternalError         a bug in this program
   * ConfigError           start-up only: a setting that cannot be used
@@ -185,18 +186,7 @@ class ProviderUnavailable(ProviderError):
         retry_after_seconds: how long it wants to be left alone, where it says so.
     """
 
-    def __init__(  # noqa: PLR0913 - the root's, and one more
-        self,
-        message: str,
-        retry_after_seconds: float | None = None,
-        *,
-        hint: Hint | None = None,
-        request_id: str | None = None,
-        path: str | None = None,
-        field: str | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint, request_id=request_id, path=path, field=field)
-        self.retry_after_seconds = retry_after_seconds
+    retry_after_seconds: float | None = None
 
 
 class RateLimited(ProviderUnavailable):
@@ -269,6 +259,10 @@ class StorageFailed(OutpaintError):
 
 class ServerBusy(OutpaintError):
     """This server has too much to do; nothing was begun, and its text says when to try again."""
+
+
+class LimitReached(OutpaintError):
+    """A caller has as much as one caller may have; nothing was begun, and its text says when there is room again."""
 
 
 class ServerStopping(OutpaintError):

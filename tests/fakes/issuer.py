@@ -9,6 +9,7 @@ import json
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import parse_qs
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -49,6 +50,7 @@ class FakeIssuer:
         metadata_at: where it has its metadata; elsewhere is nothing.
         key_number: the RSA key that signs and is published, as `rsa-NUMBER`.
         asked: the paths of all requests.
+        granted: what clients asked for tokens with.
         violations: what a resource server must not send.
     """
 
@@ -57,6 +59,7 @@ class FakeIssuer:
         self.metadata_at = "/.well-known/oauth-authorization-server"
         self.key_number = 0
         self.asked: list[str] = []
+        self.granted: list[dict[str, str]] = []
         self.violations: list[str] = []
         self._wire = Wire(self._serve, port=0, on_malformed=self.violations.append)
 
@@ -90,22 +93,25 @@ class FakeIssuer:
         """Give a token; claims that are changed to None are left out."""
         claims = {name: value for name, value in (self.claims | changes).items() if value is not None}
         number = self.key_number
-        own_id, key = {
+        signers: dict[
+            str, tuple[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey]
+        ] = {
             "RS256": (f"rsa-{number}", rsa_key(number)),
             "RS384": (f"rsa-{number}", rsa_key(number)),
             "PS256": (f"rsa-{number}", rsa_key(number)),
             "ES256": ("ec", _ec_key()),
             "EdDSA": ("ed", _ed_key()),
-        }[algorithm]
+        }
+        own_id, key = signers[algorithm]
         headers = {"kid": own_id if key_id == "" else key_id} if key_id is not None else {}
         return jwt.encode(claims, key, algorithm, headers=headers)
 
     def unsigned(self) -> str:
         """A token with `alg` none."""
-        return jwt.encode(self.claims, None, "none", headers={"kid": "rsa-0"})
+        return jwt.encode(self.claims, "", "none", headers={"kid": "rsa-0"})
 
     def signed_with_the_public_key(self) -> str:
-        """A token whose HMAC has the public key for its secret: what a careless check lets pass."""
+        """A token whose HMAC has the public key for its-secret: what a careless check lets pass."""
         public = rsa_key(self.key_number).public_key()
         secret = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         parts = [{"alg": "HS256", "typ": "JWT", "kid": f"rsa-{self.key_number}"}, self.claims]
@@ -116,8 +122,23 @@ class FakeIssuer:
         """A token under the issuer's name, signed with a key that is not its own."""
         return jwt.encode(self.claims, rsa_key(99), "RS256", headers={"kid": f"rsa-{self.key_number}"})
 
+    async def _grant(self, exchange: Exchange) -> None:
+        """Give a client a token for the resource that it names."""
+        form = parse_qs((await exchange.body(10_000) or b"").decode())
+        secret = base64.b64encode(b"editor:its-secret").decode()
+        if exchange.headers.get("authorization") != f"Basic {secret}" or exchange.method != "POST":
+            await exchange.answer(401, b'{"error": "invalid_client"}', "application/json")
+            return
+        self.granted.append({name: values[0] for name, values in form.items()})
+        token = self.token(aud=form.get("resource", [""])[0], scope=form.get("scope", [""])[0])
+        document = {"access_token": token, "token_type": "Bearer", "expires_in": 600}
+        await exchange.answer(200, json.dumps(document).encode(), "application/json")
+
     async def _serve(self, exchange: Exchange) -> None:
         self.asked.append(exchange.target)
+        if exchange.target == "/token":
+            await self._grant(exchange)
+            return
         if exchange.method != "GET" or {"authorization", "cookie"} & exchange.headers.keys():
             self.violations.append(f"{exchange.method} {sorted(exchange.headers)}")
         if self.mood == "silent":
@@ -131,7 +152,13 @@ class FakeIssuer:
             while True:
                 await exchange.send(b" " * 65_536)
         elif exchange.target == self.metadata_at:
-            document = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+            document = {
+                "issuer": self.url,
+                "jwks_uri": f"{self.url}/keys",
+                "authorization_endpoint": f"{self.url}/authorize",
+                "token_endpoint": f"{self.url}/token",
+                "response_types_supported": ["code"],
+            }
             await exchange.answer(200, json.dumps(document).encode(), "application/json")
         elif exchange.target == "/keys":
             await exchange.answer(200, self._key_set(), "application/json")

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     import uvicorn
+    from mcp.server import MCPServer
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.server.content import Lifespan
 
 KEY = "k" * 43
 LINK_KEY = b"l" * 32
@@ -105,6 +107,8 @@ class Door:
     Attributes:
         server: uvicorn's.
         manager: the SDK's, of sessions.
+        mcp: ours.
+        service: what the tools work with.
         origin: its address without a path.
         http: a client with the key.
         links: those to files.
@@ -113,6 +117,8 @@ class Door:
 
     server: uvicorn.Server
     manager: StreamableHTTPSessionManager
+    mcp: MCPServer[Lifespan]
+    service: ServiceOnDemand
     origin: str
     http: httpx.AsyncClient
     links: FileLinks
@@ -149,6 +155,7 @@ class Serve(Protocol):
         http: HttpSettings = ...,
         settings: Settings | None = ...,
         send_buffer: int = ...,
+        port: int = ...,
         **limits: float,
     ) -> AbstractAsyncContextManager[Door]: ...
 
@@ -164,9 +171,10 @@ def serve(settings: Settings) -> Serve:
         http: HttpSettings = PERSONAL,
         settings: Settings | None = None,
         send_buffer: int = 0,
+        port: int = 0,
         **limits: Any,  # noqa: ANN401 - as declared there
     ) -> AsyncIterator[Door]:
-        (listening,) = listen("127.0.0.1", 0)
+        (listening,) = listen("127.0.0.1", port)
         if send_buffer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         origin = "http://{}:{}".format(*listening.getsockname())
@@ -179,7 +187,7 @@ def serve(settings: Settings) -> Serve:
             async with httpx.AsyncClient(
                 base_url=origin, headers=HEADERS, timeout=PATIENCE_SECONDS
             ) as client:
-                door = Door(server, mcp.session_manager, origin, client, links)
+                door = Door(server, mcp.session_manager, mcp, service, origin, client, links)
                 yield door
                 for wire in door.wires:
                     wire.writer.transport.abort()

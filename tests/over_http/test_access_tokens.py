@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -223,6 +224,13 @@ async def test_keys_are_asked_for_again_after_some_minutes(issuer: FakeIssuer) -
     keys.clock.now += 99
     assert not await keys.has("rsa-0")
     assert issuer.asked.count("/keys") == 2
+
+
+async def test_those_who_come_at_once_share_one_fetch(issuer: FakeIssuer) -> None:
+    tokens = tokens_of(issuer)
+    callers = await asyncio.gather(*(tokens.identify(issuer.token(sub=str(number))) for number in range(20)))
+    assert [caller.subject for caller in callers] == [str(number) for number in range(20)]
+    assert issuer.asked.count("/keys") == 1
 
 
 async def test_a_new_key_is_found_but_made_up_ones_do_not_make_us_ask_all_the_time(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import httpx2
 import pytest
 from mcp.client import Client
+from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from tests.e2e.over_http import INITIALIZE
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mcp.shared.auth import OAuthToken
     from starlette.types import Receive, Scope, Send
     from tests.over_http.conftest import Door, Serve
 
@@ -336,9 +340,15 @@ async def test_asking_for_somebody_elses_session_does_not_let_it_live_for_ever(s
         await until(lambda: len(door.manager._server_instances) == 1)
 
 
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
 async def asked_by(door: Door, given: str, era: str) -> None:
     async with (
-        httpx.AsyncClient(headers=bearer(given), timeout=PATIENCE_SECONDS) as http,
+        httpx2.AsyncClient(headers=bearer(given), timeout=PATIENCE_SECONDS) as http,
         Client(streamable_http_client(f"{door.origin}/mcp", http_client=http), mode=era) as client,
     ):
         answer = await client.call_tool("list_outpaints", {})
@@ -399,6 +409,45 @@ async def test_a_client_without_a_token_learns_where_to_get_one(serve: Serve, is
             "resource_name": "outpaint-mcp",
         }
     assert [answer.status_code for answer in others] == [404, 405]
+
+
+class Memory:
+    """Where a client has its tokens."""
+
+    def __init__(self) -> None:
+        self.tokens: OAuthToken | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> None:
+        return None
+
+    async def set_client_info(self, _: object) -> None:
+        pass
+
+
+async def test_the_official_client_finds_its_way_to_a_token_by_itself(
+    serve: Serve, issuer: FakeIssuer, era: str
+) -> None:
+    port = free_port()
+    here = f"http://127.0.0.1:{port}"
+    settings = dataclasses.replace(with_oauth(issuer, "music", "read"), public_url=here)
+    provider = ClientCredentialsOAuthProvider(
+        f"{here}/mcp", Memory(), "editor", "its-secret", issuer=issuer.url
+    )
+    async with (
+        serve(http=settings, port=port),
+        httpx2.AsyncClient(auth=provider, timeout=PATIENCE_SECONDS) as http,
+        Client(streamable_http_client(f"{here}/mcp", http_client=http), mode=era) as client,
+    ):
+        assert not (await client.call_tool("list_outpaints", {})).is_error
+    [granted] = issuer.granted
+    assert granted["resource"] == f"{here}/mcp"
+    assert set(granted["scope"].split()) == {"music", "read"}
 
 
 async def test_a_server_behind_a_path_names_itself_by_it(serve: Serve, issuer: FakeIssuer) -> None:

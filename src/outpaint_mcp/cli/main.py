@@ -30,6 +30,7 @@ _EXIT_CODES: dict[type[errors.OutpaintError], int] = {
     errors.DeliveryFailed: 6,
     errors.StorageFailed: 6,
     errors.ServerBusy: 6,
+    errors.LimitReached: 6,
     errors.ServerStopping: 6,
     errors.InternalError: 70,
     errors.RequestNotFound: 7,

@@ -10,9 +10,11 @@ import os
 import socket
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from outpaint_mcp import errors
+from outpaint_mcp.server.logs import TEXT_FORMAT, JsonFormatter
 
 if TYPE_CHECKING:
     import argparse
@@ -48,6 +50,15 @@ def add_options(serve: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="with --http: web origin that may call it, such as https://outpaint.example.org; may be repeated",
     )
+    serve.add_argument(
+        "--metrics-port",
+        type=int,
+        metavar="PORT",
+        help="with --http: port for figures in the form of Prometheus, at /metrics (default: none)",
+    )
+    serve.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="HOST", help="address to show them at (%(default)s)"
+    )
     serve.set_defaults(run=serve_mcp)
 
 
@@ -55,7 +66,9 @@ def serve_mcp(parsed: argparse.Namespace, settings: Settings) -> int:
     """Serve until the client or a signal ends it."""
     parent_id = os.getppid()
     # Before the SDK does: the handler that it prefers ends the process when nobody reads stderr any more.
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else logging.Formatter(TEXT_FORMAT))
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
     return _serve_http(parsed, settings) if parsed.http else _serve_stdio(settings, parent_id)
 
 
@@ -82,7 +95,10 @@ def _serve_http(parsed: argparse.Namespace, settings: Settings) -> int:
         origins=parsed.allow_origin,
         no_key=parsed.no_key,
     )
+    if http.knows_callers:
+        settings.check_callers_apart()
     sockets = listen(parsed.host, parsed.port)
+    metrics = None if parsed.metrics_port is None else _listen_for_metrics(parsed)
     address, port = sockets[0].getsockname()[:2]
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}{PATH}"
     http = http.named_after(address, port)
@@ -106,8 +122,24 @@ def _serve_http(parsed: argparse.Namespace, settings: Settings) -> int:
     with _creating_what_stays():
         from outpaint_mcp.server.http.serving import run_http  # noqa: PLC0415 - loads the SDK
 
-    run_http(settings, http, sockets)
+    run_http(settings, http, sockets, metrics)
     return 0
+
+
+def _listen_for_metrics(parsed: argparse.Namespace) -> list[socket.socket]:
+    """Listen where figures are shown.
+
+    Raises:
+        ConfigError: the package that writes them is not installed, or the address cannot be used.
+    """
+    if find_spec("prometheus_client") is None:
+        raise errors.ConfigError(
+            "--metrics-port needs one more package. Install it with: pip install 'outpaint-mcp[metrics]'"
+        )
+    sockets = listen(parsed.metrics_host, parsed.metrics_port)
+    address, port = sockets[0].getsockname()[:2]
+    _say(f"figures for Prometheus at http://{f'[{address}]' if ':' in address else address}:{port}/metrics")
+    return sockets
 
 
 def _credentials(http: HttpSettings) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.principals import Principal
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LogFormat = Literal["text", "json"]
 
 _RETENTION_DAYS = 30
 _MIB = 1024 * 1024
@@ -41,6 +42,22 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """How much one of several callers may have; the person at this machine has no such limits.
+
+    Attributes:
+        open_jobs: takes that have not ended.
+        submissions_per_hour: new requests within an hour.
+    """
+
+    open_jobs: int = 20
+    submissions_per_hour: int = 60
+
+
+_USUAL = Allowance()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The server's settings.
 
@@ -52,6 +69,7 @@ class Settings:
         data_dir: folder of the journal, the jobs and their working files; shared by all servers
             of this user at the same time.
         log_level: least severe level that is logged to stderr.
+        log_format: in which form.
         provider: who carries new requests out; `providers.registry.check_provider` knows whether there is one of
             that name.
         token: RunComfy's; a secret.
@@ -63,6 +81,7 @@ class Settings:
         retention_days: how long remote callers' results and uploads are stored.
         max_upload_bytes: the size of one file that a caller sends.
         upload_quota_bytes: of all that a remote caller has sent.
+        allowance: of each caller over HTTP.
     """
 
     input_dirs: tuple[Path, ...]
@@ -71,6 +90,7 @@ class Settings:
     export_dirs: tuple[Path, ...] = ()
     shared_dirs: tuple[Path, ...] = ()
     log_level: LogLevel = "WARNING"
+    log_format: LogFormat = "text"
     provider: str = "local"
     token: str | None = field(default=None, repr=False)
     runcomfy_base: str = environment.RUNCOMFY_BASE
@@ -80,6 +100,7 @@ class Settings:
     retention_days: float = _RETENTION_DAYS
     max_upload_bytes: int = _MAX_UPLOAD_MIB * _MIB
     upload_quota_bytes: int = _UPLOAD_QUOTA_MIB * _MIB
+    allowance: Allowance = _USUAL
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -95,6 +116,11 @@ class Settings:
         level = (environment.variable(env, "OUTPAINT_LOG_LEVEL") or "WARNING").upper()
         if level not in get_args(LogLevel):
             raise ConfigError(f"OUTPAINT_LOG_LEVEL is {level!r}; use one of {', '.join(get_args(LogLevel))}.")
+        log_format = (environment.variable(env, "OUTPAINT_LOG_FORMAT") or "text").lower()
+        if log_format not in get_args(LogFormat):
+            raise ConfigError(
+                f"OUTPAINT_LOG_FORMAT is {log_format!r}; use one of {', '.join(get_args(LogFormat))}."
+            )
         output_dir = environment.folder(env, "OUTPAINT_OUTPUT_DIR") or environment.music_dir() / "Outpaint"
         named = environment.folders(env, "OUTPAINT_INPUT_DIRS")
         return cls(
@@ -104,6 +130,7 @@ class Settings:
             export_dirs=environment.folders(env, "OUTPAINT_EXPORT_DIRS"),
             data_dir=environment.folder(env, "OUTPAINT_DATA_DIR") or environment.default_data_dir(),
             log_level=level,  # type: ignore[arg-type]  # checked against the literal above
+            log_format=log_format,  # type: ignore[arg-type]  # likewise
             provider=provider,
             token=token,
             runcomfy_base=environment.base_of(env),
@@ -113,7 +140,28 @@ class Settings:
             retention_days=environment.amount(env, "OUTPAINT_RETENTION_DAYS", _RETENTION_DAYS, "days"),
             max_upload_bytes=_mebibytes(env, "OUTPAINT_MAX_UPLOAD_MIB", _MAX_UPLOAD_MIB),
             upload_quota_bytes=_mebibytes(env, "OUTPAINT_UPLOAD_QUOTA_MIB", _UPLOAD_QUOTA_MIB),
+            allowance=Allowance(
+                open_jobs=environment.count(env, "OUTPAINT_MAX_OPEN_JOBS", _USUAL.open_jobs),
+                submissions_per_hour=environment.count(
+                    env, "OUTPAINT_MAX_SUBMISSIONS_PER_HOUR", _USUAL.submissions_per_hour
+                ),
+            ),
         )
+
+    def check_callers_apart(self) -> None:
+        """Check that no caller can read what is another's.
+
+        Raises:
+            ConfigError: a folder that is open to all of them holds what each of them owns, or the reverse.
+        """
+        homes = self._homes().resolve()
+        for shared in self.shared_dirs:
+            place = shared.resolve()
+            if homes.is_relative_to(place) or place.is_relative_to(homes):
+                raise ConfigError(
+                    f"{shared} is in OUTPAINT_INPUT_DIRS, which every caller may read, but holds what is one caller's,"
+                    f" in {self._homes()}. Set OUTPAINT_DATA_DIR or OUTPAINT_INPUT_DIRS to another folder."
+                )
 
     def reach_of(self, principal: Principal) -> Reach:
         """Return the folders that are open to a caller."""

@@ -28,6 +28,8 @@ _UPLOAD = re.compile(
     r"(?P<scheme>s3|gs|az)://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]*)(?P<prefix>(/(?!\.\.?(/|$))[A-Za-z0-9._=-]*)*)"
 )
 
+_COUNT_DIGITS = 10
+
 # Some hosts pass `${user_config.x}` on unsubstituted when the person left it blank.
 _UNSUBSTITUTED = re.compile(r"\$\{[^}]*\}")
 
@@ -152,6 +154,18 @@ def _number(name: str, text: str, wanted: str) -> float:
     if not 0 <= number < math.inf:
         raise ConfigError(f"{name} is {text!r}; give {wanted}.")
     return number
+
+
+def count(env: Mapping[str, str], name: str, default: int) -> int:
+    """Read a limit.
+
+    Raises:
+        ConfigError: it is no whole number above 0.
+    """
+    text = variable(env, name) or str(default)
+    if not (text.isascii() and text.isdigit() and len(text) < _COUNT_DIGITS and int(text)):
+        raise ConfigError(f"{name} is {text!r}; give a whole number from 1 on, such as {default}.")
+    return int(text)
 
 
 def folder(env: Mapping[str, str], name: str) -> Path | None:

@@ -56,11 +56,16 @@ class DryRun(_Answer):
 
 
 class SubmitAnswer(DryRun):
-    """What submitting answers: a receipt, or what a dry run found."""
+    """What submitting answers: a receipt, or what a dry run found; as a task, the result itself in the end.
 
-    request_id: str | SkipJsonSchema[None] = _absent("Absent after a dry run.")
+    Of the result only what is looked at first: the rest is `ResultReport`'s, and no schema forbids it here.
+    """
+
+    request_id: str | SkipJsonSchema[None] = _absent()
     status: Status | SkipJsonSchema[None] = _absent()
     is_repeat: bool | SkipJsonSchema[None] = _absent("Nothing new was started.")
+    path: str | SkipJsonSchema[None] = _absent()
+    verdict: str | SkipJsonSchema[None] = _absent()
 
 
 class StatusReport(_Answer):

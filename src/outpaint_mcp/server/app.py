@@ -12,6 +12,12 @@ from mcp.server import MCPServer
 from outpaint_mcp._version import __version__
 from outpaint_mcp.errors import ServerStopping, StorageFailed
 from outpaint_mcp.providers.registry import describe
+from outpaint_mcp.server.completion import add_completion
+from outpaint_mcp.server.prompts import add_prompts
+from outpaint_mcp.server.request_tasks import RequestTasks
+from outpaint_mcp.server.resources import add_resources
+from outpaint_mcp.server.subscriptions import Subscriptions
+from outpaint_mcp.server.tasks import Tasks
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.on_demand import ServiceOnDemand
@@ -74,7 +80,8 @@ def build_server(
                 opening.cancel()
                 on_closed()
 
-    return MCPServer(
+    subscriptions = Subscriptions()
+    server = MCPServer(
         "outpaint-mcp",
         title="Outpaint",
         version=__version__,
@@ -82,9 +89,16 @@ def build_server(
             folders=_listed(settings.input_dirs), provider=describe(settings.provider).instructions
         ),
         tools=all_tools(settings.provider),
+        extensions=[Tasks(RequestTasks())],
         log_level=settings.log_level,
         lifespan=lifespan,
+        subscriptions=subscriptions,
+        middleware=[subscriptions],
     )
+    add_resources(server, service)
+    add_completion(server, service)
+    add_prompts(server)
+    return server
 
 
 async def _open_soon(service: ServiceOnDemand) -> None:

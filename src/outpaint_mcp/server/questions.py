@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import AcceptedElicitation, Elicit, ElicitationResult, Resolve
+from mcp.types import ClientCapabilities
 from pydantic import BaseModel, Field, create_model
 
 from outpaint_mcp.errors import InvalidRequest, OutpaintError
@@ -20,12 +21,16 @@ from outpaint_mcp.server.content import Lifespan, principal
 _QUESTIONS_IN_ANSWERS = "2026-07-28"
 
 
+def can_fill_forms(capabilities: ClientCapabilities | None) -> bool:
+    """Whether a client says that it shows forms to the person."""
+    elicitation = capabilities.elicitation if capabilities else None
+    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
+
+
 def can_ask(ctx: Context[Lifespan, Any]) -> bool:
     """Whether the host can ask the person something in the middle of this call."""
-    elicitation = ctx.client_capabilities.elicitation if ctx.client_capabilities else None
-    can_fill_forms = elicitation is not None and (elicitation.form is not None or elicitation.url is None)
     in_answer = (ctx.protocol_version or "") >= _QUESTIONS_IN_ANSWERS
-    return can_fill_forms and (in_answer or ctx.session.can_send_request)
+    return can_fill_forms(ctx.client_capabilities) and (in_answer or ctx.session.can_send_request)
 
 
 class Agreement(BaseModel):

@@ -92,6 +92,11 @@ class Analyses:
         self._find_origin = find_origin
         self._jobs: dict[_Key, _Job] = {}
         self._is_closed = False
+        self._waits_no_longer = False
+
+    def stop_waiting(self) -> None:
+        """Let nobody wait any longer: whoever does gets how far the analysis is, within a second or two."""
+        self._waits_no_longer = True
 
     async def follow(
         self, found: AnalyzedSource, *, picture: bool, wait_seconds: float, on_update: OnUpdate | None
@@ -114,7 +119,7 @@ class Analyses:
         key = (*await asyncio.to_thread(_identity, found.source), found.title, found.origin, picture)
         job = self._job(key, found, picture=picture)
         deadline = time.monotonic() + wait_seconds
-        while not job.task.done() and (left := deadline - time.monotonic()) > 0:
+        while not (job.task.done() or self._waits_no_longer) and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait({job.task}, timeout=min(left, _UPDATE_SECONDS))
             if on_update is not None and not job.task.done():
                 await on_update(await job.progress())

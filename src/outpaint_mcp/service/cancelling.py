@@ -1,4 +1,4 @@
-"""Having one take of a request stopped, whoever carries it out."""
+"""Having takes of a request stopped, whoever carries them out."""
 
 from __future__ import annotations
 

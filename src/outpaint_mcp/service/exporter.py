@@ -83,7 +83,12 @@ class Exporter:
         self._locks: WeakValueDictionary[tuple[str, ExportOptions], asyncio.Lock] = WeakValueDictionary()
         self._threads = FileThreads()
         self._converter = Converter(folder, pool, self._threads)
+        self._waits_no_longer = False
         self._is_closed = False
+
+    def stop_waiting(self) -> None:
+        """Let nobody wait any longer: whoever does gets how far the file is, within a second."""
+        self._waits_no_longer = True
 
     async def close(self) -> None:
         """Stop all exports; whoever waits for one gets `ServerStopping`, and nothing is left half written."""
@@ -131,7 +136,7 @@ class Exporter:
         }
         tasks = [export.task for export in exports.values()]
         until = time.monotonic() + wait_seconds
-        while (left := until - time.monotonic()) > 0:
+        while not self._waits_no_longer and (left := until - time.monotonic()) > 0:
             _, pending = await asyncio.wait(tasks, timeout=min(left, self._update_seconds))
             if not pending:
                 break

@@ -16,6 +16,7 @@ from outpaint_mcp.jobs.run import SOURCE_NAME, clear
 from outpaint_mcp.models import Status
 from outpaint_mcp.service.analyses import tidy_analyses
 from outpaint_mcp.service.conversion import STORED_DAYS
+from outpaint_mcp.service.preview_files import FOLDER, PreviewFiles
 from outpaint_mcp.storage.erasure import StillNeeded
 from outpaint_mcp.storage.journal import UNFETCHED_DAYS
 
@@ -42,7 +43,11 @@ _log = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """Deletes files that belong to requests that are over, or that nobody will need again."""
+    """Deletes files that belong to requests that are over, or that nobody will need again.
+
+    Attributes:
+        vitals: whether work can be done, and figures of what was.
+    """
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class Housekeeper:
             output_folder: receives them.
             files: what callers have sent and been given.
         """
+        self.vitals = store.vitals
         self._store = store
         self._settings = settings
         self._jobs_folder = settings.data_dir / "jobs"
@@ -87,7 +93,9 @@ class Housekeeper:
     def _tidy(self, stopping: threading.Event) -> None:
         # The person's folder comes last: its drive is the one most likely to hang.
         jobs, callers = (partial(each, stopping) for each in (self._tidy_jobs, self._tidy_callers))
-        for tidy in (jobs, self._tidy_analyses, callers, self._exporter.tidy, self._output_folder.tidy):
+        previews = PreviewFiles(self._settings.data_dir / FOLDER).tidy
+        mine = (jobs, self._tidy_analyses, previews, callers)
+        for tidy in (*mine, self._exporter.tidy, self._output_folder.tidy):
             if stopping.is_set():
                 return
             try:

@@ -70,6 +70,22 @@ class ServiceOnDemand:
         finally:
             self._opening = None
 
+    @property
+    def opened(self) -> OutpaintService | None:
+        """The service, where it is open by now."""
+        return self._service
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nobody gets it any more."""
+        return self._is_closed
+
+    def stop_waiting(self) -> None:
+        """Give it to nobody any more, and have all who wait answered with where their requests are now."""
+        self._is_closed = True
+        if self._service is not None:
+            self._service.stop_waiting()
+
     async def close(self, *, outlive: bool = False) -> None:
         """Close the service if it was opened; it is not opened again.
 

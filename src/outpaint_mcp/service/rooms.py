@@ -36,6 +36,7 @@ class Room:
     Attributes:
         principal: the caller.
         reach: the folders that are open to them.
+        allowance: how much they may have; None for no limit.
         references: finds what an `audio` argument refers to.
         prober: looks at sources.
         analyses: listens to them.
@@ -57,6 +58,7 @@ class Room:
         reach, folder = settings.reach_of(principal), settings.analyses_folder(principal.owner)
         self.principal = principal
         self.reach = reach
+        self.allowance = settings.allowance if principal.is_remote else None
         self.references = ReferenceResolver(principal, reach, store, poller, exporter, links)
         self.prober = Prober(pool, copies)
         self.analyses = Analyses(SourceAnalyzer(pool, copies, folder), self.references.origin_of_file)
@@ -119,6 +121,11 @@ class Rooms:
                 del self._rooms[oldest.principal]
         self._rooms.move_to_end(principal)
         return room
+
+    def stop_waiting(self) -> None:
+        """Let nobody wait any longer for an analysis."""
+        for room in self._rooms.values():
+            room.analyses.stop_waiting()
 
     async def close(self) -> None:
         """End what goes on in this process."""

@@ -20,8 +20,10 @@ from outpaint_mcp.service.history import newest_requests
 from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
+from outpaint_mcp.service.previews import Previews
 from outpaint_mcp.service.result_links import ResultLinks
 from outpaint_mcp.service.rooms import Rooms
+from outpaint_mcp.service.standings import Standings
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.storage.records import RequestProgress
@@ -61,8 +63,10 @@ class OutpaintService:
     """Takes requests on, follows them, and delivers their results.
 
     Attributes:
-        housekeeper: deletes what is not needed any more.
+        housekeeper: deletes what is not needed any more, and knows what there is.
         agreements: asks the person where a request costs more than was expected.
+        previews: shows results to a page.
+        standings: says where requests stand.
         files: what callers send and fetch.
     """
 
@@ -111,7 +115,9 @@ class OutpaintService:
             delivery_seconds=surroundings.delivery_seconds,
         )
         self._rooms = Rooms(settings, store, pool, surroundings, scratch, self._poller, self._exporter)
+        self.previews = Previews(settings, store.journal, pool, self._poller, self._exporter, self._rooms)
         self.agreements = Agreements(store)
+        self.standings = Standings(self._poller, vocabulary, self._enter)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
@@ -130,12 +136,17 @@ class OutpaintService:
             accept_seconds=surroundings.accept_seconds,
         )
 
+    def stop_waiting(self) -> None:
+        """Answer all who wait with where their requests are now, as the server is about to leave."""
+        for each in (self._poller, self._exporter, self._rooms):
+            each.stop_waiting()
+
     async def close(self, *, outlive: bool = False) -> None:
         """End what goes on here; `outlive` lets workers of local jobs finish, for the next server to take up."""
         if self._dispatcher is not None:
             self._dispatcher.leave()
         await self._pool.close(outlive=outlive)
-        for each in (self._poller, self._exporter, self._rooms):
+        for each in (self._poller, self._exporter, self.previews, self._rooms):
             await each.close()
 
     def _enter(self, principal: Principal) -> Room:

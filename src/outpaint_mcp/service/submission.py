@@ -146,6 +146,7 @@ class Submitter:
             account=terms.account,
             limit_usd=terms.limit_usd,
             day_limit_usd=terms.day_limit_usd,
+            allowance=room.allowance,
         )
 
     def _add(

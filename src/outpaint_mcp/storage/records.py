@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.audio.sides import Side
     from outpaint_mcp.audio.verdict.records import Verdict
+    from outpaint_mcp.config import Allowance
     from outpaint_mcp.models import Status, SubmitRequest
     from outpaint_mcp.results import Outcome
 
@@ -155,6 +156,7 @@ class NewRequest:
         account: a digest of the credentials that it is sent with; empty where none are needed.
         limit_usd: the most that it may cost; None for no limit.
         day_limit_usd: the most that all requests of its caller may cost within 24 hours; likewise.
+        allowance: how much its caller may have; None for no limit.
     """
 
     request: SubmitRequest
@@ -172,6 +174,7 @@ class NewRequest:
     account: str = ""
     limit_usd: float | None = None
     day_limit_usd: float | None = None
+    allowance: Allowance | None = None
 
 
 CALLERS = "caller:"

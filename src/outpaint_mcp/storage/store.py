@@ -11,6 +11,7 @@ from outpaint_mcp.storage.job_queue import JobQueue
 from outpaint_mcp.storage.journal import Journal
 from outpaint_mcp.storage.ledger import Ledger
 from outpaint_mcp.storage.lineage import Lineage
+from outpaint_mcp.storage.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ class Store:
         ledger: what it costs.
         lineage: where files come from.
         erasure: takes requests out.
+        vitals: whether it can be written, and figures of all of it.
     """
 
     def __init__(self, folder: Path, *, now: Callable[[], float] = time.time) -> None:
@@ -46,6 +48,7 @@ class Store:
         self.ledger = Ledger(self._database, now=now)
         self.lineage = Lineage(self._database, self.journal)
         self.erasure = Erasure(self._database, now=now)
+        self.vitals = Vitals(self._database, now=now)
 
     def close(self) -> None:
         """Close the database, once every statement under way is through."""

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.providers.registry import PROVIDERS
 from outpaint_mcp.server.http.callers import Callers, as_user
 from outpaint_mcp.server.http.protected_resource import ProtectedResource
+from outpaint_mcp.server.http.rates import Rates, address_of
 from outpaint_mcp.server.http.refusals import Refusal
 from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH, PATH
+from outpaint_mcp.server.http.signs_of_life import HEALTH_PATH, READINESS_PATH
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,6 +24,7 @@ _ROUTES: tuple[tuple[re.Pattern[str], bool], ...] = (
     (re.compile(rf"{PATH}(?:/.*)?", re.DOTALL), True),
     (CALLER_PATH, True),
     (LINK_PATH, False),
+    (re.compile("|".join(map(re.escape, (HEALTH_PATH, READINESS_PATH)))), False),
 )
 
 # In which callers bring tokens of their own along, and for which provider.
@@ -46,6 +49,8 @@ class Gate:
         self._app = app
         self._resource = ProtectedResource(settings)
         self._callers = Callers(settings, self._resource)
+        # Apart, so that no number of strangers makes it forget a caller.
+        self._rates, self._strangers = (Rates(settings.requests_per_minute) for _ in range(2))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request as ASGI has it."""
@@ -73,7 +78,9 @@ class Gate:
         in_address = path.removeprefix(PATH).strip("/") if is_mcp else ""
         caller = await self._callers.identify(scope, in_address.encode())
         if isinstance(caller, Refusal):
-            return caller
+            return self._strangers.take(address_of(scope)) or caller
+        if caller.is_remote and (refusal := self._rates.take(caller.owner)) is not None:
+            return refusal
         headers = [each for each in scope["headers"] if each[0] not in _SECRET_HEADERS]
         caller = dataclasses.replace(caller, tokens=_tokens(scope))
         admitted = {**scope, "headers": headers, "user": as_user(caller)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from outpaint_mcp.config.environment import is_loopback, variable
+from outpaint_mcp.config.environment import count, is_loopback, variable
 from outpaint_mcp.errors import ConfigError
 from outpaint_mcp.server.http.api_keys import VARIABLE, ApiKeys
 
@@ -65,6 +65,7 @@ class HttpSettings:
         keys: those of callers; None for none.
         oauth: the issuer of callers' tokens; None for none.
         link_key: what links to files are signed with; None for one that the server makes itself.
+        requests_per_minute: how often each caller may ask, and each address that shows no key.
     """
 
     hosts: tuple[str, ...] = LOOPBACK_HOSTS
@@ -74,6 +75,7 @@ class HttpSettings:
     keys: ApiKeys | None = None
     oauth: OAuth | None = None
     link_key: bytes | None = field(default=None, repr=False)
+    requests_per_minute: int = 120
 
     @property
     def knows_callers(self) -> bool:
@@ -129,6 +131,7 @@ class HttpSettings:
             keys=keys,
             oauth=_oauth(env),
             link_key=_link_key(env),
+            requests_per_minute=count(env, "OUTPAINT_MAX_REQUESTS_PER_MINUTE", 120),
         )
         if no_key and settings.knows_callers:
             raise ConfigError(
