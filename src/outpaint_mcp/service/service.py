@@ -285,10 +285,6 @@ class OutpaintService:
         takes = await self._poller.takes(principal, request_id)
         return reports.cancellation(as_one(takes), self._vocabulary, outcome, takes)
 
-    async def delete(self, principal: Principal, request_id: str) -> str:
-        """Delete a request with its files; see `Deleter.delete`."""
-        return await self.files.deleter.delete(principal, request_id)
-
     async def list_audio(
         self, principal: Principal, *, folder: str = "", query: str = "", limit: int = 20
     ) -> AudioList:
