@@ -177,7 +177,7 @@ ORIGINS = {
     "null": False,
     "": False,
 }
-PATHS = ["/mcp", "/mcp/", "/", "/healthz", "/files/x", "/.well-known/oauth-protected-resource", "/nothing"]
+PATHS = ["/mcp", "/mcp/", "/", "/healthz", "/files", "/.well-known/oauth-protected-resource", "/nothing"]
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -6,12 +6,10 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.reports import analysis
 from outpaint_mcp.service.analyses import Analyses
 from outpaint_mcp.service.destinations import Destinations
 from outpaint_mcp.service.listing import AudioLister
 from outpaint_mcp.service.references import ReferenceResolver
-from outpaint_mcp.storage.records import RequestProgress
 from outpaint_mcp.workers.listening import SourceAnalyzer
 from outpaint_mcp.workers.probing import Prober
 from outpaint_mcp.workers.source_copies import SourceCopies
@@ -21,12 +19,10 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.principals import Principal
-    from outpaint_mcp.reports.models import AnalysisReport
-    from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.service.exporter import Exporter
     from outpaint_mcp.service.file_links import FileLinks
     from outpaint_mcp.service.lifespan import Surroundings
-    from outpaint_mcp.service.poller import OnUpdate, StatusPoller
+    from outpaint_mcp.service.poller import StatusPoller
     from outpaint_mcp.storage.store import Store
     from outpaint_mcp.workers.pool import WorkerPool
 
@@ -68,31 +64,6 @@ class Room:
         self.analyses = Analyses(SourceAnalyzer(pool, copies, folder), self.references.origin_of_file)
         self.lister = AudioLister(principal, reach, store.journal, self.prober)
         self.destinations = Destinations(reach)
-
-    async def analyze(  # noqa: PLR0913 - see `OutpaintService.analyze`
-        self,
-        audio: str,
-        vocabulary: Vocabulary,
-        *,
-        wait_seconds: float,
-        details: bool,
-        picture: bool,
-        on_update: OnUpdate | None,
-    ) -> tuple[AnalysisReport, bytes | None]:
-        """See `OutpaintService.analyze`; the report is written with these words."""
-        found = await self.references.resolve_for_analysis(audio)
-        done = await self.analyses.follow(
-            found, picture=picture, wait_seconds=wait_seconds, on_update=on_update
-        )
-        if isinstance(done, RequestProgress):
-            return analysis.not_finished(found.title, done, vocabulary), None
-        report = analysis.report(
-            done.analysis,
-            title=found.title,
-            details=details,
-            carry_on_from_seconds=done.origin.carry_on_from_seconds,
-        )
-        return report, done.picture
 
 
 class Rooms:

@@ -10,6 +10,7 @@ from outpaint_mcp.reports import requests as reports
 from outpaint_mcp.reports.submissions import naming
 from outpaint_mcp.service.admission import Admission
 from outpaint_mcp.service.agreements import Agreements
+from outpaint_mcp.service.analyses import reported
 from outpaint_mcp.service.caller_files import CallerFiles
 from outpaint_mcp.service.cancelling import Canceller
 from outpaint_mcp.service.delivery import ResultDesk
@@ -96,7 +97,6 @@ class OutpaintService:
         self._store = store
         self._providers = providers
         self._pool = pool
-        self._signal = signal
         self._dispatcher = dispatcher
         self._vocabulary = vocabulary
         jobs_folder = settings.data_dir / "jobs"
@@ -177,14 +177,12 @@ class OutpaintService:
         Raises:
             InvalidRequest, SourceError: it cannot be measured.
         """
-        return await self._enter(principal).analyze(
-            audio,
-            self._vocabulary,
-            wait_seconds=wait_seconds,
-            details=details,
-            picture=picture,
-            on_update=on_update,
+        room = self._enter(principal)
+        found = await room.references.resolve_for_analysis(audio)
+        done = await room.analyses.follow(
+            found, picture=picture, wait_seconds=wait_seconds, on_update=on_update
         )
+        return reported(found, done, self._vocabulary, details=details)
 
     async def submit(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> Submission:
         """Take a request on; see `Submitter.submit`.
@@ -192,7 +190,7 @@ class OutpaintService:
         Raises:
             ServerBusy: too many others are being taken on.
         """
-        async with self._admission.turn():
+        async with self._admission.turn(principal):
             room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
             submission = await self._submitter.submit(room, request, resolved, provider=provider)
@@ -201,7 +199,7 @@ class OutpaintService:
     async def foresee(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> DryRun:
         """Say what would become of a request; see `forecast.foresee`."""
         chosen = self._submitter.provider(provider)
-        async with self._admission.turn():
+        async with self._admission.turn(principal):
             room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
             found = await foresee(room, self._vocabulary, request, resolved, chosen)
@@ -212,7 +210,7 @@ class OutpaintService:
         chosen = self._submitter.provider(provider)
         if not chosen.description.is_paid:
             return ""
-        async with self._admission.turn():
+        async with self._admission.turn(principal):
             room = self._enter(principal)
             return await paid_plan(room, request, await room.references.resolve(request.audio), chosen)
 
