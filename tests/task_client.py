@@ -45,12 +45,6 @@ class TaskRequest(Request[Params, str]):
     name_param: ClassVar[str | None] = "taskId"
 
 
-class Unnamed(TaskRequest):
-    """The same without the header."""
-
-    name_param = None
-
-
 async def tell(session: ClientSession, method: str, task_id: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     """Ask something of a task; returns the answer without its metadata."""
     request = TaskRequest(method=f"tasks/{method}", params=Params(task_id=task_id, **more))

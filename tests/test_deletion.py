@@ -155,8 +155,8 @@ async def test_what_is_under_way_is_cancelled_first(service: OutpaintService, so
     request_id = (await service.submit(PERSON, request)).request_id
     takes = await service._poller.takes(PERSON, request_id)
     with pytest.raises(InvalidRequest, match="is one of 2 takes"):
-        await service.delete(PERSON, takes[0].request_id)
-    assert "was deleted" in await service.delete(PERSON, request_id)
+        await service.files.deleter.delete(PERSON, takes[0].request_id)
+    assert "was deleted" in await service.files.deleter.delete(PERSON, request_id)
     with pytest.raises(RequestNotFound):
         await service.status(PERSON, request_id)
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from mcp.client.session import ClientRequestContext
+    from mcp.types import ElicitRequestParams
     from tests.fakes.runcomfy import FakeRunComfy
 
     from outpaint_mcp.config import Settings
@@ -34,7 +36,8 @@ pytestmark = pytest.mark.anyio
 AGREED = {"action": "accept", "content": {"agree": True}}
 
 
-async def agrees_to_the_plan(*_: object) -> ElicitResult:
+async def agrees_to_the_plan(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    del context, params
     return ElicitResult(action="accept", content={"agree": True})
 
 

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 VERSION = "2026-07-28"
 UNKNOWN = "op_" + "0" * 20
+NO_TEXT: list[object] = [7, None, [UNKNOWN], {}]
 
 
 async def post(door: Door, method: str, task_id: object, *, named: str | None) -> tuple[int, Any]:
@@ -58,8 +59,7 @@ async def test_a_header_that_names_another_task_or_none_is_refused(serve: Serve,
 
 async def test_what_is_no_text_is_no_task(serve: Serve) -> None:
     async with serve() as door:
-        wrong: tuple[Any, ...] = (7, None, [UNKNOWN], {})
-        for task_id in wrong:
+        for task_id in NO_TEXT:
             _, code = await post(door, "tasks/get", task_id, named="7")
             assert code == INVALID_PARAMS
 
@@ -97,7 +97,7 @@ async def test_a_task_is_its_callers_alone(serve: Serve, song: Path) -> None:
     ):
         content = b64encode(song.read_bytes()).decode()
         created = await create(alice, takes, audio=f"data:audio/wav;base64,{content}")
-        task_id = created["taskId"]
+        task_id = str(created["taskId"])
         errors = [
             await error_of(bob, method, each)
             for each in (task_id, unlike)
