@@ -73,7 +73,7 @@ async def held(
         settings_on(fake, settings), surroundings=around(timing=RemoteTiming(schedule=quick_schedule()))
     )
     takes = TakesTasks(follows=False)
-    callback = agrees_to_the_plan if shows_forms else None
+    callback: Any = agrees_to_the_plan if shows_forms else None
     async with Client(server, extensions=[takes], elicitation_callback=callback) as client:
         created = await create(client, takes, audio=str(song), extend_before_duration=1)
         opened = Held(client, created["taskId"])
