@@ -174,10 +174,12 @@ async def _waits(http: httpx.AsyncClient, pid: int, song: Path, waiting: int) ->
         answer = await caller.call("get_outpaint_result", request_id=request_id, wait_seconds=seconds)
         return str(answer["status"])
 
-    await asyncio.gather(*(wait(*each, 1) for each in prepared[:20]))  # whatever is loaded at first
+    await asyncio.gather(
+        *(wait(caller, request_id, 1) for caller, request_id in prepared[:20])
+    )  # whatever is loaded at first
     alone = await _status_seconds(asking, prepared[0][1], 5)
     before = _memory(pid)
-    waits = [asyncio.create_task(wait(*each, _WAIT_SECONDS)) for each in prepared]
+    waits = [asyncio.create_task(wait(caller, request_id, _WAIT_SECONDS)) for caller, request_id in prepared]
     await asyncio.sleep(_SETTLE_SECONDS)
     cpu, since = _cpu_seconds(pid), time.perf_counter()
     beside = await _status_seconds(asking, prepared[0][1], 30)

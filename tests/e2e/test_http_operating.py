@@ -110,4 +110,4 @@ def test_figures_without_their_package_are_refused_with_what_to_install(
         check=False,
     )
     assert done.returncode == 8, done.stderr
-    assert "pip install 'outpaint-mcp[metrics]'" in done.stderr
+    assert "outpaint-mcp[metrics]" in done.stderr

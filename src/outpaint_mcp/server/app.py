@@ -89,7 +89,7 @@ def build_server(
             folders=_listed(settings.input_dirs), provider=describe(settings.provider).instructions
         ),
         tools=all_tools(settings.provider),
-        extensions=[Tasks(RequestTasks())],
+        extensions=[Tasks(RequestTasks(settings.retention_days))],
         log_level=settings.log_level,
         lifespan=lifespan,
         subscriptions=subscriptions,

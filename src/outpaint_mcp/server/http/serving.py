@@ -193,7 +193,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # By itself it ends them at the first signal, answered or not.
-        AppStatus.disable_automatic_graceful_drain()
+        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # its own
         AppStatus.should_exit = False
         await super().startup(sockets)
         for each in sockets or ():
