@@ -12,6 +12,7 @@ from mcp.server import MCPServer
 from outpaint_mcp._version import __version__
 from outpaint_mcp.errors import ServerStopping, StorageFailed
 from outpaint_mcp.providers.registry import describe
+from outpaint_mcp.server.player import player
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.on_demand import ServiceOnDemand
@@ -80,6 +81,7 @@ def build_server(
             folders=_listed(settings.input_dirs), provider=describe(settings.provider).instructions
         ),
         tools=all_tools(settings.provider),
+        extensions=[player()],
         log_level=settings.log_level,
         lifespan=lifespan,
     )
