@@ -22,6 +22,7 @@ from outpaint_mcp.cli.demo_music import compose_piece
 from outpaint_mcp.cli.wording import TERMINAL
 from outpaint_mcp.config import Settings
 from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.storage.database import Database
 
@@ -87,7 +88,7 @@ async def _service(folder: Path, *, ended: int = 0, queued: int = 0) -> AsyncIte
         async with open_service(settings, vocabulary=TERMINAL, runs=bool(ended)) as service:
             request_id = await _submit(service, -100)
             if ended:
-                await service.result(request_id, wait_seconds=60)
+                await service.result(PERSON, request_id, wait_seconds=60)
         await asyncio.to_thread(fill, _file(folder), request_id, (ended or queued) - 1)
     async with open_service(settings, vocabulary=TERMINAL, runs=False) as service:
         yield service
@@ -108,14 +109,14 @@ async def _median_ms(rounds: int, ask: Callable[[int], Awaitable[object]]) -> fl
 
 async def _submit(service: OutpaintService, number: int) -> str:
     request = SubmitRequest.of(audio="piece.wav", tags=f"number {number}", extend_after_duration=5)
-    return (await service.submit(request)).request_id
+    return (await service.submit(PERSON, request)).request_id
 
 
 async def _with_many_ended(folder: Path, requests: int, rounds: int) -> list[_Row]:
     async with _service(folder, ended=requests) as service:
         size = _file(folder).stat().st_size / 1e6
-        newest = await _median_ms(rounds, lambda _: service.list(limit=20))
-        none = await _median_ms(rounds, lambda _: service.list(limit=20, status=Status.CANCELLED))
+        newest = await _median_ms(rounds, lambda _: service.list(PERSON, limit=20))
+        none = await _median_ms(rounds, lambda _: service.list(PERSON, limit=20, status=Status.CANCELLED))
         submission = await _median_ms(rounds, lambda number: _submit(service, number))
     return [
         _Row(f"{requests:,} requests: the 20 newest", newest, "ms", 20),
@@ -127,7 +128,7 @@ async def _with_many_ended(folder: Path, requests: int, rounds: int) -> list[_Ro
 
 async def _with_many_open(folder: Path, requests: int, rounds: int) -> list[_Row]:
     async with _service(folder, queued=requests) as service:
-        listed = await _median_ms(rounds, lambda _: service.list(limit=20))
+        listed = await _median_ms(rounds, lambda _: service.list(PERSON, limit=20))
     return [_Row(f"{requests:,} open: the 20 newest", listed, "ms", 50)]
 
 

@@ -26,6 +26,7 @@ from outpaint_mcp.cli.demo_music import compose_piece
 from outpaint_mcp.config import Settings
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.providers.remote.plan import plan
 from outpaint_mcp.providers.runcomfy.api.client import MODEL_ID, RunComfyClient
 from outpaint_mcp.providers.runcomfy.model import LIMITS
@@ -68,17 +69,17 @@ async def _run(settings: Settings, file: Path, chosen: argparse.Namespace) -> in
     request = SubmitRequest.of(audio=chosen.link or str(file), **inputs)
     settings = replace(settings, input_dirs=(file.parent,), max_cost_usd=1.01 * estimate)
     async with open_service(settings, vocabulary=TOOLS) as service:
-        submission = await service.submit(request)
+        submission = await service.submit(PERSON, request)
         print(f"{submission.request_id}: {submission.message}")
         told, is_over = set[str](), False
         while not is_over:
-            report = await service.status(submission.request_id, wait_seconds=_LOOK_SECONDS)
+            report = await service.status(PERSON, submission.request_id, wait_seconds=_LOOK_SECONDS)
             is_over, said = report.status.is_final, [f"{report.status}: {report.error or report.message}"]
             for remote_id in await asyncio.to_thread(_remote_ids, settings.data_dir, submission.request_id):
                 said += [f"  {await _said(settings, remote_id, path)}" for path in _PATHS]
             print("".join(f"{each}\n" for each in said if each not in told), end="")
             told.update(said)
-        result = await service.result(submission.request_id)
+        result = await service.result(PERSON, submission.request_id)
     print(_shape(result.model_dump(mode="json")), f"Cost: ${result.cost_usd} of ${estimate:.4f}", sep="\n")
     return 0 if result.path else 1
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.principals import Principal
 from outpaint_mcp.providers.base import RemoteTiming
 from outpaint_mcp.providers.remote.schedule import PollSchedule
 from outpaint_mcp.server.wording import TOOLS
@@ -120,14 +121,15 @@ def _request(source: Path, seed: int) -> SubmitRequest:
 
 async def _see_through(service: OutpaintService, request: SubmitRequest) -> ResultReport | None:
     """Submit a request and wait for it twice at the same time, as two hosts may."""
+    principal = Principal(str(request.seed))
     try:
-        submission = await service.submit(request, caller=str(request.seed))
+        submission = await service.submit(principal, request)
     except OutpaintError:
         return None
     while True:
         report, status = await asyncio.gather(
-            service.result(submission.request_id, wait_seconds=45, options=_AS_MADE, details=True),
-            service.status(submission.request_id, wait_seconds=45),
+            service.result(principal, submission.request_id, wait_seconds=45, options=_AS_MADE, details=True),
+            service.status(principal, submission.request_id, wait_seconds=45),
         )
         if report.status.is_final and status.status is report.status:
             return report

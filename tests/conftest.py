@@ -98,7 +98,9 @@ def settings(tmp_path: Path) -> Settings:
     music = tmp_path / "Music"
     music.mkdir()
     longer = tmp_path / "Longer"
-    return Settings(input_dirs=(music, longer), output_dir=longer, data_dir=tmp_path / "data")
+    return Settings(
+        input_dirs=(music, longer), shared_dirs=(music,), output_dir=longer, data_dir=tmp_path / "data"
+    )
 
 
 @pytest.fixture

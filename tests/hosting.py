@@ -25,6 +25,7 @@ from outpaint_mcp.jobs.dispatcher import Dispatcher
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.principals import OPERATOR, PERSON, Principal
 from outpaint_mcp.providers.base import RemoteTiming
 from outpaint_mcp.providers.remote.provider import RemoteProvider
 from outpaint_mcp.providers.remote.schedule import PollSchedule
@@ -35,7 +36,6 @@ from outpaint_mcp.service.service import OutpaintService
 from outpaint_mcp.sources import DownloadPolicy, fetch
 from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.store import FILE_NAME, Store
-from outpaint_mcp.workers.source_copies import SourceCopies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -98,12 +98,13 @@ class House:
     async def submit(self, audio: Path | str, *, caller: str = "", **inputs: Any) -> Submission:  # noqa: ANN401 - inputs
         """Ask for one second more after the source, or for what the inputs say."""
         asked = {"tags": "lofi", "extend_after_duration": 1, "seed": 7} | inputs
-        return await self.service.submit(SubmitRequest.of(audio=str(audio), **asked), caller=caller)
+        principal = Principal(caller) if caller else PERSON
+        return await self.service.submit(principal, SubmitRequest.of(audio=str(audio), **asked))
 
     async def result(self, request_id: str, options: ExportOptions = RESTORED) -> ResultReport:
         """Wait for the end of a request."""
         report = await self.service.result(
-            request_id, wait_seconds=PATIENCE_SECONDS, options=options, details=True
+            OPERATOR, request_id, wait_seconds=PATIENCE_SECONDS, options=options, details=True
         )
         assert report.status.is_final, report.message
         return report
@@ -130,13 +131,13 @@ class House:
     ) -> StatusReport:
         """Say where a request is as soon as that is so."""
         with anyio.fail_after(PATIENCE_SECONDS):
-            while not is_so(seen := await self.service.status(request_id)):
+            while not is_so(seen := await self.service.status(OPERATOR, request_id)):
                 await asyncio.sleep(0.01)
         return seen
 
     async def listed(self) -> list[RequestSummary]:
         """All requests, newest first."""
-        return (await self.service.list()).requests
+        return (await self.service.list(OPERATOR)).requests
 
     def record(self, request_id: str) -> RequestRecord:
         """What the journal has of a request."""
@@ -246,9 +247,9 @@ async def open_house_around(
         providers, folder = {"runcomfy": provider}, settings.data_dir / "jobs"
         dispatcher = Dispatcher(store, presence, signal, providers, folder)
         surroundings = around(accept_seconds=accept_seconds)
-        copies = SourceCopies(surroundings.fetch, settings.data_dir / "scratch" / presence.server_id)
+        scratch = settings.data_dir / "scratch" / presence.server_id
         service = OutpaintService(
-            settings, store, providers, pool, copies, signal, dispatcher, TOOLS, surroundings
+            settings, store, providers, pool, scratch, signal, dispatcher, TOOLS, surroundings
         )
         running = asyncio.create_task(dispatcher.run())
         stack.push_async_callback(asyncio.wait, {running})

@@ -23,6 +23,7 @@ from outpaint_mcp.audio.layout import Layout, Part, PartKind
 from outpaint_mcp.cli.demo_music import compose_piece
 from outpaint_mcp.errors import ServerStopping, SourceUnreachable, UnsupportedAudio
 from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.analyses import STORED_ANALYSES_DAYS
 from outpaint_mcp.service.lifespan import Surroundings, open_service
@@ -64,8 +65,8 @@ async def extended(service: OutpaintService, audio: str, *, before: float = 0, a
     request = SubmitRequest.of(
         audio=audio, tags="", extend_before_duration=before, extend_after_duration=after
     )
-    submission = await service.submit(request)
-    result = await service.result(submission.request_id, wait_seconds=PATIENCE_SECONDS)
+    submission = await service.submit(PERSON, request)
+    result = await service.result(PERSON, submission.request_id, wait_seconds=PATIENCE_SECONDS)
     assert result.status == "completed"
     return submission.request_id
 
@@ -86,14 +87,14 @@ async def test_an_analysis_goes_on_when_its_call_is_cut_off(
     service: OutpaintService, make_song: MakeSong, settings: Settings
 ) -> None:
     song = make_song("long.wav", seconds=60)
-    cut = asyncio.create_task(service.analyze(str(song), picture=True))
+    cut = asyncio.create_task(service.analyze(PERSON, str(song), picture=True))
     await until(lambda: any((settings.data_dir / "analyses").glob("*/lock")))
     cut.cancel()
     with suppress(asyncio.CancelledError):
         await cut
     await until(lambda: any((settings.data_dir / "analyses").glob("*-picture-*/answer.json")))
     written = answers_in(settings)
-    report, picture = await service.analyze(str(song), picture=True)
+    report, picture = await service.analyze(PERSON, str(song), picture=True)
     assert report.duration_seconds == 60.0
     assert picture is not None
     assert answers_in(settings) == written
@@ -105,21 +106,21 @@ async def test_what_has_the_same_content_is_analyzed_once_whatever_it_is_called_
     copy = song.with_name("another name.wav")
     shutil.copy(song, copy)
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as first:
-        both = await asyncio.gather(first.analyze(str(song)), first.analyze(str(copy)))
+        both = await asyncio.gather(first.analyze(PERSON, str(song)), first.analyze(PERSON, str(copy)))
         assert [report.title for report, _ in both] == [song.stem, copy.stem]
     analyses = [path for path in answers_in(settings) if not path.parent.name.startswith("file-")]
     assert len(analyses) == 1
     written = answers_in(settings)
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as second:
-        report, _ = await second.analyze(str(song))
+        report, _ = await second.analyze(PERSON, str(song))
     assert report.model_copy(update={"title": ""}) == both[0][0].model_copy(update={"title": ""})
     assert answers_in(settings) == written
 
 
 async def test_a_file_that_has_changed_is_analyzed_anew(service: OutpaintService, song: Path) -> None:
-    assert (await service.analyze(str(song)))[0].duration_seconds == 3.0
+    assert (await service.analyze(PERSON, str(song)))[0].duration_seconds == 3.0
     soundfile.write(song, np.zeros((22_050, 2)), 22_050)
-    assert (await service.analyze(str(song)))[0].duration_seconds == 1.0
+    assert (await service.analyze(PERSON, str(song)))[0].duration_seconds == 1.0
 
 
 async def test_what_went_wrong_is_not_stored(service: OutpaintService, settings: Settings) -> None:
@@ -127,7 +128,7 @@ async def test_what_went_wrong_is_not_stored(service: OutpaintService, settings:
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 100)
     for _ in range(2):
         with pytest.raises(UnsupportedAudio, match="PNG image"):
-            await service.analyze(str(broken))
+            await service.analyze(PERSON, str(broken))
     assert [path.parent.name[:5] for path in answers_in(settings)] == ["file-"]
 
 
@@ -143,8 +144,8 @@ async def test_a_link_is_fetched_once_for_calls_that_follow_each_other(
 
     surroundings = Surroundings(fetch=fetch)
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=surroundings) as service:
-        await service.analyze(LINK)
-        _, picture = await service.analyze(LINK, picture=True)
+        await service.analyze(PERSON, LINK)
+        _, picture = await service.analyze(PERSON, LINK, picture=True)
     assert picture is not None
     assert fetched == [LINK]
 
@@ -160,15 +161,15 @@ async def test_a_call_that_was_cut_off_leaves_its_failure_to_the_next(settings: 
 
     surroundings = Surroundings(fetch=fetch)
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=surroundings) as service:
-        report, _ = await service.analyze(LINK, wait_seconds=0)
+        report, _ = await service.analyze(PERSON, LINK, wait_seconds=0)
         assert report.status == "in_progress"
         fails.set()
-        await until(lambda: all(job.task.done() for job in service._analyses._jobs.values()))
+        await until(lambda: all(job.task.done() for job in service._rooms.of(PERSON).analyses._jobs.values()))
         with pytest.raises(SourceUnreachable, match="404"):
-            await service.analyze(LINK, wait_seconds=0)
+            await service.analyze(PERSON, LINK, wait_seconds=0)
         assert fetched == [LINK]
         with pytest.raises(SourceUnreachable, match="404"):
-            await service.analyze(LINK)
+            await service.analyze(PERSON, LINK)
         assert fetched == [LINK, LINK]
 
 
@@ -176,7 +177,7 @@ async def test_a_server_that_stops_ends_its_analyses(settings: Settings, make_so
     song = make_song("long.wav", seconds=120)
     before = asyncio.all_tasks()
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        waiting = asyncio.create_task(service.analyze(str(song)))
+        waiting = asyncio.create_task(service.analyze(PERSON, str(song)))
         await until(lambda: any((settings.data_dir / "analyses").glob("*/lock")))
     with pytest.raises(ServerStopping):
         await waiting
@@ -186,12 +187,12 @@ async def test_a_server_that_stops_ends_its_analyses(settings: Settings, make_so
 async def test_analyses_that_nobody_asked_for_in_a_long_time_are_deleted(
     service: OutpaintService, song: Path, make_song: MakeSong, settings: Settings
 ) -> None:
-    await service.analyze(str(song))
+    await service.analyze(PERSON, str(song))
     old = [path.parent for path in answers_in(settings)]
     long_ago = time.time() - (STORED_ANALYSES_DAYS + 1) * 86_400
     for folder in old:
         os.utime(folder, (long_ago, long_ago))
-    await service.analyze(str(make_song("another.wav", seconds=2)))
+    await service.analyze(PERSON, str(make_song("another.wav", seconds=2)))
     await service.housekeeper.tidy()
     assert not any(folder.exists() for folder in old)
     assert len(answers_in(settings)) == len(old)
@@ -204,11 +205,11 @@ async def test_a_song_and_what_was_made_of_it_have_one_tempo_and_one_key(
     compose_piece(piece)
     first = await extended(service, str(piece), before=4, after=7)
     chain = await extended(service, first, before=3, after=9)
-    path = (await service.result(chain)).path
+    path = (await service.result(PERSON, chain)).path
     assert path is not None
     renamed = piece.with_name("renamed.wav")
     shutil.copy(path, renamed)
-    reports = [(await service.analyze(each))[0] for each in (str(piece), first, chain, str(renamed))]
+    reports = [(await service.analyze(PERSON, each))[0] for each in (str(piece), first, chain, str(renamed))]
     assert reports[0].tempo_bpm is not None
     assert (
         len({(each.tempo_bpm, each.tempo_confidence, each.key, each.key_confidence) for each in reports}) == 1
@@ -219,7 +220,7 @@ async def test_a_song_and_what_was_made_of_it_have_one_tempo_and_one_key(
 async def test_the_seams_of_all_steps_of_a_chain_are_known(service: OutpaintService, song: Path) -> None:
     first = await extended(service, str(song), before=1, after=2)
     chain = await extended(service, first, before=4, after=2)
-    origin = (await service._references.resolve_for_analysis(chain)).origin
+    origin = (await service._rooms.of(PERSON).references.resolve_for_analysis(chain)).origin
     assert origin is not None
     assert {5.0, 8.0} <= set(origin.seams_seconds)
     assert origin.song_spans_seconds == ((5.0, 8.0),)
@@ -243,7 +244,7 @@ async def test_a_result_of_which_only_a_model_knows_the_parts_has_those_of_what_
 
 
 async def test_a_file_of_nobody_s_making_has_no_origin(service: OutpaintService) -> None:
-    assert await service._references.origin_of_file("0" * 64) == NO_RESULT
+    assert await service._rooms.of(PERSON).references.origin_of_file("0" * 64) == NO_RESULT
 
 
 def test_an_origin_is_read_from_what_the_file_consists_of() -> None:

@@ -13,6 +13,7 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 from tests.hosting import Web
 
 from outpaint_mcp.cli.demo_music import BPM, compose_piece
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import Surroundings, open_service
 
@@ -80,7 +81,7 @@ async def test_a_link_is_fetched_as_the_service_fetches(settings: Settings, song
     link = "https://music.example/song.wav"
     around = Surroundings(fetch=Web({link: song.read_bytes()}))
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around) as service:
-        report, _ = await service.analyze(link)
+        report, _ = await service.analyze(PERSON, link)
     assert report.duration_seconds == 3.0
 
 

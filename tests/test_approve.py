@@ -14,6 +14,7 @@ from tests.stores import add, claim, settle_plan, two_steps
 
 from outpaint_mcp.cli.main import main
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.storage.records import RequestProgress, StepState
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def test_who_says_yes_has_agreed_to_the_figures_that_were_shown(
     for words in (f"Request {held} costs more than was expected: {WORDS}.", "Do you agree? [y/N]"):
         assert words in printed.err
     assert f"Agreed: request {held} may cost $5.2500 in all." in printed.err
-    assert store.ledger.to_agree(held) is None
+    assert store.ledger.to_agree(PERSON, held) is None
     store.ledger.check_sending(held)
 
 
@@ -77,7 +78,7 @@ def test_who_says_anything_else_has_not(
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     assert approve(held) == 130
     assert "You did not agree: nothing more is sent." in capsys.readouterr().err
-    assert store.ledger.to_agree(held) is not None
+    assert store.ledger.to_agree(PERSON, held) is not None
 
 
 def test_a_program_that_pipes_yes_into_it_does_not_agree(
@@ -88,7 +89,7 @@ def test_a_program_that_pipes_yes_into_it_does_not_agree(
     printed = capsys.readouterr()
     assert WORDS in printed.err
     assert "Only a person can agree: run this command yourself, at a terminal." in printed.err
-    assert store.ledger.to_agree(held) is not None
+    assert store.ledger.to_agree(PERSON, held) is not None
 
 
 def test_what_needs_no_agreement_is_refused(
@@ -142,4 +143,4 @@ def test_a_person_at_a_terminal_agrees(store: Store, held: str) -> None:
     os.close(outer)
     assert approving.returncode == 0, printed
     assert b"Agreed" in printed
-    assert store.ledger.to_agree(held) is None
+    assert store.ledger.to_agree(PERSON, held) is None

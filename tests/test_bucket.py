@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.fakes.bucket import ACCESS_KEY_ID, SECRET_ACCESS_KEY, LoopbackBucket
 
-from outpaint_mcp.config import parse_upload
+from outpaint_mcp.config.environment import parse_upload
 from outpaint_mcp.errors import ConfigError, SourceNotHosted
 from outpaint_mcp.providers.remote.bucket import Bucket
 
@@ -355,7 +355,7 @@ async def test_without_obstore_the_extra_is_named(
 
 def test_obstore_is_not_loaded_before_its_first_use() -> None:
     script = (
-        "import sys; from outpaint_mcp.config import parse_upload\n"
+        "import sys; from outpaint_mcp.config.environment import parse_upload\n"
         "from outpaint_mcp.providers.remote.bucket import Bucket\n"
         "parse_upload('gs://b/p'); Bucket('s3://b/p'); sys.exit('obstore' in sys.modules)"
     )

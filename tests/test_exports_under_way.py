@@ -40,7 +40,7 @@ class Exports:
         self.pool = Pool()
         self.seen: dict[str, list[float | None]] = {"mp3": [], "ogg": [], "source": []}
         self.exporter = Exporter(
-            OutputFolder(self.journal, settings.output_dir, settings.data_dir / "locks"),
+            OutputFolder(self.journal, settings),
             settings.data_dir / "exports",
             any_type(self.pool),
             update_seconds=0.01,

@@ -21,6 +21,7 @@ from tests.stores import (
 
 from outpaint_mcp.errors import GenerationFailed, Hint, OverBudget, RequestNotFound
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.storage.job_queue import FETCHING, MAX_CRASHES, MOST_FETCHING
 from outpaint_mcp.storage.leased_jobs import LeaseLost
 from outpaint_mcp.storage.records import CancelWish, Lease, RequestProgress, StepState
@@ -470,7 +471,7 @@ def _be_killed_every_time(store: Store) -> None:
 
 
 def only(store: Store) -> str:
-    ((request,),) = store.journal.newest(limit=9)
+    ((request,),) = store.journal.newest(PERSON, limit=9)
     return request.request_id
 
 
@@ -763,6 +764,6 @@ def test_a_request_gets_the_title_of_what_was_fetched_from_who_carries_it_out_al
 def test_a_limit_that_one_take_was_given_holds_for_the_request(store: Store, lowered: int) -> None:
     add(store, provider="runcomfy", account="an account", takes=2)
     takes = [claim(store, provider="runcomfy") for _ in range(2)]
-    store.ledger.lower_limit(takes[lowered].lease, 0.9)
+    store.ledger.lower_limits(takes[lowered].lease, 0.9, None)
     with pytest.raises(OverBudget, match=r"limit of \$0\.9"):
         settle_plan(store, takes[1 - lowered].lease)  # half a dollar each

@@ -15,6 +15,7 @@ from tests.stores import DELIVERY, LYRICS, SIGNED_LINK, add, at_work, claim, end
 from outpaint_mcp.errors import Hint, RequestNotFound, StorageFailed
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.storage import journal
 from outpaint_mcp.storage.ids import is_request_id, new_request_id
 from outpaint_mcp.storage.new_requests import DEDUP_SECONDS
@@ -189,7 +190,7 @@ def test_the_same_request_by_many_at_once_is_one(store: Store, elsewhere: Store)
     assert len(asked) == 8
     assert len({record.request_id for record, _ in asked}) == 1
     assert sum(is_new for _, is_new in asked) == 1
-    assert len(store.journal.newest(limit=9)) == 1
+    assert len(store.journal.newest(PERSON, limit=9)) == 1
 
 
 @pytest.mark.parametrize("status", [Status.IN_QUEUE, Status.IN_PROGRESS, Status.UNKNOWN])
@@ -317,7 +318,7 @@ def test_a_drive_that_hangs_holds_up_whoever_asks_for_what_is_on_it_and_nobody_e
 
 
 def statuses(store: Store, status: Status | None = None, *, limit: int = 99) -> list[str]:
-    return [takes[0].family for takes in store.journal.newest(limit=limit, status=status)]
+    return [takes[0].family for takes in store.journal.newest(PERSON, limit=limit, status=status)]
 
 
 def test_the_newest_come_first_also_within_one_instant_and_when_the_clock_is_set_back(
@@ -355,7 +356,7 @@ def test_a_request_is_listed_once_with_all_its_takes_in_order(store: Store) -> N
     single, several = new_request(), new_request(takes=3)
     store.journal.add(single)
     store.journal.add(several)
-    ids = [[take.request_id for take in takes] for takes in store.journal.newest(limit=2)]
+    ids = [[take.request_id for take in takes] for takes in store.journal.newest(PERSON, limit=2)]
     assert ids == [list(several.ids), list(single.ids)]
     assert statuses(store, limit=1) == [several.request_id]
     assert statuses(store, Status.IN_QUEUE, limit=1) == [several.request_id]
@@ -388,7 +389,7 @@ def test_a_list_of_more_requests_than_one_statement_takes_is_whole(
     news = [new_request(takes=2) for _ in range(5)]
     for new in news:
         store.journal.add(new)
-    found = store.journal.newest(limit=9)
+    found = store.journal.newest(PERSON, limit=9)
     assert [[take.request_id for take in takes] for takes in found] == [[*new.ids] for new in reversed(news)]
 
 
@@ -396,7 +397,7 @@ def test_lists_carry_no_outcomes_and_single_requests_do(store: Store) -> None:
     request_id = add(store)
     end(store, request_id)
     store.journal.deliver(request_id, WHOLE, DELIVERY)
-    ((listed,),) = store.journal.newest(limit=1)
+    ((listed,),) = store.journal.newest(PERSON, limit=1)
     assert listed.outcome is None
     record = store.journal.get(request_id)
     assert record.outcome == outcome()
@@ -514,7 +515,7 @@ def test_what_was_to_be_sung_and_signed_links_are_nowhere_once_a_request_has_end
 ) -> None:
     new = new_request(takes=2, source=SIGNED_LINK)
     store.journal.add(new)
-    elsewhere.journal.newest(limit=9)
+    elsewhere.journal.newest(PERSON, limit=9)
     assert stores.is_on_disk(LYRICS)
     for request_id in new.ids:
         end(store, request_id)
@@ -532,7 +533,7 @@ def test_requests_of_a_status_are_found_without_reading_all_there_ever_were(
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
         connection.set_trace_callback(asked.append)
-        journal._newest_families(connection, 20, status)
+        journal._newest_families(connection, PERSON, 20, status)
         connection.set_trace_callback(None)
         plans = connection.execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall()
     assert not any(plan["detail"].startswith("SCAN") for plan in plans)

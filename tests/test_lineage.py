@@ -16,6 +16,7 @@ from tests.warm import around
 from outpaint_mcp.audio.layout import PartKind
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
 
@@ -41,8 +42,8 @@ def song(settings: Settings) -> Path:
 async def extend(service: OutpaintService, audio: str, **wishes: object) -> tuple[str, str, Path]:
     """Extend, and return the message, the id and the file."""
     request = SubmitRequest.of(audio=audio, **{"tags": "", "extend_after_duration": 8, "seed": 3} | wishes)
-    submission = await service.submit(request)
-    result = await service.result(submission.request_id, wait_seconds=120)
+    submission = await service.submit(PERSON, request)
+    result = await service.result(PERSON, submission.request_id, wait_seconds=120)
     assert result.path, result
     return submission.message, submission.request_id, Path(result.path)
 
@@ -71,7 +72,7 @@ async def test_a_result_is_extended_from_its_last_full_music(
         assert second.frames == first.frames + 8 * RATE
         assert [part.kind for part in second.parts].count(PartKind.RING_OUT) == 1
         assert soundfile.info(longer).frames == second.frames
-        summary = (await service.list()).requests[0]
+        summary = (await service.list(PERSON)).requests[0]
         assert summary.parent_request_id == request_id
 
 
@@ -83,16 +84,16 @@ async def test_a_result_that_was_changed_is_any_recording(settings: Settings, so
         await asyncio.to_thread(soundfile.write, edited, samples[: 15 * RATE], RATE, "PCM_16")
         message, _, _ = await extend(service, str(edited))
         assert "added last time" not in message
-        assert (await service.list()).requests[0].parent_request_id is None
+        assert (await service.list(PERSON)).requests[0].parent_request_id is None
 
 
 async def test_a_total_is_promised_and_what_it_overrides_is_said(settings: Settings, song: Path) -> None:
     async with open_service(settings, vocabulary=TOOLS, surroundings=around()) as service:
         request = SubmitRequest.of(audio=str(song), tags="", extend_after_duration=7, total_seconds=33.3)
-        submission = await service.submit(request)
+        submission = await service.submit(PERSON, request)
         assert submission.expected_duration_seconds == 33.3
         assert "extend_after_duration is ignored" in submission.message
-        default = await service.submit(SubmitRequest.of(audio=str(song), tags="", total_seconds=31))
+        default = await service.submit(PERSON, SubmitRequest.of(audio=str(song), tags="", total_seconds=31))
         assert "ignored" not in default.message
 
 
@@ -100,10 +101,10 @@ async def test_two_requests_that_come_to_the_same_music_are_said_to(settings: Se
     async with open_service(settings, vocabulary=TOOLS, surroundings=around()) as service:
         _, first_id, _ = await extend(service, str(song), tags="violins")
         request = SubmitRequest.of(audio=str(song), tags="flutes", extend_after_duration=8, seed=3)
-        again = await service.submit(request)
-        result = await service.result(again.request_id, wait_seconds=120)
+        again = await service.submit(PERSON, request)
+        result = await service.result(PERSON, again.request_id, wait_seconds=120)
         assert f"The same, value by value, as {first_id}" in result.message
-        first = await service.result(first_id, wait_seconds=120)
+        first = await service.result(PERSON, first_id, wait_seconds=120)
         assert again.request_id in first.message
 
 
@@ -116,7 +117,7 @@ async def test_only_the_new_part_is_all_that_lies_behind_the_source(settings: Se
         layout = layout_of(service, request_id)
         assert layout.parts[-1].kind is PartKind.OWN_ENDING
         source_frames = next(part.frames for part in layout.parts if part.kind is PartKind.SOURCE)
-        part = await service.result(request_id, wait_seconds=120, options=ExportOptions(part="after"))
+        part = await service.result(PERSON, request_id, wait_seconds=120, options=ExportOptions(part="after"))
         whole, _ = await asyncio.to_thread(soundfile.read, path)
         new, _ = await asyncio.to_thread(soundfile.read, part.path)
         assert np.array_equal(new, whole[source_frames:])

@@ -14,6 +14,7 @@ from tests.workers import NO_COPIES
 from outpaint_mcp.errors import InvalidRequest, SourceNotAllowed, SourceUnreachable, WorkerDied
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.sources import scanning
@@ -47,20 +48,23 @@ def put(folder: Path, *names: str) -> None:
 
 
 async def names(service: OutpaintService, folder: str = "", query: str = "", limit: int = 100) -> list[str]:
-    return [each.name for each in (await service.list_audio(folder=folder, query=query, limit=limit)).files]
+    return [
+        each.name
+        for each in (await service.list_audio(PERSON, folder=folder, query=query, limit=limit)).files
+    ]
 
 
 async def extended(service: OutpaintService, audio: str, **options: str) -> str:
     request = SubmitRequest.of(audio=audio, tags="", extend_after_duration=1)
-    request_id = (await service.submit(request)).request_id
-    await service.result(request_id, wait_seconds=45, options=ExportOptions(**options))  # type: ignore[arg-type]
+    request_id = (await service.submit(PERSON, request)).request_id
+    await service.result(PERSON, request_id, wait_seconds=45, options=ExportOptions(**options))  # type: ignore[arg-type]
     return request_id
 
 
 async def test_nothing_is_listed_where_there_is_nothing(service: OutpaintService) -> None:
-    found = await service.list_audio()
+    found = await service.list_audio(PERSON)
     assert (found.files, found.message) == ([], "There are no such files.")
-    assert (await service.list_audio(query="x")).files == []
+    assert (await service.list_audio(PERSON, query="x")).files == []
 
 
 async def test_files_are_named_as_they_can_be_given(
@@ -87,7 +91,7 @@ async def test_files_are_named_as_they_can_be_given(
         (music / "file:e.wav").as_uri(),
     ]
     for name in listed:
-        assert (await service._references.resolve(name)).taken == ""
+        assert (await service._rooms.of(PERSON).references.resolve(name)).taken == ""
 
 
 async def test_a_query_lists_whole_names_first_then_parts_then_words(
@@ -104,7 +108,7 @@ async def test_a_query_lists_whole_names_first_then_parts_then_words(
         "not mysong.wav",
         "my/old song.wav",
     ]
-    found = await service.list_audio(query="my song", limit=2)
+    found = await service.list_audio(PERSON, query="my song", limit=2)
     assert found.message == "2 of 6 files, best match first."
 
 
@@ -112,7 +116,7 @@ async def test_a_query_that_nothing_fits_lists_the_nearest_names(
     service: OutpaintService, music: Path
 ) -> None:
     put(music, "Awakening.ogg", "Other.wav")
-    found = await service.list_audio(query="awakning")
+    found = await service.list_audio(PERSON, query="awakning")
     assert [each.name for each in found.files] == ["Awakening.ogg"]
     assert found.message == "1 of 1 files, none fits; the nearest names."
 
@@ -123,15 +127,15 @@ async def test_one_folder_can_be_listed_by_name_or_path(service: OutpaintService
         assert await names(service, folder=folder) == ["Album/b.wav", "Album/disc 2/c.wav"]
     assert await names(service, folder="disc 2") == ["Album/disc 2/c.wav"]
     with pytest.raises(SourceNotAllowed, match="outside"):
-        await service.list_audio(folder="../data")
+        await service.list_audio(PERSON, folder="../data")
     with pytest.raises(SourceUnreachable, match="no folder here"):
-        await service.list_audio(folder="single")
+        await service.list_audio(PERSON, folder="single")
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1_001])
 async def test_a_limit_that_is_none_is_refused(service: OutpaintService, limit: int) -> None:
     with pytest.raises(InvalidRequest, match="use 1 to 1000"):
-        await service.list_audio(limit=limit)
+        await service.list_audio(PERSON, limit=limit)
 
 
 async def test_a_search_that_was_cut_short_says_so(
@@ -139,23 +143,25 @@ async def test_a_search_that_was_cut_short_says_so(
 ) -> None:
     put(music, *(f"{number}.wav" for number in range(9)))
     monkeypatch.setattr(scanning, "_MOST_ENTRIES", 5)
-    assert "There is more in these folders" in (await service.list_audio()).message
+    assert "There is more in these folders" in (await service.list_audio(PERSON)).message
 
 
 async def test_results_are_named_with_their_request_wherever_and_in_whatever_form_they_are(
     service: OutpaintService, song: Path, tmp_path: Path
 ) -> None:
     request_id = await extended(service, str(song), format="mp3")
-    await service.result(request_id, target=tmp_path / "Desktop" / "mine.wav")
-    await service.result(request_id, options=ExportOptions(part="after"))
-    listed = {each.name: each.request_id for each in (await service.list_audio()).files}
+    await service.result(PERSON, request_id, target=tmp_path / "Desktop" / "mine.wav")
+    await service.result(PERSON, request_id, options=ExportOptions(part="after"))
+    listed = {each.name: each.request_id for each in (await service.list_audio(PERSON)).files}
     assert listed == {
         "song.wav": None,
         "song, extended 1s after.mp3": request_id,
         request_id: request_id,
         "song, 1s after.wav": None,
     }
-    listed = {each.name: each.request_id for each in (await service.list_audio(folder="Longer")).files}
+    listed = {
+        each.name: each.request_id for each in (await service.list_audio(PERSON, folder="Longer")).files
+    }
     assert set(listed.values()) == {request_id, None}
 
 
@@ -164,9 +170,9 @@ async def test_what_lies_now_where_a_result_was_put_outside_the_folders_is_not_r
 ) -> None:
     request_id = await extended(service, str(song))
     elsewhere = tmp_path / "Desktop" / "mine.wav"
-    await service.result(request_id, target=elsewhere)
+    await service.result(PERSON, request_id, target=elsewhere)
     elsewhere.write_bytes(song.read_bytes() + b"another")
-    listed = (await service.list_audio()).files
+    listed = (await service.list_audio(PERSON)).files
     assert elsewhere.name not in " ".join(each.name for each in listed)
     assert request_id not in {each.name for each in listed}
 
@@ -178,7 +184,7 @@ async def test_a_result_that_was_changed_or_removed_is_none_any_more(
     path = settings.output_dir / "song, extended 1s after.wav"
     with path.open("ab") as file:
         file.write(b"more")
-    assert [each.request_id for each in (await service.list_audio()).files] == [None, None]
+    assert [each.request_id for each in (await service.list_audio(PERSON)).files] == [None, None]
     path.unlink()
     assert await names(service) == ["song.wav"]
 
@@ -188,7 +194,7 @@ async def test_results_are_known_behind_a_link_to_the_output_folder(song: Path, 
     settings.output_dir.symlink_to(real)
     async with open_service(settings, vocabulary=TOOLS, surroundings=around()) as service:
         request_id = await extended(service, str(song))
-        found = (await service.list_audio(query="extended")).files
+        found = (await service.list_audio(PERSON, query="extended")).files
     assert [each.request_id for each in found] == [request_id]
 
 

@@ -38,7 +38,7 @@ def journal(store: Store) -> Journal:
 
 @pytest.fixture
 def folder(journal: Journal, settings: Settings) -> OutputFolder:
-    return OutputFolder(journal, settings.output_dir, settings.data_dir / "locks")
+    return OutputFolder(journal, settings)
 
 
 @pytest.fixture
@@ -331,7 +331,7 @@ def test_an_output_folder_that_is_none_is_refused_with_what_to_do(
 ) -> None:
     (tmp_path / "file").touch()
     output_dir = tmp_path / "file" if place == "file" else tmp_path / "file" / "folder"
-    folder = OutputFolder(journal, output_dir, settings.data_dir / "locks")
+    folder = OutputFolder(journal, dataclasses.replace(settings, output_dir=output_dir))
     with pytest.raises(DeliveryFailed, match="OUTPAINT_OUTPUT_DIR"):
         folder.deliver(add_request(journal), WHOLE, outcome)
     assert outcome.path.exists()
@@ -341,7 +341,7 @@ def test_a_data_folder_that_cannot_be_written_to_is_reported(
     journal: Journal, outcome: Outcome, settings: Settings, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    folder = OutputFolder(journal, settings.output_dir, tmp_path / "file" / "locks")
+    folder = OutputFolder(journal, dataclasses.replace(settings, data_dir=tmp_path / "file"))
     with pytest.raises(StorageFailed, match="nothing is lost"):
         folder.deliver(add_request(journal), WHOLE, outcome)
 
@@ -487,7 +487,7 @@ def test_a_delivery_is_stopped_midway_and_leaves_nothing(
     assert caught.value.hint is Hint.GET_RESULT
     assert list(settings.output_dir.iterdir()) == []
     assert list((settings.data_dir / "locks").iterdir()) == []
-    another = OutputFolder(journal, settings.output_dir, settings.data_dir / "locks")
+    another = OutputFolder(journal, settings)
     monkeypatch.undo()
     assert Path(another.deliver(request_id, WHOLE, outcome).path).read_bytes() == CONTENT
 
@@ -529,7 +529,7 @@ def test_what_another_process_is_delivering_is_waited_for_but_not_for_ever(
     journal: Journal, outcome: Outcome, settings: Settings
 ) -> None:
     locks = settings.data_dir / "locks"
-    folder = OutputFolder(journal, settings.output_dir, locks, lock_seconds=0.1)
+    folder = OutputFolder(journal, settings, lock_seconds=0.1)
     request_id = add_request(journal)
     with FileLock(locks / f"{request_id}.whole-source.lock"):
         began = time.monotonic()

@@ -97,7 +97,8 @@ def test_the_registry_entry_has_the_packages_name_version_and_variables() -> Non
     [package] = record["packages"]
     assert package["identifier"] == "outpaint-mcp"
     assert package["version"] == outpaint_mcp.__version__
-    config = (ROOT / "src" / "outpaint_mcp" / "config.py").read_text(encoding="utf-8")
+    folder = ROOT / "src" / "outpaint_mcp" / "config"
+    config = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     for variable in package["environmentVariables"]:
         assert f'"{variable["name"]}"' in config
 

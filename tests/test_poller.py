@@ -13,6 +13,7 @@ from tests.waiting import until
 from outpaint_mcp.errors import Hint, RequestNotFound, ServerStopping
 from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.storage.journal import Journal
@@ -56,7 +57,7 @@ async def test_a_request_is_looked_at_once_where_nobody_wants_to_wait(
     store: Store, poller: StatusPoller, journal: CountingJournal
 ) -> None:
     request_id = add(store)
-    (found,) = await poller.follow(request_id, 0)
+    (found,) = await poller.follow(PERSON, request_id, 0)
     assert (found.request_id, found.status) == (request_id, Status.IN_QUEUE)
     assert journal.looks == 1
 
@@ -66,7 +67,7 @@ async def test_who_waits_gets_all_takes_as_soon_as_all_have_ended(
 ) -> None:
     new = new_request(takes=2)
     store.journal.add(new)
-    waiting = asyncio.create_task(poller.follow(new.request_id, LONG_SECONDS))
+    waiting = asyncio.create_task(poller.follow(PERSON, new.request_id, LONG_SECONDS))
     end(store, new.ids[0])
     signal.notify(new.ids[0])
     await asyncio.sleep(0.1)
@@ -82,7 +83,7 @@ async def test_the_end_that_another_process_wrote_is_seen_though_it_wakes_nobody
     store: Store, elsewhere: Store, poller: StatusPoller
 ) -> None:
     request_id = add(store)
-    waiting = asyncio.create_task(poller.follow(request_id, LONG_SECONDS))
+    waiting = asyncio.create_task(poller.follow(PERSON, request_id, LONG_SECONDS))
     await asyncio.sleep(0)
     end(elsewhere, request_id)
     with anyio.fail_after(60):
@@ -95,7 +96,7 @@ async def test_a_wait_ends_when_it_is_over_with_where_the_request_is(
 ) -> None:
     request_id = add(store)
     with anyio.fail_after(60):
-        (found,) = await poller.follow(request_id, 0.1)
+        (found,) = await poller.follow(PERSON, request_id, 0.1)
     assert found.status is Status.IN_QUEUE
 
 
@@ -109,7 +110,7 @@ async def test_many_who_wait_share_each_look(
         nonlocal updates
         updates += 1
 
-    waiting = [asyncio.create_task(poller.follow(request_id, LONG_SECONDS, count)) for _ in range(20)]
+    waiting = [asyncio.create_task(poller.follow(PERSON, request_id, LONG_SECONDS, count)) for _ in range(20)]
     await until(lambda: updates >= 20 * 4)
     end(store, request_id)
     with anyio.fail_after(60):
@@ -120,7 +121,7 @@ async def test_many_who_wait_share_each_look(
 
 async def test_one_who_leaves_does_not_end_the_look_of_the_others(store: Store, poller: StatusPoller) -> None:
     request_id = add(store)
-    one, other = (asyncio.create_task(poller.follow(request_id, LONG_SECONDS)) for _ in range(2))
+    one, other = (asyncio.create_task(poller.follow(PERSON, request_id, LONG_SECONDS)) for _ in range(2))
     await until(lambda: bool(poller._looks))
     one.cancel()
     await asyncio.wait({one})
@@ -135,7 +136,7 @@ async def test_a_look_that_is_under_way_ends_with_the_poller_whether_anybody_wai
 ) -> None:
     requests = add(store), add(store)
     before = asyncio.all_tasks()
-    waiting, leaving = (asyncio.create_task(poller.follow(each, LONG_SECONDS)) for each in requests)
+    waiting, leaving = (asyncio.create_task(poller.follow(PERSON, each, LONG_SECONDS)) for each in requests)
     await until(lambda: len(poller._looks) == len(requests))
     leaving.cancel()
     await asyncio.wait({leaving})
@@ -145,7 +146,7 @@ async def test_a_look_that_is_under_way_ends_with_the_poller_whether_anybody_wai
     assert (caught.value.hint, caught.value.request_id) == (Hint.GET_RESULT, requests[0])
     assert asyncio.all_tasks() == before
     with pytest.raises(ServerStopping):
-        await poller.follow(requests[0], LONG_SECONDS)
+        await poller.follow(PERSON, requests[0], LONG_SECONDS)
 
 
 async def test_who_waits_is_kept_up_to_date(store: Store, poller: StatusPoller, signal: UpdateSignal) -> None:
@@ -155,7 +156,7 @@ async def test_who_waits_is_kept_up_to_date(store: Store, poller: StatusPoller, 
     async def note(progress: RequestProgress) -> None:
         updates.append(progress)
 
-    waiting = asyncio.create_task(poller.follow(request_id, LONG_SECONDS, note))
+    waiting = asyncio.create_task(poller.follow(PERSON, request_id, LONG_SECONDS, note))
     await until(lambda: bool(updates))
     job = claim(store)
     store.queue.report(job.lease, at_work(0.5, "listening"))
@@ -169,7 +170,7 @@ async def test_who_waits_is_kept_up_to_date(store: Store, poller: StatusPoller, 
 
 async def test_an_unknown_request_is_not_waited_for(poller: StatusPoller) -> None:
     with pytest.raises(RequestNotFound):
-        await poller.follow("op_00000000000000000000", LONG_SECONDS)
+        await poller.follow(PERSON, "op_00000000000000000000", LONG_SECONDS)
 
 
 async def test_a_take_can_be_waited_for_by_its_own_id(store: Store, poller: StatusPoller) -> None:
@@ -177,7 +178,7 @@ async def test_a_take_can_be_waited_for_by_its_own_id(store: Store, poller: Stat
     store.journal.add(new)
     end(store, new.ids[0])
     end(store, new.ids[1], Status.FAILED)
-    (found,) = await poller.follow(new.ids[1], LONG_SECONDS)
+    (found,) = await poller.follow(PERSON, new.ids[1], LONG_SECONDS)
     assert (found.request_id, found.status) == (new.ids[1], Status.FAILED)
 
 

@@ -26,6 +26,7 @@ from tests.warm import around
 from outpaint_mcp.audio.layout import Part, PartKind
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, OutpaintError, RequestNotFound, SourceError
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+from outpaint_mcp.principals import OPERATOR, PERSON, Principal
 from outpaint_mcp.providers.registry import PROVIDERS
 from outpaint_mcp.providers.runcomfy.model import account_of
 from outpaint_mcp.server.wording import TOOLS
@@ -63,17 +64,18 @@ class Opened:
     async def submit(self, audio: Path | str, *, caller: str = "", **inputs: Any) -> Submission:  # noqa: ANN401 - inputs
         """Ask for one second more, or for what the inputs say."""
         asked = {"tags": "lofi", "extend_after_duration": 1} | inputs
-        return await self.service.submit(SubmitRequest.of(audio=str(audio), **asked), caller=caller)
+        principal = Principal(caller) if caller else PERSON
+        return await self.service.submit(principal, SubmitRequest.of(audio=str(audio), **asked))
 
     async def ended(self, request_id: str) -> StatusReport:
         """Wait for the end of a request."""
-        report = await self.service.status(request_id, wait_seconds=WAIT_SECONDS)
+        report = await self.service.status(OPERATOR, request_id, wait_seconds=WAIT_SECONDS)
         assert report.status.is_final
         return report
 
     async def delivered(self, request_id: str) -> ResultReport:
         """Wait for the extended file of a request."""
-        report = await self.service.result(request_id, wait_seconds=WAIT_SECONDS, details=True)
+        report = await self.service.result(OPERATOR, request_id, wait_seconds=WAIT_SECONDS, details=True)
         assert report.status is Status.COMPLETED, report.error
         assert report.path is not None, report.message
         return report
@@ -155,7 +157,7 @@ async def test_a_request_goes_from_the_queue_to_a_result_that_is_what_it_says(
 ) -> None:
     submission = await opened.submit(song, extend_before_duration=0.5, extend_after_duration=1.5, seed=3)
     assert submission.provider == opened.provider
-    assert not (await opened.service.status(submission.request_id)).error
+    assert not (await opened.service.status(OPERATOR, submission.request_id)).error
     result = await opened.delivered(submission.request_id)
     content = Path(result.path or "").read_bytes()
     assert len(content) == result.size_bytes
@@ -173,7 +175,7 @@ async def test_a_request_goes_from_the_queue_to_a_result_that_is_what_it_says(
 async def test_what_is_reported_of_a_running_request_stays_within_bounds(opened: Opened, song: Path) -> None:
     request_id = (await opened.submit(song)).request_id
     with anyio.fail_after(WAIT_SECONDS):
-        while not (seen := await opened.service.status(request_id)).status.is_final:
+        while not (seen := await opened.service.status(OPERATOR, request_id)).status.is_final:
             assert seen.error is None
             assert seen.progress is None or 0 <= seen.progress <= 1
             assert seen.queue_position is None or seen.status is Status.IN_QUEUE
@@ -206,7 +208,7 @@ async def test_audio_that_nobody_can_use_is_refused_beforehand(opened: Opened, s
     for audio in (str(song), data_uri(song.read_bytes())):
         with pytest.raises(SourceError):
             await opened.submit(audio)
-    assert (await opened.service.list()).requests == []
+    assert (await opened.service.list(OPERATOR)).requests == []
 
 
 async def test_audio_that_came_inside_the_request_is_extended(opened: Opened, song: Path) -> None:
@@ -220,12 +222,12 @@ async def test_audio_that_came_inside_the_request_is_extended(opened: Opened, so
 async def test_a_source_that_cannot_be_fetched_fails_its_request_with_the_reason(opened: Opened) -> None:
     with suppress(OutpaintError):  # whoever fetches it while the submission waits says so there and then
         await opened.submit("https://nothing.invalid/song.mp3?token=secret")
-    (listed,) = (await opened.service.list()).requests
+    (listed,) = (await opened.service.list(OPERATOR)).requests
     ended = await opened.ended(listed.request_id)
     assert ended.status is Status.FAILED
     assert "nothing.invalid" in (ended.error or "")
     assert "secret" not in (ended.error or "")
-    report = await opened.service.result(listed.request_id)
+    report = await opened.service.result(OPERATOR, listed.request_id)
     assert (report.status, report.path) == (Status.FAILED, None)
 
 
@@ -285,7 +287,7 @@ async def test_a_total_is_exact_to_the_frame_and_what_the_file_consists_of_is_kn
 async def test_a_total_that_leaves_nothing_to_add_is_refused_beforehand(opened: Opened, song: Path) -> None:
     with pytest.raises(InvalidRequest, match="already lasts"):
         await opened.submit(song, total_seconds=3)
-    assert (await opened.service.list()).requests == []
+    assert (await opened.service.list(OPERATOR)).requests == []
 
 
 async def test_an_earlier_result_goes_on_from_its_last_full_music_and_not_from_the_fade(
@@ -296,7 +298,7 @@ async def test_an_earlier_result_goes_on_from_its_last_full_music_and_not_from_t
         (await opened.submit(source, extend_after_duration=12, ending="fade")).request_id
     )
     assert first.layout is not None
-    parent = (await opened.service.list()).requests[0].request_id
+    parent = (await opened.service.list(OPERATOR)).requests[0].request_id
     later = await opened.generated((await opened.submit(parent, extend_after_duration=9)).request_id)
     one, two = (soundfile.read(each.path, dtype="int16")[0] for each in (first, later))
     assert len(two) == len(one) + 9 * 16_000
@@ -327,10 +329,10 @@ async def test_a_request_is_cancelled_wherever_it_is(opened: Opened, make_song: 
         lambda: opened.store.journal.get(asked[0]).status is Status.IN_PROGRESS or bool(opened.account)
     )
     for request_id in reversed(asked):  # the queued ones first, then those in progress
-        assert (await opened.service.cancel(request_id)).outcome is CancelOutcome.CANCELLED
-        assert (await opened.service.status(request_id)).status is Status.CANCELLED
-        assert (await opened.service.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
-        report = await opened.service.result(request_id)
+        assert (await opened.service.cancel(PERSON, request_id)).outcome is CancelOutcome.CANCELLED
+        assert (await opened.service.status(OPERATOR, request_id)).status is Status.CANCELLED
+        assert (await opened.service.cancel(PERSON, request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
+        report = await opened.service.result(OPERATOR, request_id)
         assert (report.status, report.path) == (Status.CANCELLED, None)
 
 
@@ -339,7 +341,7 @@ async def test_a_finished_request_is_not_cancellable_and_has_its_result_still(
 ) -> None:
     request_id = (await opened.submit(song)).request_id
     outcome = await opened.generated(request_id)
-    assert (await opened.service.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
+    assert (await opened.service.cancel(PERSON, request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
     assert await opened.generated(request_id) == outcome
     assert outcome.path.exists()
 
@@ -374,18 +376,18 @@ async def test_what_nobody_fetches_is_stored_until_the_day_that_its_status_names
         outcomes = [await opened.generated(each) for each in request_ids]
         last_day = datetime.fromtimestamp(world.clock.now, UTC) + timedelta(days=UNFETCHED_DAYS)
         for each in request_ids:
-            assert f"{last_day:%Y-%m-%d}" in (await opened.service.status(each)).message
+            assert f"{last_day:%Y-%m-%d}" in (await opened.service.status(OPERATOR, each)).message
         world.clock.now += UNFETCHED_DAYS * 86_400 - 1
         await opened.service.housekeeper.tidy()
         assert all(each.path.exists() for each in outcomes)
         await opened.delivered(request_ids[0])
-        assert "deleted" not in (await opened.service.status(request_ids[0])).message
+        assert "deleted" not in (await opened.service.status(OPERATOR, request_ids[0])).message
         world.clock.now += 370 * 86_400
     async with world.open() as opened:
         await opened.service.housekeeper.tidy()
         assert not any(each.path.parent.exists() for each in outcomes)
         with pytest.raises(DeliveryFailed, match="no longer stored"):
-            await opened.service.result(request_ids[1])
+            await opened.service.result(OPERATOR, request_ids[1])
 
 
 async def test_a_request_outlives_the_process_that_took_it(world: World, song: Path) -> None:

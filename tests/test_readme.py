@@ -64,7 +64,8 @@ def test_the_tool_docs_are_those_of_the_tools(pytestconfig: pytest.Config) -> No
 
 def variables() -> set[str]:
     """Every variable that is read, one of RunComfy's for each that means the same."""
-    read = set(re.findall(r'"((?:OUTPAINT|RUNCOMFY)_[A-Z_]+)"', Path(config.__file__).read_text()))
+    texts = "".join(path.read_text() for path in Path(config.__file__).parent.glob("*.py"))
+    read = set(re.findall(r'"((?:OUTPAINT|RUNCOMFY)_[A-Z_]+)"', texts))
     return read - {"RUNCOMFY_TOKEN", "RUNCOMFY_API_KEY", "RUNCOMFY_CONFIG_DIR"}
 
 

@@ -30,7 +30,7 @@ from tests.test_package import loaded_by
 from tests.waiting import Clock
 
 from outpaint_mcp import OutpaintRequest, RunComfyClient
-from outpaint_mcp.config import RUNCOMFY_BASE
+from outpaint_mcp.config.environment import RUNCOMFY_BASE
 from outpaint_mcp.errors import (
     InsufficientBalance,
     OutpaintError,

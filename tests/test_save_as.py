@@ -17,6 +17,7 @@ from tests.warm import around
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
 
@@ -49,14 +50,14 @@ async def service(settings: Settings, desktop: Path) -> AsyncIterator[OutpaintSe
 
 async def submitted(service: OutpaintService, audio: Path, takes: int = 1) -> str:
     request = SubmitRequest.of(audio=str(audio), tags="", extend_after_duration=1, seed=7, takes=takes)
-    return (await service.submit(request)).request_id
+    return (await service.submit(PERSON, request)).request_id
 
 
 async def saved(
     service: OutpaintService, request_id: str, save_as: str, options: ExportOptions | None = None
 ) -> ResultReport:
     return await service.result(
-        request_id, wait_seconds=WAIT_SECONDS, options=options or ExportOptions(), save_as=save_as
+        PERSON, request_id, wait_seconds=WAIT_SECONDS, options=options or ExportOptions(), save_as=save_as
     )
 
 

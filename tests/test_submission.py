@@ -20,6 +20,7 @@ from tests.warm import around
 from outpaint_mcp.errors import StorageFailed
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.storage.journal import Journal
@@ -50,11 +51,11 @@ async def test_a_service_that_runs_nothing_takes_requests_on_and_leaves_them_to_
     store: Store, settings: Settings, song: Path
 ) -> None:
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        first = await service.submit(request_for(song, seed=1))
-        second = await service.submit(request_for(song, seed=2))
-        assert (await service.status(first.request_id)).queue_position == 1
-        assert (await service.status(second.request_id)).queue_position == 2
-        assert (await service.cancel(second.request_id)).outcome is CancelOutcome.CANCELLED
+        first = await service.submit(PERSON, request_for(song, seed=1))
+        second = await service.submit(PERSON, request_for(song, seed=2))
+        assert (await service.status(PERSON, first.request_id)).queue_position == 1
+        assert (await service.status(PERSON, second.request_id)).queue_position == 2
+        assert (await service.cancel(PERSON, second.request_id)).outcome is CancelOutcome.CANCELLED
         assert not store.queue.servers_at_work()
     assert not list((settings.data_dir / "servers").glob("*.lock"))
     async with open_service(settings, vocabulary=TOOLS, surroundings=around()):
@@ -73,7 +74,7 @@ async def test_a_source_that_is_spoilt_once_the_request_is_written_makes_no_erro
 
     monkeypatch.setattr(Journal, "add", add_and_spoil)
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        submission = await service.submit(request_for(song))
+        submission = await service.submit(PERSON, request_for(song))
     assert store.journal.get(submission.request_id).status is Status.IN_QUEUE
 
 
@@ -85,8 +86,8 @@ async def test_what_waits_is_listed_with_the_seconds_that_make_its_total(
         audio=str(song), tags="", total_seconds=60, extend_before_duration=5, source_end_seconds=8
     )
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        await service.submit(wanted)
-        (listed,) = (await service.list()).requests
+        await service.submit(PERSON, wanted)
+        (listed,) = (await service.list(PERSON)).requests
         assert (listed.extend_before_duration, listed.extend_after_duration) == (5, 47)
 
 
@@ -95,13 +96,13 @@ async def test_a_job_whose_server_sleeps_is_cancelled_without_it(
 ) -> None:
     soon = around(cancel_seconds=0.1)
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=soon) as service:
-        request_id = (await service.submit(request_for(song))).request_id
+        request_id = (await service.submit(PERSON, request_for(song))).request_id
         asleep = Presence(settings.data_dir / "servers")
         job = claim(store, asleep.server_id)
-        assert (await service.cancel(request_id)).outcome is CancelOutcome.CANCELLED
+        assert (await service.cancel(PERSON, request_id)).outcome is CancelOutcome.CANCELLED
         with pytest.raises(LeaseLost):  # it wakes up
             store.queue.end(job.lease, Status.COMPLETED, outcome=outcome())
-        assert (await service.status(request_id)).status is Status.CANCELLED
+        assert (await service.status(PERSON, request_id)).status is Status.CANCELLED
         asleep.close()
 
 
@@ -126,7 +127,7 @@ async def test_audio_that_came_with_a_request_is_there_for_each_take(
     settings: Settings, store: Store, song: Path, takes: int
 ) -> None:
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        submission = await service.submit(request_for(inline(song), takes=takes))
+        submission = await service.submit(PERSON, request_for(inline(song), takes=takes))
     for take in store.journal.takes(submission.request_id):
         source = settings.data_dir / "jobs" / take.request_id / "source"
         assert source.read_bytes() == song.read_bytes()
@@ -139,16 +140,16 @@ async def test_audio_that_finds_no_room_is_reported_and_leaves_no_request(
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
         (settings.data_dir / "jobs").write_text("in the way")
         with pytest.raises(StorageFailed, match="OUTPAINT_DATA_DIR"):
-            await service.submit(request_for(inline(song)))
-        assert (await service.list()).requests == []
+            await service.submit(PERSON, request_for(inline(song)))
+        assert (await service.list(PERSON)).requests == []
 
 
 async def test_audio_of_a_request_that_is_there_already_is_thrown_away(
     settings: Settings, song: Path
 ) -> None:
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        first = await service.submit(request_for(inline(song)))
-        again = await service.submit(request_for(inline(song)))
+        first = await service.submit(PERSON, request_for(inline(song)))
+        again = await service.submit(PERSON, request_for(inline(song)))
         assert (again.request_id, again.is_repeat) == (first.request_id, True)
     assert [path.name for path in (settings.data_dir / "jobs").iterdir()] == [first.request_id]
 
@@ -163,7 +164,7 @@ async def test_audio_of_a_request_that_cannot_be_written_is_thrown_away(
 
         monkeypatch.setattr(service._store.journal, "add", fail)
         with pytest.raises(StorageFailed):
-            await service.submit(request_for(inline(song)))
+            await service.submit(PERSON, request_for(inline(song)))
     assert [*(settings.data_dir / "jobs").iterdir()] == []
 
 
@@ -223,7 +224,7 @@ async def test_files_of_a_request_that_came_to_nothing_go(
     settings: Settings, store: Store, song: Path
 ) -> None:
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        request_id = (await service.submit(request_for(inline(song)))).request_id
+        request_id = (await service.submit(PERSON, request_for(inline(song)))).request_id
         await service.housekeeper.tidy()
         assert (settings.data_dir / "jobs" / request_id).exists()
         end(store, request_id, Status.FAILED)

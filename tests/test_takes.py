@@ -22,6 +22,7 @@ from outpaint_mcp.audio.verdict.records import Addition, Fault, FaultKind, Reuse
 from outpaint_mcp.errors import DeliveryFailed, InvalidRequest, SourceError
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.reports import requests
 from outpaint_mcp.reports.takes import compared, figures
 from outpaint_mcp.server.wording import TOOLS
@@ -165,10 +166,10 @@ async def test_takes_are_one_request_with_a_file_each_the_best_first(
     service: OutpaintService, song: Path
 ) -> None:
     submission = await service.submit(
-        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
+        PERSON, SubmitRequest.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
     )
     assert "3 takes" in submission.message
-    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(PERSON, submission.request_id, wait_seconds=WAIT_SECONDS)
     assert result.status is Status.COMPLETED
     assert result.takes is not None
     assert {each.seed for each in result.takes} == {7, 8, 9}
@@ -179,7 +180,7 @@ async def test_takes_are_one_request_with_a_file_each_the_best_first(
     assert all(each.verdict for each in result.takes)
     assert "take" in result.message.lower()
 
-    (listed,) = (await service.list()).requests
+    (listed,) = (await service.list(PERSON)).requests
     assert (listed.request_id, listed.status, listed.path) == (submission.request_id, Status.COMPLETED, None)
     assert {(each.request_id, each.path) for each in listed.takes or ()} == {
         (each.request_id, each.path) for each in result.takes
@@ -189,23 +190,23 @@ async def test_takes_are_one_request_with_a_file_each_the_best_first(
 
 async def test_a_take_is_the_same_as_the_request_with_its_seed(service: OutpaintService, song: Path) -> None:
     asked = {"audio": str(song), "tags": "", "extend_after_duration": 1.0}
-    takes = await service.submit(SubmitRequest.of(**asked, seed=7, takes=2))
-    alone = await service.submit(SubmitRequest.of(**asked, seed=8))
-    result = await service.result(takes.request_id, wait_seconds=WAIT_SECONDS)
+    takes = await service.submit(PERSON, SubmitRequest.of(**asked, seed=7, takes=2))
+    alone = await service.submit(PERSON, SubmitRequest.of(**asked, seed=8))
+    result = await service.result(PERSON, takes.request_id, wait_seconds=WAIT_SECONDS)
     second = next(each for each in result.takes or [] if each.seed == 8)
-    single = await service.result(alone.request_id, wait_seconds=WAIT_SECONDS)
+    single = await service.result(PERSON, alone.request_id, wait_seconds=WAIT_SECONDS)
     assert single.takes is None
     assert Path(second.path or "").read_bytes() == Path(single.path or "").read_bytes()
 
 
 async def test_every_take_can_be_fetched_by_its_own_id(service: OutpaintService, song: Path) -> None:
     submission = await service.submit(
-        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
+        PERSON, SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
     )
-    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(PERSON, submission.request_id, wait_seconds=WAIT_SECONDS)
     assert result.takes is not None
     for each in result.takes:
-        alone = await service.result(each.request_id)
+        alone = await service.result(PERSON, each.request_id)
         assert (alone.request_id, alone.path, alone.takes) == (each.request_id, each.path, None)
         assert each.request_id in submission.message
 
@@ -214,15 +215,17 @@ async def test_a_take_can_be_extended_by_its_own_id_and_the_whole_means_the_best
     service: OutpaintService, song: Path
 ) -> None:
     submission = await service.submit(
-        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
+        PERSON, SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
     )
-    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(PERSON, submission.request_id, wait_seconds=WAIT_SECONDS)
     assert result.takes is not None
     best, second = result.takes
-    more = await service.submit(SubmitRequest.of(audio=second.request_id, tags="", extend_after_duration=1))
+    more = await service.submit(
+        PERSON, SubmitRequest.of(audio=second.request_id, tags="", extend_after_duration=1)
+    )
     assert more.expected_duration_seconds == 5.0
-    of_the_best = await service.submit(SubmitRequest.of(audio=submission.request_id, tags="", seed=3))
-    listed = {each.request_id: each.parent_request_id for each in (await service.list()).requests}
+    of_the_best = await service.submit(PERSON, SubmitRequest.of(audio=submission.request_id, tags="", seed=3))
+    listed = {each.request_id: each.parent_request_id for each in (await service.list(PERSON)).requests}
     assert listed[more.request_id] == second.request_id
     assert listed[of_the_best.request_id] == best.request_id
     number = [each.request_id for each in service._store.journal.takes(submission.request_id)].index(
@@ -236,7 +239,7 @@ async def test_cancelling_one_take_leaves_the_others_alone(settings: Settings, s
     new = new_request(takes=3)
     store.journal.add(new)
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        cancellation = await service.cancel(new.ids[0])
+        cancellation = await service.cancel(PERSON, new.ids[0])
     assert (cancellation.request_id, cancellation.outcome) == (new.ids[0], CancelOutcome.CANCELLED)
     takes = store.journal.takes(new.request_id)
     assert [each.status for each in takes] == [Status.CANCELLED, Status.IN_QUEUE, Status.IN_QUEUE]
@@ -247,18 +250,18 @@ async def test_cancelling_a_request_cancels_all_its_takes(
 ) -> None:
     long = make_song(seconds=120)
     submission = await service.submit(
-        SubmitRequest.of(audio=str(long), tags="", extend_after_duration=200, seed=1, takes=4)
+        PERSON, SubmitRequest.of(audio=str(long), tags="", extend_after_duration=200, seed=1, takes=4)
     )
-    cancellation = await service.cancel(submission.request_id)
+    cancellation = await service.cancel(PERSON, submission.request_id)
     assert cancellation.outcome is CancelOutcome.CANCELLED
-    assert (await service.status(submission.request_id)).status is Status.CANCELLED
+    assert (await service.status(PERSON, submission.request_id)).status is Status.CANCELLED
 
 
 async def test_the_same_takes_asked_again_are_the_same_request(service: OutpaintService, song: Path) -> None:
     request = SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=1, takes=2)
-    first, again = await service.submit(request), await service.submit(request)
+    first, again = await service.submit(PERSON, request), await service.submit(PERSON, request)
     assert (again.request_id, again.is_repeat) == (first.request_id, True)
-    await service.result(first.request_id, wait_seconds=WAIT_SECONDS)
+    await service.result(PERSON, first.request_id, wait_seconds=WAIT_SECONDS)
 
 
 async def test_a_source_that_none_of_the_takes_can_use_starts_nothing(
@@ -266,8 +269,8 @@ async def test_a_source_that_none_of_the_takes_can_use_starts_nothing(
 ) -> None:
     song.write_bytes(b"no music")
     with pytest.raises(SourceError):
-        await service.submit(SubmitRequest.of(audio=str(song), tags="", takes=2))
-    assert (await service.list()).requests == []
+        await service.submit(PERSON, SubmitRequest.of(audio=str(song), tags="", takes=2))
+    assert (await service.list(PERSON)).requests == []
 
 
 @pytest.mark.parametrize(("start", "end", "kept"), [(1, 0, 2.0), (0, 2, 2.0), (1, 2.5, 1.5)])
@@ -275,16 +278,17 @@ async def test_carrying_on_from_a_point_leaves_the_rest_of_the_source_out(
     service: OutpaintService, song: Path, start: float, end: float, kept: float
 ) -> None:
     submission = await service.submit(
+        PERSON,
         SubmitRequest.of(
             audio=str(song),
             tags="",
             extend_after_duration=1,
             source_start_seconds=start,
             source_end_seconds=end,
-        )
+        ),
     )
     assert submission.expected_duration_seconds == kept + 1
-    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(PERSON, submission.request_id, wait_seconds=WAIT_SECONDS)
     assert result.path is not None, result.error
     whole, rate = soundfile.read(song, dtype="int16")
     longer, _ = soundfile.read(result.path, dtype="int16")
@@ -298,35 +302,35 @@ async def test_a_part_that_the_source_does_not_have_is_refused_before_anything_i
     service: OutpaintService, song: Path
 ) -> None:
     with pytest.raises(InvalidRequest, match="The part to extend begins at 83 s"):
-        await service.submit(SubmitRequest.of(audio=str(song), tags="", source_start_seconds=83))
-    assert (await service.list()).requests == []
+        await service.submit(PERSON, SubmitRequest.of(audio=str(song), tags="", source_start_seconds=83))
+    assert (await service.list(PERSON)).requests == []
 
 
 async def test_a_take_that_was_thrown_away_does_not_take_the_others_along(
     service: OutpaintService, song: Path, settings: Settings
 ) -> None:
     submission = await service.submit(
-        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
+        PERSON, SubmitRequest.of(audio=str(song), tags="", extend_after_duration=2, seed=7, takes=3)
     )
-    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(PERSON, submission.request_id, wait_seconds=WAIT_SECONDS)
     assert result.takes is not None
     kept, *others = result.takes
     for other in others:
         Path(other.path or "").unlink()
-    again = await service.result(submission.request_id)
+    again = await service.result(PERSON, submission.request_id)
     assert again.path == kept.path
     assert again.takes is not None
     assert all("moved or deleted" in (each.error or "") for each in again.takes[1:])
     assert not any(Path(other.path or "").exists() for other in others)
-    assert (await service.analyze(submission.request_id))[0].duration_seconds == 5
+    assert (await service.analyze(PERSON, submission.request_id))[0].duration_seconds == 5
     Path(kept.path or "").unlink()
-    all_again = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    all_again = await service.result(PERSON, submission.request_id, wait_seconds=WAIT_SECONDS)
     assert {each.path for each in all_again.takes or ()} == {each.path for each in result.takes}
     for each in result.takes:
         Path(each.path or "").unlink()
         shutil.rmtree(settings.data_dir / "jobs" / each.request_id)
     with pytest.raises(DeliveryFailed, match="moved or deleted"):
-        await service.result(submission.request_id)
+        await service.result(PERSON, submission.request_id)
 
 
 async def test_takes_that_are_the_same_music_are_reported_as_such(
@@ -334,9 +338,9 @@ async def test_takes_that_are_the_same_music_are_reported_as_such(
 ) -> None:
     soundfile.write(song, np.zeros((3 * 16_000, 2)), 16_000)
     submission = await service.submit(
-        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
+        PERSON, SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
     )
-    result = await service.result(submission.request_id, wait_seconds=WAIT_SECONDS)
+    result = await service.result(PERSON, submission.request_id, wait_seconds=WAIT_SECONDS)
     assert "All takes are the same" in result.message
 
 
@@ -405,7 +409,7 @@ async def test_what_is_left_of_a_request_is_cancelled_where_a_take_has_ended(
     store.journal.add(new)
     end(store, new.ids[0], Status.FAILED)
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        cancellation = await service.cancel(new.request_id)
+        cancellation = await service.cancel(PERSON, new.request_id)
         assert cancellation.outcome is CancelOutcome.CANCELLED
         assert cancellation.status.is_final
         assert "take 2" in cancellation.message.lower()
@@ -421,7 +425,7 @@ async def test_a_request_of_which_a_take_refuses_to_be_cancelled_is_not_called_c
     job = store.queue.claim("here", "local")
     assert job is not None
     async with open_service(settings, vocabulary=TOOLS, runs=False, surroundings=around()) as service:
-        cancelling = asyncio.create_task(service.cancel(new.request_id))
+        cancelling = asyncio.create_task(service.cancel(PERSON, new.request_id))
         while store.queue.cancel_wish(job.request_id) is not CancelWish.WANTED:  # noqa: ASYNC110 - another task
             await asyncio.sleep(0.01)
         store.queue.refuse_to_cancel(job.lease)
@@ -431,9 +435,9 @@ async def test_a_request_of_which_a_take_refuses_to_be_cancelled_is_not_called_c
 
 async def test_the_status_says_where_each_take_is_by_its_own_id(service: OutpaintService, song: Path) -> None:
     submission = await service.submit(
-        SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
+        PERSON, SubmitRequest.of(audio=str(song), tags="", extend_after_duration=1, seed=7, takes=2)
     )
-    status = await service.status(submission.request_id, wait_seconds=WAIT_SECONDS)
+    status = await service.status(PERSON, submission.request_id, wait_seconds=WAIT_SECONDS)
     for request_id in [take.request_id for take in service._store.journal.takes(submission.request_id)]:
         assert f"({request_id}) completed" in status.message
 

@@ -30,6 +30,7 @@ import os, pathlib, signal, sys
 from tests.deliveries import outcome_at
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.service.output_folder import OutputFolder
+from outpaint_mcp.config import Settings
 from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.journal import Journal
 
@@ -63,7 +64,8 @@ match step:
     case "recorded": journal.deliver = then_die(journal.deliver)
     case _: raise AssertionError(step)
 stored = pathlib.Path(stored)
-folder = OutputFolder(journal, pathlib.Path(output), pathlib.Path(database).parent / "locks")
+settings = Settings(input_dirs=(), output_dir=pathlib.Path(output), data_dir=pathlib.Path(database).parent)
+folder = OutputFolder(journal, settings)
 folder.deliver(request_id, ExportOptions(), outcome_at(stored, stored.read_bytes()))
 """
 _STEPS = [
@@ -86,7 +88,7 @@ def test_a_delivery_cut_short_is_finished_by_the_next_server(
     arguments = (settings.data_dir / "outpaint.sqlite3", settings.output_dir, stored, request_id, disk, step)
     doomed = subprocess.run([sys.executable, "-c", _DOOMED, *map(str, arguments)], check=False)
     assert doomed.returncode == -signal.SIGKILL
-    folder = OutputFolder(journal, settings.output_dir, settings.data_dir / "locks")
+    folder = OutputFolder(journal, settings)
     delivery = folder.deliver(request_id, ExportOptions(), outcome)
     folder.tidy()
     (found,) = settings.output_dir.iterdir()

@@ -26,6 +26,7 @@ import pathlib, sys
 from tests.deliveries import outcome_at
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.service.output_folder import OutputFolder
+from outpaint_mcp.config import Settings
 from outpaint_mcp.storage.database import Database
 from outpaint_mcp.storage.journal import Journal
 
@@ -40,7 +41,8 @@ def plan_later(*args):
 
 journal.plan_delivery = plan_later
 stored = pathlib.Path(stored)
-folder = OutputFolder(journal, pathlib.Path(output), pathlib.Path(database).parent / "locks")
+settings = Settings(input_dirs=(), output_dir=pathlib.Path(output), data_dir=pathlib.Path(database).parent)
+folder = OutputFolder(journal, settings)
 print(folder.deliver(request_id, ExportOptions(), outcome_at(stored, stored.read_bytes())).path)
 """
 
@@ -59,7 +61,7 @@ def test_a_lock_in_use_is_not_tidied_away(settings: Settings, database: Database
     ) as slow:
         assert slow.stdout is not None
         assert slow.stdout.readline() == "paused\n"
-        folder = OutputFolder(journal, settings.output_dir, locks, lock_seconds=0.2)
+        folder = OutputFolder(journal, settings, lock_seconds=0.2)
         folder.tidy()
         with pytest.raises(DeliveryFailed, match="Another process"):
             folder.deliver(request_id, ExportOptions(), outcome)

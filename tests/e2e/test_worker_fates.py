@@ -22,6 +22,7 @@ from tests.workers import NO_COPIES, extend
 
 from outpaint_mcp.errors import SourceError
 from outpaint_mcp.models import CancelOutcome, Status, SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.providers.local.provider import HANG_SECONDS, LocalProvider
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
@@ -108,7 +109,7 @@ def _add(store: Store, song: Path, *, seconds: float) -> str:
 async def _submit(service: OutpaintService, song: Path, tags: str, *, seconds: float) -> str:
     """Submit a request that no other of these tags is like; returns its id."""
     request = SubmitRequest.of(audio=str(song), tags=tags, extend_after_duration=seconds)
-    return (await service.submit(request)).request_id
+    return (await service.submit(PERSON, request)).request_id
 
 
 async def _hold(settings: Settings, request_id: str) -> int:
@@ -158,7 +159,7 @@ async def test_a_worker_is_out_of_reach_of_signals_to_its_servers_terminal_and_g
     worker = await _hold(settings, held)
     assert os.getsid(worker) != os.getsid(0)
     assert os.getpgid(worker) != os.getpgid(0)
-    assert (await service.cancel(held)).outcome is CancelOutcome.CANCELLED
+    assert (await service.cancel(PERSON, held)).outcome is CancelOutcome.CANCELLED
     assert worker not in workers_of(settings.data_dir)
 
 
@@ -189,17 +190,17 @@ async def test_cancelling_stops_a_running_worker_and_the_queue_goes_on(
     workers = [await _hold(settings, each) for each in running]
     queued = await _submit(service, long_song, "queued", seconds=1)
     doomed = await _submit(service, long_song, "doomed", seconds=1)
-    assert (await service.status(doomed)).queue_position == 2
-    assert (await service.cancel(doomed)).outcome is CancelOutcome.CANCELLED
-    assert (await service.status(queued)).status is Status.IN_QUEUE
-    assert (await service.cancel(running[0])).outcome is CancelOutcome.CANCELLED
-    assert (await service.status(running[0])).status is Status.CANCELLED
+    assert (await service.status(PERSON, doomed)).queue_position == 2
+    assert (await service.cancel(PERSON, doomed)).outcome is CancelOutcome.CANCELLED
+    assert (await service.status(PERSON, queued)).status is Status.IN_QUEUE
+    assert (await service.cancel(PERSON, running[0])).outcome is CancelOutcome.CANCELLED
+    assert (await service.status(PERSON, running[0])).status is Status.CANCELLED
     assert workers[0] not in workers_of(settings.data_dir)
     assert workers[1] in workers_of(settings.data_dir)
-    ended = await service.status(queued, wait_seconds=PATIENCE_SECONDS)
+    ended = await service.status(PERSON, queued, wait_seconds=PATIENCE_SECONDS)
     assert ended.status is Status.COMPLETED
-    assert (await service.cancel(queued)).outcome is CancelOutcome.NOT_CANCELLABLE
-    assert (await service.cancel(running[1])).outcome is CancelOutcome.CANCELLED
+    assert (await service.cancel(PERSON, queued)).outcome is CancelOutcome.NOT_CANCELLABLE
+    assert (await service.cancel(PERSON, running[1])).outcome is CancelOutcome.CANCELLED
 
 
 def _start(order: Order[Any], *program: str) -> subprocess.Popen[bytes]:

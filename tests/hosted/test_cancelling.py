@@ -12,6 +12,7 @@ from tests.hosting import fetch_nothing, open_house, quick_schedule
 from tests.waiting import until
 
 from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.sources import fetch
 from outpaint_mcp.storage.store import Store
 
@@ -42,7 +43,7 @@ class OtherServer:
         self.store = Store(folder)
 
     def want_all_cancelled(self, _: str = "") -> None:
-        for takes in self.store.journal.newest(limit=100):
+        for takes in self.store.journal.newest(PERSON, limit=100):
             for take in takes:
                 self.store.queue.cancel(take.request_id)
 
@@ -50,11 +51,11 @@ class OtherServer:
 async def test_what_waits_in_the_services_queue_is_cancelled_there(house: House, song: Path) -> None:
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
-    cancellation = await house.service.cancel(request_id)
+    cancellation = await house.service.cancel(PERSON, request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert [job.status for job in house.jobs()] == ["cancelled"]
     assert (await house.result(request_id)).path is None
-    again = await house.service.cancel(request_id)
+    again = await house.service.cancel(PERSON, request_id)
     assert again.outcome is CancelOutcome.NOT_CANCELLABLE
     assert again.message == "Nothing to cancel: the request is cancelled."
     assert house.fake.count("cancel") == 1
@@ -65,7 +66,7 @@ async def test_what_is_in_progress_there_cannot_be_cancelled_and_goes_on(house: 
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
     for _ in range(2):  # who asks again is told the same
-        cancellation = await house.service.cancel(request_id)
+        cancellation = await house.service.cancel(PERSON, request_id)
         assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
         assert cancellation.status is Status.IN_PROGRESS
         assert "Not cancelled: RunComfy is already carrying the request out" in cancellation.message
@@ -79,7 +80,7 @@ async def test_what_completes_in_that_very_moment_is_not_lost(house: House, song
     house.fake.switches = replace(house.fake.switches, cancel="race")
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
-    assert (await house.service.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
+    assert (await house.service.cancel(PERSON, request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
     assert (await house.result(request_id)).status is Status.COMPLETED
 
 
@@ -87,14 +88,14 @@ async def test_a_service_that_never_cancels_is_believed(house: House, song: Path
     house.fake.switches = replace(house.fake.switches, cancel="never")
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
-    assert (await house.service.cancel(request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
+    assert (await house.service.cancel(PERSON, request_id)).outcome is CancelOutcome.NOT_CANCELLABLE
 
 
 async def test_a_cancellation_whose_answer_was_lost_is_one(house: House, song: Path) -> None:
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
     house.fake.fail("cancel", Fault(kind="drop"))
-    cancellation = await house.service.cancel(request_id)
+    cancellation = await house.service.cancel(PERSON, request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert [job.status for job in house.jobs()] == ["cancelled"]
 
@@ -111,7 +112,7 @@ async def test_between_steps_the_later_ones_are_never_sent(house: House, song: P
     house.fake.switches = replace(house.fake.switches, queue_polls=0)
     house.fake.hold()
     request_id = (await house.submit(song, extend_before_duration=1)).request_id
-    cancellation = await house.service.cancel(request_id)
+    cancellation = await house.service.cancel(PERSON, request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert "step 1 of 2, 1.25 s before, is under way at RunComfy (" in cancellation.message
     assert "and is billed. Nothing more is sent." in cancellation.message
@@ -154,7 +155,7 @@ async def test_while_its_source_is_fetched_it_is_cancelled_at_once(
     async with open_house(fake, settings, accept_seconds=0, fetch_link=fetch_forever) as house:
         request_id = (await house.submit("https://music.example/song.wav")).request_id
         await house.status_once(request_id, lambda seen: "fetching the source" in seen.message)
-        assert (await house.service.cancel(request_id)).status is Status.CANCELLED
+        assert (await house.service.cancel(PERSON, request_id)).status is Status.CANCELLED
     assert not fake.calls
 
 
@@ -165,7 +166,7 @@ async def test_a_wish_that_the_service_did_not_hear_is_carried_out_later(
     async with open_house(fake, settings, cancel_seconds=0.3) as house:
         request_id = (await house.submit(song)).request_id
         fake.fail("cancel", *[Fault(status=503)] * 2)  # which the client tries again, with growing pauses
-        cancellation = await house.service.cancel(request_id)
+        cancellation = await house.service.cancel(PERSON, request_id)
         assert (
             cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
         )  # it might yet be carried out, and billed
@@ -180,7 +181,7 @@ async def test_a_wish_that_the_service_did_not_understand_is_told_and_uttered_ag
     house.fake.hold()
     request_id = (await house.submit(song)).request_id
     house.fake.fail("cancel", *[Fault(status=401)] * 2)
-    assert (await house.service.cancel(request_id)).status is Status.CANCELLED
+    assert (await house.service.cancel(PERSON, request_id)).status is Status.CANCELLED
     assert house.fake.count("cancel") == 3
 
 
@@ -191,7 +192,7 @@ async def test_a_wish_that_no_token_of_ours_can_carry_out_gives_the_request_up(
     request_id = (await house.submit(song)).request_id
     for endpoint in ("cancel", "status"):
         house.fake.fail(endpoint, *[Fault(status=401, body={"message": "revoked"})] * 1_000)
-    await house.service.cancel(request_id)
+    await house.service.cancel(PERSON, request_id)
     ended = await house.result(request_id)
     assert ended.status is Status.CANCELLED
     assert "Given up" in ended.message
@@ -207,7 +208,7 @@ async def test_two_refused_cancellations_with_good_answers_between_them_are_no_r
     async with open_house(fake, settings, schedule=schedule) as house:
         request_id = (await house.submit(song)).request_id
         fake.fail("cancel", *[Fault(status=401)] * 2)
-        assert (await house.service.cancel(request_id)).status is Status.CANCELLED
+        assert (await house.service.cancel(PERSON, request_id)).status is Status.CANCELLED
     assert [job.status for job in fake.jobs.values()] == ["cancelled"]
 
 
@@ -216,7 +217,7 @@ async def test_a_wish_ends_a_submission_that_is_refused_again_and_again(house: H
     submitting = asyncio.create_task(house.submit(song))
     await until(lambda: house.fake.count("submit") > 0)
     (request,) = await house.listed()
-    cancellation = await house.service.cancel(request.request_id)
+    cancellation = await house.service.cancel(PERSON, request.request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     submitted = house.fake.count("submit")
     await submitting
@@ -239,7 +240,7 @@ async def test_a_hiccup_that_is_over_does_not_make_a_finished_file_one_to_give_u
     async with open_house(fake, settings, fetch_link=fetch_slowly) as house:
         request_id = (await house.submit(song)).request_id
         await until(lambda: calls == 2)
-        cancellation = await house.service.cancel(request_id)
+        cancellation = await house.service.cancel(PERSON, request_id)
         assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
         may_go_on.set()
         assert (await house.result(request_id)).status is Status.COMPLETED
@@ -251,7 +252,7 @@ async def test_a_file_that_cannot_be_fetched_can_be_given_up(
     async with open_house(fake, settings, fetch_link=fetch_nothing) as house:
         request_id = (await house.submit(song)).request_id
         await house.status_once(request_id, lambda seen: "Trying again" in seen.message)
-        cancellation = await house.service.cancel(request_id)
+        cancellation = await house.service.cancel(PERSON, request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert "which may be billed" in cancellation.message
 
@@ -269,7 +270,7 @@ async def test_a_file_that_cannot_be_fetched_can_be_given_up_whatever_server_tri
     async with open_house(fake, settings, fetch_link=fetch_for_ever) as house:
         await house.status_once(request_id, lambda seen: "fetching the result" in seen.message)
         await until(lambda: fake.count("result") > asked)
-        cancellation = await house.service.cancel(request_id)
+        cancellation = await house.service.cancel(PERSON, request_id)
         assert (await house.result(request_id)).cost_usd == house.jobs()[0].cost_usd
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert "RunComfy has carried out 1 of 1 steps, which may be billed (its request" in cancellation.message
@@ -311,14 +312,14 @@ async def test_what_another_server_carries_out_is_cancelled_by_it(
     async with open_house(fake, settings) as first, open_house(fake, settings) as second:
         request_id = (await first.submit(song)).request_id
         await until(lambda: fake.count("status") > 0)
-        assert (await second.service.cancel(request_id)).status is Status.CANCELLED
+        assert (await second.service.cancel(PERSON, request_id)).status is Status.CANCELLED
     assert fake.count("cancel") == 1
 
 
 async def test_a_request_whose_answer_was_lost_cannot_be_cancelled(house: House, song: Path) -> None:
     house.fake.fail("submit", Fault(kind="drop"))
     request_id = (await house.submit(song)).request_id
-    cancellation = await house.service.cancel(request_id)
+    cancellation = await house.service.cancel(PERSON, request_id)
     assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
     assert cancellation.message == "Nothing to cancel: the request is unknown."
     assert house.fake.count("cancel") == 0
@@ -342,8 +343,8 @@ async def test_what_is_cancelled_in_the_queue_costs_nothing_more_and_the_steps_b
     house.fake.on("download", lambda _: house.fake.hold())
     request_id = (await house.submit(song, extend_before_duration=1)).request_id
     await house.status_once(request_id, lambda seen: "in RunComfy's queue" in seen.message)
-    cancellation = await house.service.cancel(request_id)
+    cancellation = await house.service.cancel(PERSON, request_id)
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
     assert "RunComfy has carried out 1 of 2 steps" in cancellation.message
-    listed = await house.service.list()
+    listed = await house.service.list(PERSON)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((house.jobs()[0].cost_usd, 0))

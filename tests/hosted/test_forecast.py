@@ -16,6 +16,7 @@ from tests.warm import around
 
 from outpaint_mcp.errors import InvalidRequest, Unauthorized
 from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.server.app import build_server
 
 if TYPE_CHECKING:
@@ -37,28 +38,28 @@ def asked(audio: Path, **inputs: Any) -> SubmitRequest:  # noqa: ANN401 - inputs
 async def test_a_dry_run_says_what_would_be_done_and_starts_nothing(
     service: OutpaintService, song: Path, settings: Settings
 ) -> None:
-    found = await service.foresee(asked(song, takes=2, tags="violins"))
+    found = await service.foresee(PERSON, asked(song, takes=2, tags="violins"))
     assert (found.provider, found.expected_duration_seconds, found.estimated_cost_usd) == ("local", 5, None)
     assert found.expected_wait_seconds
     for words in ("nothing was started", "2 takes", "It is free.", "not steer", "dry_run=false"):
         assert words in found.message
-    assert (await service.list()).requests == []
+    assert (await service.list(PERSON)).requests == []
     assert not list((settings.data_dir / "jobs").iterdir())
     assert not settings.output_dir.exists()
 
 
 async def test_a_dry_run_says_nothing_of_tags_that_nobody_gave(service: OutpaintService, song: Path) -> None:
-    assert "steer" not in (await service.foresee(asked(song))).message
+    assert "steer" not in (await service.foresee(PERSON, asked(song))).message
 
 
 async def test_an_end_where_nothing_is_added_is_said_to_have_no_effect(
     service: OutpaintService, song: Path
 ) -> None:
-    message = (await service.foresee(asked(song, beginning="fade", ending="cut"))).message
+    message = (await service.foresee(PERSON, asked(song, beginning="fade", ending="cut"))).message
     assert "beginning=fade has no effect: nothing is added before the source." in message.replace('"', "")
     assert "ending" not in message
     before = asked(song, extend_before_duration=5, extend_after_duration=0, beginning="fade", ending="cut")
-    message = (await service.foresee(before)).message
+    message = (await service.foresee(PERSON, before)).message
     assert "nothing is added after the source." in message
     assert "beginning" not in message
 
@@ -67,7 +68,7 @@ async def test_what_cannot_be_carried_out_is_refused_in_a_dry_run_too(
     service: OutpaintService, song: Path
 ) -> None:
     with pytest.raises(InvalidRequest, match="begins at 83 s"):
-        await service.foresee(asked(song, source_start_seconds=83))
+        await service.foresee(PERSON, asked(song, source_start_seconds=83))
 
 
 async def test_a_source_that_fades_out_is_named_with_the_cut_that_would_do(
@@ -78,10 +79,10 @@ async def test_a_source_that_fades_out_is_named_with_the_cut_that_would_do(
     fade = np.geomspace(1, 1e-3, 12 * rate)
     samples[-len(fade) :] *= fade[:, None]
     soundfile.write(song, samples, rate)
-    message = (await service.foresee(asked(song))).message
+    message = (await service.foresee(PERSON, asked(song))).message
     assert "The source fades out from 0:1" in message
     assert "placement" in message
-    assert "fades out" not in (await service.foresee(asked(song, source_end_seconds=10))).message
+    assert "fades out" not in (await service.foresee(PERSON, asked(song, source_end_seconds=10))).message
 
 
 async def test_a_dry_run_of_the_hosted_model_has_the_cost_and_the_steps_that_the_submission_has(
@@ -89,7 +90,7 @@ async def test_a_dry_run_of_the_hosted_model_has_the_cost_and_the_steps_that_the
 ) -> None:
     house.fake.hold()
     inputs: dict[str, Any] = {"extend_before_duration": 1, "extend_after_duration": 1}
-    found = await house.service.foresee(asked(song, **inputs, takes=2))
+    found = await house.service.foresee(PERSON, asked(song, **inputs, takes=2))
     assert (house.jobs(), await house.listed()) == ([], [])
     submission = await house.submit(song, **inputs, takes=2)
     assert found.estimated_cost_usd == submission.estimated_cost_usd
@@ -101,7 +102,7 @@ async def test_a_dry_run_says_that_the_limit_would_be_passed(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
     async with open_house(fake, settings, max_cost_usd=0.0001) as house:
-        found = await house.service.foresee(asked(song))
+        found = await house.service.foresee(PERSON, asked(song))
     assert "OUTPAINT_MAX_COST_USD" in found.message
     assert "dry_run=false" not in found.message
 
@@ -111,7 +112,7 @@ async def test_with_a_limit_a_dry_run_says_that_the_price_is_not_known_and_guess
 ) -> None:
     async with open_house(fake, settings, max_cost_usd=5) as house:
         fake.fail("model", Fault(status=404))
-        found = await house.service.foresee(asked(song))
+        found = await house.service.foresee(PERSON, asked(song))
     assert found.estimated_cost_usd is None
     for words in ("The price could not be read", "limit of $5", "Try again later"):
         assert words in found.message
@@ -122,7 +123,7 @@ async def test_with_a_limit_a_dry_run_says_that_the_price_is_not_known_and_guess
 async def test_without_a_token_a_dry_run_has_the_list_price_and_says_what_is_missing(
     service: OutpaintService, song: Path
 ) -> None:
-    found = await service.foresee(asked(song), provider="runcomfy")
+    found = await service.foresee(PERSON, asked(song), provider="runcomfy")
     assert found.provider == "runcomfy"
     assert found.estimated_cost_usd == pytest.approx(0.00105)
     for words in ("RUNCOMFY_API_TOKEN", "reported by third parties", "env in the host's settings"):
@@ -134,10 +135,10 @@ async def test_without_a_token_the_hosted_model_says_what_it_needs_and_costs(
     service: OutpaintService, song: Path
 ) -> None:
     with pytest.raises(Unauthorized) as refused:
-        await service.submit(asked(song), provider="runcomfy")
+        await service.submit(PERSON, asked(song), provider="runcomfy")
     for words in ("RUNCOMFY_API_TOKEN", "$0.0002 a second", "about $0.04 for 30 s after a song of 3 minutes"):
         assert words in str(refused.value)
-    assert (await service.list()).requests == []
+    assert (await service.list(PERSON)).requests == []
 
 
 async def test_a_request_goes_to_the_provider_that_it_names(
@@ -145,8 +146,8 @@ async def test_a_request_goes_to_the_provider_that_it_names(
 ) -> None:
     local = dataclasses.replace(settings_on(fake, settings), provider="local")
     async with open_house(fake, settings, provider=local.provider) as house:
-        hosted = await house.service.submit(asked(song), provider="runcomfy")
-        own = await house.service.submit(asked(song))
+        hosted = await house.service.submit(PERSON, asked(song), provider="runcomfy")
+        own = await house.service.submit(PERSON, asked(song))
         assert (hosted.provider, own.provider) == ("runcomfy", "local")
         assert not own.is_repeat
         for each in (hosted, own):
@@ -158,7 +159,7 @@ async def test_a_provider_that_there_is_none_of_is_refused_with_those_that_there
     service: OutpaintService, song: Path
 ) -> None:
     with pytest.raises(InvalidRequest, match="runcomfy, local") as refused:
-        await service.submit(asked(song), provider="nobody")
+        await service.submit(PERSON, asked(song), provider="nobody")
     assert refused.value.field == "provider"
 
 

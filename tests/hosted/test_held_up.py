@@ -17,6 +17,7 @@ from tests.waiting import Clock
 
 from outpaint_mcp.errors import InternalError, StorageFailed
 from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.providers.runcomfy.api.client import RunComfyClient
 from outpaint_mcp.storage.job_queue import JobQueue
 from outpaint_mcp.storage.journal import Journal
@@ -191,7 +192,7 @@ async def test_an_outage_between_two_steps_loses_nothing_that_was_paid(
         assert words in seen.message
         assert (settings.data_dir / "jobs" / request_id / "step-1").is_file()
         if is_cancelled:
-            cancellation = await house.service.cancel(request_id)
+            cancellation = await house.service.cancel(PERSON, request_id)
             assert (cancellation.outcome, cancellation.status) == (CancelOutcome.CANCELLED, Status.CANCELLED)
             assert cancellation.message == f"Cancelled. {paid}"
         end(line)

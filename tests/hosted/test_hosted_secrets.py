@@ -18,6 +18,7 @@ from tests.hosting import Web, open_house, settings_on
 from tests.warm import around
 
 from outpaint_mcp.errors import OutpaintError
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.server.app import build_server
 
 if TYPE_CHECKING:
@@ -60,10 +61,10 @@ class Session:
         submission = await self.hear(self.house.submit(audio, lyrics=LYRICS, **inputs))
         service = self.house.service
         if submission is not None:
-            await self.hear(service.status(submission.request_id))
-            await self.hear(service.result(submission.request_id, wait_seconds=60))
-            await self.hear(service.cancel(submission.request_id))
-        await self.hear(service.list())
+            await self.hear(service.status(PERSON, submission.request_id))
+            await self.hear(service.result(PERSON, submission.request_id, wait_seconds=60))
+            await self.hear(service.cancel(PERSON, submission.request_id))
+        await self.hear(service.list(PERSON))
 
 
 async def test_no_secret_is_left_behind_by_a_varied_session(  # noqa: PLR0913 - all that is there to look into

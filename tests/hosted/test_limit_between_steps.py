@@ -12,6 +12,7 @@ from tests.waiting import until
 
 from outpaint_mcp.errors import OverBudget
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.providers.remote.plan import plan
 from outpaint_mcp.providers.runcomfy.model import LIMITS
 from outpaint_mcp.storage.job_queue import JobQueue
@@ -57,7 +58,7 @@ async def submit_held(house: House, song: Path) -> str:
 
 
 async def agree(house: House, request_id: str) -> None:
-    question = await house.service.agreements.question(request_id)
+    question = await house.service.agreements.question(PERSON, request_id)
     assert question
     assert await house.service.agreements.agree(question)
 
@@ -70,7 +71,7 @@ async def test_of_six_steps_that_are_billed_at_a_hundred_times_the_limit_one_is_
         submission = await house.submit(song, extend_before_duration=10, extend_after_duration=10)
         assert "In 6 paid steps" in submission.message
         result = await house.result(submission.request_id)
-        listed = await house.service.list()
+        listed = await house.service.list(PERSON)
         folder = house.settings.data_dir / "jobs" / submission.request_id
         await until(lambda: {path.name for path in folder.iterdir()} == {"step-1"})
         await house.service.housekeeper.tidy()
@@ -150,7 +151,7 @@ async def test_a_step_that_cost_more_than_its_estimate_holds_the_rest_until_the_
     )
     assert f"Ask the user to run `outpaint-mcp approve {request_id}`" in seen.message
     assert (seen.cost_usd, seen.estimated_cost_usd) == pytest.approx((0.25, 0.25085))
-    assert (await house.service.list()).open_estimate_usd == pytest.approx(0.25085)
+    assert (await house.service.list(PERSON)).open_estimate_usd == pytest.approx(0.25085)
     assert house.fake.count("submit") == 1
     bill(house.fake, None)
     await agree(house, request_id)
@@ -166,10 +167,10 @@ async def test_whoever_waits_for_a_request_that_waits_for_the_person_waits_no_lo
 ) -> None:
     bill(house.fake, 0.25)
     request_id = (await house.submit(song, **BOTH_SIDES)).request_id
-    report = await house.service.result(request_id, wait_seconds=600)
+    report = await house.service.result(PERSON, request_id, wait_seconds=600)
     assert report.status is Status.IN_PROGRESS
     assert "waiting for agreement" in report.message
-    await house.service.cancel(request_id)
+    await house.service.cancel(PERSON, request_id)
 
 
 async def test_agreeing_covers_what_was_billed_and_not_the_next_surprise(house: House, song: Path) -> None:
@@ -190,9 +191,9 @@ async def test_the_last_steps_bill_asks_nobody_since_nothing_is_left_to_send(
     bill(house.fake, 0.25)
     result = await house.extend(song)
     assert result.cost_usd == 0.25
-    for report in (result, await house.service.status(result.request_id)):
+    for report in (result, await house.service.status(PERSON, result.request_id)):
         assert "RunComfy billed $0.2500, where $0.0009 was expected." in report.message
-    assert await house.service.agreements.question(result.request_id) is None
+    assert await house.service.agreements.question(PERSON, result.request_id) is None
 
 
 async def test_a_bill_that_is_off_by_some_hundredths_asks_nobody(house: House, song: Path) -> None:
@@ -203,11 +204,11 @@ async def test_a_bill_that_is_off_by_some_hundredths_asks_nobody(house: House, s
 async def test_a_held_request_can_be_cancelled(house: House, song: Path) -> None:
     bill(house.fake, 0.25)
     request_id = await submit_held(house, song)
-    cancellation = await house.service.cancel(request_id)
+    cancellation = await house.service.cancel(PERSON, request_id)
     assert cancellation.status is Status.CANCELLED
     assert "RunComfy has carried out 1 of 2 steps" in cancellation.message
-    assert await house.service.agreements.question(request_id) is None
-    listed = await house.service.list()
+    assert await house.service.agreements.question(PERSON, request_id) is None
+    listed = await house.service.list(PERSON)
     assert (listed.spent_usd, listed.open_estimate_usd) == (0.25, 0)
     assert house.fake.count("submit") == 1
 
@@ -221,7 +222,7 @@ async def test_a_held_request_is_still_held_by_the_server_that_takes_it_over(
     async with open_house(fake, settings) as house:
         await until(lambda: house.rows("SELECT attempt, server_id IS NOT NULL FROM jobs") == [(2, 1)])
         await held(house, request_id)
-        assert (await house.service.status(request_id)).status is Status.IN_PROGRESS
+        assert (await house.service.status(PERSON, request_id)).status is Status.IN_PROGRESS
         assert fake.count("submit") == 1
         await agree(house, request_id)
         assert (await house.result(request_id)).status is Status.COMPLETED
@@ -258,13 +259,13 @@ async def test_the_limit_is_not_exceeded_by_agreeing(
 async def test_nobody_agrees_to_figures_that_they_have_not_seen(house: House, song: Path) -> None:
     bill(house.fake, 0.25)
     request_id = await submit_held(house, song)
-    question = await house.service.agreements.question(request_id)
+    question = await house.service.agreements.question(PERSON, request_id)
     assert question
     earlier = question._replace(costs=replace(question.costs, billed_usd=0.1))
     assert not await house.service.agreements.agree(earlier)
     assert house.fake.count("submit") == 1
-    assert await house.service.agreements.question(request_id) == question
-    await house.service.cancel(request_id)
+    assert await house.service.agreements.question(PERSON, request_id) == question
+    await house.service.cancel(PERSON, request_id)
 
 
 async def test_the_bill_of_one_take_holds_the_others_too(house: House, song: Path) -> None:
@@ -275,8 +276,8 @@ async def test_the_bill_of_one_take_holds_the_others_too(house: House, song: Pat
     for take in takes:
         await held(house, take)
     assert house.fake.count("submit") == 2
-    question = await house.service.agreements.question(takes[1])
-    assert question == await house.service.agreements.question(whole)
+    question = await house.service.agreements.question(PERSON, takes[1])
+    assert question == await house.service.agreements.question(PERSON, whole)
     assert question
     assert "(2 takes)" in question.text
     assert "billed $0.5000, expected $0.0017; with what is left $0.5017 in all" in question.text
@@ -300,7 +301,7 @@ async def test_two_takes_cannot_slip_under_the_limit_together(
 
         await until(have_stopped)
         assert "over the limit" in str(house.rows("SELECT error FROM jobs"))
-        await house.service.cancel(request_id)
+        await house.service.cancel(PERSON, request_id)
     assert fake.count("submit") <= 2  # of four
 
 
@@ -370,7 +371,7 @@ async def test_a_price_that_rose_before_the_next_server_sends_the_first_step_ask
     async with open_house(fake, settings) as house:
         await held(house, request_id)
         assert house.jobs() == []
-        await house.service.cancel(request_id)
+        await house.service.cancel(PERSON, request_id)
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1, 1e308, "NaN", 10**400])
@@ -388,9 +389,9 @@ async def test_a_bill_that_cannot_be_believed_is_told_and_in_no_sum_and_holds_th
     result = await house.result(request_id)
     assert result.status is Status.COMPLETED
     assert result.cost_usd is None
-    for report in (result, await house.service.status(request_id)):
+    for report in (result, await house.service.status(PERSON, request_id)):
         assert "RunComfy reports a cost that cannot be believed (" in report.message
-    listed = await house.service.list()
+    listed = await house.service.list(PERSON)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, TWO_STEPS_USD))
     assert "null" not in listed.model_dump_json(exclude_none=True)
 
@@ -419,7 +420,7 @@ async def test_three_bills_beyond_all_measure_are_no_sum(house: House, song: Pat
     bill(house.fake, 1e308)
     for seed in (1, 2, 3):
         await house.extend(song, seed=seed)
-    listed = await house.service.list()
+    listed = await house.service.list(PERSON)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 3 * 0.00085))
 
 

@@ -12,6 +12,7 @@ from tests.hosting import open_house
 
 from outpaint_mcp.errors import InsufficientBalance, OverBudget, ProviderRejected, Unauthorized
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.providers.remote.plan import plan
 from outpaint_mcp.providers.runcomfy.model import LIMITS
 from outpaint_mcp.storage.records import RequestProgress, StepState
@@ -38,7 +39,7 @@ async def test_the_estimate_is_told_with_the_figures_that_it_rests_on(house: Hou
         in submission.message
     )
     [listed] = await house.listed()
-    status = await house.service.status(submission.request_id)
+    status = await house.service.status(PERSON, submission.request_id)
     assert listed.estimated_cost_usd == status.estimated_cost_usd == submission.estimated_cost_usd
 
 
@@ -117,7 +118,7 @@ async def test_a_caller_has_the_limit_for_a_day_and_others_have_their_own(
     fake: FakeRunComfy, settings: Settings, song: Path, clock: Clock
 ) -> None:
     fake.hold()
-    async with open_house(fake, settings, now=clock, max_cost_usd=0.0018) as house:
+    async with open_house(fake, settings, now=clock, max_day_usd=0.0018) as house:
         asked = [await house.submit(song, seed=seed, caller="ann") for seed in (1, 2)]
         with pytest.raises(OverBudget, match=r"after \$0\.0017 in the last 24 hours"):
             await house.submit(song, seed=3, caller="ann")
@@ -151,7 +152,7 @@ async def test_what_it_really_cost_counts_once_that_is_known(
 ) -> None:
     fake.switches = replace(fake.switches, billed_source=False)
     fake.hold()
-    async with open_house(fake, settings, max_cost_usd=0.0012) as house:
+    async with open_house(fake, settings, max_day_usd=0.0012) as house:
         first = await house.submit(song, caller="ann")
         with pytest.raises(OverBudget):
             await house.submit(song, seed=1, caller="ann")
@@ -164,7 +165,7 @@ async def test_requests_at_once_cannot_slip_under_the_limit_together(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
     fake.hold()
-    async with open_house(fake, settings, max_cost_usd=0.0018) as house:
+    async with open_house(fake, settings, max_day_usd=0.0018) as house:
         answers = await asyncio.gather(
             *(house.submit(song, seed=seed, caller="ann") for seed in range(4)), return_exceptions=True
         )
@@ -176,8 +177,8 @@ async def test_what_it_cost_is_told_everywhere(house: House, song: Path) -> None
     house.fake.switches = replace(house.fake.switches, billed_source=False)
     results = [await house.extend(song, seed=seed) for seed in (1, 2)]
     assert [result.cost_usd for result in results] == pytest.approx([0.00025] * 2)
-    status = await house.service.status(results[0].request_id)
-    listed = await house.service.list(limit=1)
+    status = await house.service.status(PERSON, results[0].request_id)
+    listed = await house.service.list(PERSON, limit=1)
     assert status.cost_usd == listed.requests[0].cost_usd == pytest.approx(0.00025)
     assert status.estimated_cost_usd is listed.requests[0].estimated_cost_usd is None
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0.0005, 0))
@@ -186,7 +187,7 @@ async def test_what_it_cost_is_told_everywhere(house: House, song: Path) -> None
 async def test_where_the_cost_is_not_told_the_estimate_stays(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, includes_cost=False)
     result = await house.extend(song)
-    status, listed = await house.service.status(result.request_id), await house.service.list()
+    status, listed = await house.service.status(PERSON, result.request_id), await house.service.list(PERSON)
     assert result.cost_usd is status.cost_usd is listed.requests[0].cost_usd is None
     assert status.estimated_cost_usd == listed.requests[0].estimated_cost_usd == pytest.approx(0.00085)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.00085))
@@ -195,7 +196,7 @@ async def test_where_the_cost_is_not_told_the_estimate_stays(house: House, song:
 async def test_what_may_have_been_billed_stays_with_its_estimate(house: House, song: Path) -> None:
     house.fake.fail("submit", Fault(kind="drop"))
     unknown = await house.submit(song)
-    listed = await house.service.list()
+    listed = await house.service.list(PERSON)
     assert (unknown.status, listed.requests[0].cost_usd) == (Status.UNKNOWN, None)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.00085))
 
@@ -216,7 +217,7 @@ async def test_what_was_refused_cost_nothing_and_says_why(
     house.fake.fail("submit", fault)
     with pytest.raises(kind, match=words):
         await house.submit(song)
-    listed = await house.service.list()
+    listed = await house.service.list(PERSON)
     assert (listed.requests[0].status, listed.requests[0].cost_usd) == (Status.FAILED, 0)
     assert listed.requests[0].error
     assert words in listed.requests[0].error
@@ -227,19 +228,19 @@ async def test_an_account_without_enough_money_is_told_its_balance(house: House,
     house.fake.switches = replace(house.fake.switches, balance_usd=0.0)
     with pytest.raises(InsufficientBalance, match=r"Its balance is \$0\.00\."):
         await house.submit(song)
-    assert (await house.service.list()).open_estimate_usd == 0
+    assert (await house.service.list(PERSON)).open_estimate_usd == 0
 
 
 async def test_a_failed_run_that_was_billed_is_counted(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, result_fails="string")
     await house.failed(song)
-    assert (await house.service.list()).spent_usd == pytest.approx(0.00085)
+    assert (await house.service.list(PERSON)).spent_usd == pytest.approx(0.00085)
 
 
 async def test_a_run_whose_file_is_of_no_use_is_counted(house: House, song: Path) -> None:
     house.fake.switches = replace(house.fake.switches, content="html")
     await house.failed(song)
-    listed = await house.service.list()
+    listed = await house.service.list(PERSON)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0.00085, 0))
 
 
@@ -258,6 +259,6 @@ async def test_while_steps_are_left_the_whole_estimate_counts_and_not_only_what_
         fetched = replace(steps[0], state=StepState.FETCHED, sent_at=1.0, cost_usd=0.0008)
         house.store.queue.update_step(job.lease, fetched)
         house.store.queue.report(job.lease, RequestProgress(status=Status.IN_PROGRESS))
-        status, listed = await house.service.status(request_id), await house.service.list()
+        status, listed = await house.service.status(PERSON, request_id), await house.service.list(PERSON)
     assert (status.status, status.cost_usd) == (Status.IN_PROGRESS, 0.0008)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.0016))

@@ -21,6 +21,7 @@ from tests.warm import around
 
 from outpaint_mcp.errors import ProviderRejected, RateLimited
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.storage.job_queue import JobQueue
 
@@ -112,7 +113,7 @@ async def test_what_was_refused_does_not_stand_in_the_way(house: House, song: Pa
 async def test_what_was_cancelled_does_not_stand_in_the_way(house: House, song: Path) -> None:
     house.fake.hold()
     first = await house.submit(song)
-    await house.service.cancel(first.request_id)
+    await house.service.cancel(PERSON, first.request_id)
     second = await house.submit(song)
     assert second.request_id != first.request_id
     assert second.message.startswith("Accepted.")
@@ -189,9 +190,9 @@ async def test_a_submission_whose_answer_was_lost_is_unknown_everywhere_and_neve
         assert (again.request_id, again.status) == (request_id, Status.UNKNOWN)
         assert "Nothing new was started" in again.message
     async with open_house(fake, settings) as house:  # as after a restart
-        status, result = await house.service.status(request_id), await house.result(request_id)
+        status, result = await house.service.status(PERSON, request_id), await house.result(request_id)
         [listed] = await house.listed()
-        cancellation = await house.service.cancel(request_id)
+        cancellation = await house.service.cancel(PERSON, request_id)
     assert {submission.status, status.status, result.status, listed.status} == {Status.UNKNOWN}
     assert cancellation.outcome == "not_cancellable"
     for words in (submission.message, again.message, status.error, result.error, listed.error):

@@ -19,6 +19,7 @@ from tests.waiting import until
 from outpaint_mcp.errors import DeliveryFailed, NothingNew, OutpaintError, OverBudget, WorkerDied
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.sources import DownloadPolicy, fetch
 from outpaint_mcp.workers.orders import Finish
 from outpaint_mcp.workers.pool import WorkerPool
@@ -164,7 +165,7 @@ async def test_takes_that_are_reserved_count_against_a_caller_although_only_one_
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
     fake.hold()
-    async with open_house(fake, settings, max_cost_usd=0.0024) as house:
+    async with open_house(fake, settings, max_day_usd=0.0024) as house:
         answers = await asyncio.gather(
             house.submit(song, caller="ann", seed=1, takes=2),
             house.submit(song, caller="ann", seed=9, takes=2),
@@ -190,7 +191,7 @@ async def test_a_take_that_fails_does_not_take_the_others_along(house: House, so
 async def test_takes_are_cancelled_together(house: House, song: Path) -> None:
     house.fake.hold()
     submission = await house.submit(song, takes=2)
-    cancellation = await house.service.cancel(submission.request_id)
+    cancellation = await house.service.cancel(PERSON, submission.request_id)
     assert cancellation.outcome is CancelOutcome.CANCELLED
     assert (await house.result(submission.request_id)).status is Status.CANCELLED
 
@@ -201,7 +202,7 @@ async def test_cancelling_takes_of_which_one_is_carried_out_says_that_it_is_bill
     switch(house.fake, cancel="never")
     house.fake.hold()
     submission = await house.submit(song, seed=5, takes=2)
-    cancellation = await house.service.cancel(submission.request_id)
+    cancellation = await house.service.cancel(PERSON, submission.request_id)
     assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
     assert "will finish, and is billed" in cancellation.message
     house.fake.release()
@@ -215,7 +216,7 @@ async def test_a_take_whose_answer_was_lost_is_told_at_once_and_found_by_its_sta
     submission = await house.submit(song, seed=5, takes=2)
     assert "never" in submission.message or "lost" in submission.message
     await house.result(submission.request_id)
-    found = await house.service.list(status=Status.UNKNOWN)
+    found = await house.service.list(PERSON, status=Status.UNKNOWN)
     assert [each.request_id for each in found.requests] == [submission.request_id]
 
 
@@ -288,7 +289,7 @@ async def test_broken_tags_of_a_source_cost_nobody_the_longer_file(
 async def test_listening_to_a_result_delivers_nothing(house: House, song: Path) -> None:
     submission = await house.submit(song)
     await house.status_once(submission.request_id, lambda seen: seen.status is Status.COMPLETED)
-    report, _ = await house.service.analyze(submission.request_id)
+    report, _ = await house.service.analyze(PERSON, submission.request_id)
     assert report.duration_seconds == pytest.approx(4, abs=0.05)
     assert not house.settings.output_dir.exists()
 

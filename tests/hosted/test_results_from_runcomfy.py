@@ -18,6 +18,7 @@ from tests.fakes.runcomfy import Fault
 from tests.hosting import AS_MADE, fetch_nothing, open_house
 
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.sources import fetch
 
 if TYPE_CHECKING:
@@ -254,10 +255,10 @@ async def test_a_signed_link_stands_in_the_results_url_and_nowhere_else(house: H
     result = await house.extend_as_made(song)
     answers = [
         result.model_copy(update={"url": ""}),
-        await house.service.status(result.request_id),
-        await house.service.list(),
+        await house.service.status(PERSON, result.request_id),
+        await house.service.list(PERSON),
         await house.submit(song),
-        await house.service.cancel(result.request_id),
+        await house.service.cancel(PERSON, result.request_id),
     ]
     assert "X-Amz-Signature" in (result.url or "")
     assert not any("X-Amz" in answer.model_dump_json() for answer in answers)

@@ -15,6 +15,7 @@ from tests.hosting import open_house
 from tests.waiting import until
 
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.providers.remote.schedule import PollSchedule
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ async def test_a_young_request_that_is_not_known_everywhere_yet_is_waited_for(
     house.fake.on("submit_accepted", house.fake.expire)
     request_id = (await house.submit(song)).request_id
     await until(lambda: house.fake.count("status") >= 4)
-    assert (await house.service.status(request_id)).status is Status.IN_QUEUE
+    assert (await house.service.status(PERSON, request_id)).status is Status.IN_QUEUE
     house.jobs()[0].is_expired = False
     assert (await house.result(request_id)).status is Status.COMPLETED
 

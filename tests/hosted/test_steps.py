@@ -14,6 +14,7 @@ import soundfile
 from tests.fakes.runcomfy import Fault, Switches
 
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +120,7 @@ async def test_the_step_that_is_under_way_is_told(house: House, song: Path) -> N
     assert (seen.status, seen.queue_position) == (Status.IN_PROGRESS, None)
     assert seen.progress == pytest.approx(1 / 3)
     assert seen.cost_usd is None  # of step 2 it is not known yet
-    await house.service.cancel(request_id)
+    await house.service.cancel(PERSON, request_id)
 
 
 async def test_a_failure_in_the_second_step_fails_the_whole_and_sends_no_third(
@@ -166,7 +167,7 @@ async def test_a_second_step_whose_answer_was_lost_is_unknown_and_says_which_it_
     result = await house.result((await house.submit(song, extend_before_duration=1)).request_id)
     assert result.status is Status.UNKNOWN
     assert "step 2 of 2, 1.25 s after" in (result.error or "")
-    listed = await house.service.list()
+    listed = await house.service.list(PERSON)
     assert (listed.spent_usd, listed.open_estimate_usd) == pytest.approx((0, 0.0017))
     assert house.fake.count("submit") == 2
 

@@ -19,6 +19,7 @@ from tests.hosting import AS_MADE, House, Web, open_house
 from outpaint_mcp.audio.layout import PartKind
 from outpaint_mcp.errors import InvalidRequest, OverBudget
 from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.principals import PERSON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,7 +152,7 @@ async def test_what_only_the_local_provider_can_do_is_refused_before_anything_is
     assert refused.value.field == field
     asked = SubmitRequest.of(audio=str(song), tags="", **inputs)
     with pytest.raises(InvalidRequest, match=words):
-        await house.service.foresee(asked)
+        await house.service.foresee(PERSON, asked)
     assert await house.listed() == []
     assert house.fake.calls == []
 
@@ -207,14 +208,14 @@ async def test_more_than_one_request_can_hold_is_estimated_and_told_before_anyth
     house.fake.hold()
     song = make_song(seconds=120, sample_rate=8_000, channels=1)
     asked = SubmitRequest.of(audio=str(song), tags="lofi", total_seconds=3_600)
-    found = await house.service.foresee(asked)
+    found = await house.service.foresee(PERSON, asked)
     assert house.jobs() == []
     submission = await house.submit(song, total_seconds=3_600)
     assert "In 30 paid steps" in submission.message
     assert submission.expected_duration_seconds == found.expected_duration_seconds == 3_600
     assert submission.estimated_cost_usd == found.estimated_cost_usd
     assert submission.estimated_cost_usd == pytest.approx((30 * 120 + 3_480 + 30 * 0.25) * 0.0002, abs=0.01)
-    await house.service.cancel(submission.request_id)
+    await house.service.cancel(PERSON, submission.request_id)
 
 
 async def test_the_sum_of_many_steps_is_held_against_the_limit(
@@ -231,7 +232,7 @@ async def test_a_dry_run_counts_what_is_cut_off_a_fade_as_the_submission_does(
     house: House, fading: Path
 ) -> None:
     asked = SubmitRequest.of(audio=str(fading), tags="lofi", extend_after_duration=6)
-    found = await house.service.foresee(asked)
+    found = await house.service.foresee(PERSON, asked)
     assert (
         found.estimated_cost_usd == (await house.submit(fading, extend_after_duration=6)).estimated_cost_usd
     )
@@ -314,7 +315,7 @@ async def chain(
     for provider in providers:
         audio = results[-1].request_id if results else str(song)
         asked = SubmitRequest.of(audio=audio, tags="lofi", seed=3, **lengths, **inputs)
-        submission = await house.service.submit(asked, provider=provider)
+        submission = await house.service.submit(PERSON, asked, provider=provider)
         result = await house.result(submission.request_id)
         assert result.status is Status.COMPLETED, result.error
         results.append(result)

@@ -23,6 +23,7 @@ from tests.waiting import until
 from outpaint_mcp.errors import ProviderRejected, ServerStopping, SourceNotHosted, SourceUnreachable
 from outpaint_mcp.jobs.liveness import Presence
 from outpaint_mcp.models import Status
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.providers.remote.bucket import Bucket
 from outpaint_mcp.storage.job_queue import JobQueue
 from outpaint_mcp.storage.store import Store
@@ -164,7 +165,7 @@ async def test_a_request_cancelled_while_its_source_is_uploaded_leaves_nothing_i
     others = Store(settings.data_dir)
 
     def want_it_cancelled(_: str) -> None:  # another server is told, and this one looks once in a while
-        [[request]] = others.journal.newest(limit=2)
+        [[request]] = others.journal.newest(PERSON, limit=2)
         others.queue.cancel(request.request_id)
 
     fake.on("model", want_it_cancelled)
@@ -183,7 +184,7 @@ async def test_what_ends_otherwise_leaves_nothing_in_the_bucket_either(
     async with open_house(fake, settings, upload=bucket.url) as house:
         request_id = (await house.submit(song)).request_id
         if status is Status.CANCELLED:
-            await house.service.cancel(request_id)
+            await house.service.cancel(PERSON, request_id)
         else:
             fake.switches = replace(fake.switches, result_fails="absent")
             fake.release()
@@ -290,8 +291,8 @@ async def test_a_link_is_passed_through_and_its_query_is_written_nowhere(
         answers = [
             submission,
             result,
-            await house.service.status(result.request_id),
-            await house.service.list(),
+            await house.service.status(PERSON, result.request_id),
+            await house.service.list(PERSON),
         ]
         [job] = house.jobs()
         rows = house.dump()

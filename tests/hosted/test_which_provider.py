@@ -15,6 +15,7 @@ from tests.warm import around
 
 from outpaint_mcp.errors import ProviderUnavailable, Unauthorized
 from outpaint_mcp.models import Status, SubmitRequest
+from outpaint_mcp.principals import PERSON
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.lifespan import open_service
@@ -35,7 +36,7 @@ async def test_local_requests_are_carried_out_and_delivered_where_runcomfy_takes
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
     async with open_service(settings, runs=False, vocabulary=TOOLS) as service:
-        request_id = (await service.submit(request_for(song))).request_id
+        request_id = (await service.submit(PERSON, request_for(song))).request_id
     async with open_house(fake, settings) as house:
         result = await house.result(request_id)
         assert (result.provider, result.status, result.cost_usd) == ("local", Status.COMPLETED, None)
@@ -53,8 +54,8 @@ async def test_runcomfys_requests_are_carried_out_and_delivered_where_new_ones_s
     async with open_house(fake, settings, runs=False) as house:
         request_id = (await house.submit(song)).request_id
     async with open_service(settings_on(fake, settings, provider="local"), vocabulary=TOOLS) as service:
-        assert (await service.submit(request_for(song))).provider == "local"
-        result = await service.result(request_id, wait_seconds=60)
+        assert (await service.submit(PERSON, request_for(song))).provider == "local"
+        result = await service.result(PERSON, request_id, wait_seconds=60)
     assert (result.provider, result.status) == ("runcomfy", Status.COMPLETED)
     assert fake.count("submit") == 1
 
@@ -65,8 +66,8 @@ async def test_what_runcomfy_made_can_be_extended_here(
     async with open_house(fake, settings) as house:
         first = await house.extend(song)
     async with open_service(settings, vocabulary=TOOLS, surroundings=around()) as service:
-        submission = await service.submit(request_for(Path(first.request_id)))
-        second = await service.result(submission.request_id, wait_seconds=60)
+        submission = await service.submit(PERSON, request_for(Path(first.request_id)))
+        second = await service.result(PERSON, submission.request_id, wait_seconds=60)
     assert (second.provider, second.status) == ("local", Status.COMPLETED)
     assert second.duration_seconds == pytest.approx(5)
 
@@ -75,7 +76,9 @@ async def test_what_was_made_here_can_be_extended_by_runcomfy(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:
     async with open_service(settings, vocabulary=TOOLS, surroundings=around()) as service:
-        first = await service.result((await service.submit(request_for(song))).request_id, wait_seconds=60)
+        first = await service.result(
+            PERSON, (await service.submit(PERSON, request_for(song))).request_id, wait_seconds=60
+        )
     async with open_house(fake, settings) as house:
         second = await house.extend(first.request_id)
         newest, _ = await house.listed()

@@ -15,6 +15,7 @@ from tests.waiting import until
 from outpaint_mcp.cli.main import main
 from outpaint_mcp.errors import Unauthorized
 from outpaint_mcp.models import CancelOutcome, Status
+from outpaint_mcp.principals import PERSON
 
 if TYPE_CHECKING:
     from tests.fakes.runcomfy import FakeRunComfy
@@ -47,7 +48,7 @@ async def test_a_server_without_a_token_leaves_jobs_to_those_that_have_one(
     async with open_house(fake, settings, token=None, provider="local") as bare:
         assert (await bare.extend(song)).provider == "local"  # it is at work, and for long enough
         for submission in (accepted, unsent):
-            assert (await bare.service.status(submission.request_id)).status is Status.IN_QUEUE
+            assert (await bare.service.status(PERSON, submission.request_id)).status is Status.IN_QUEUE
         assert (len(fake.calls), len(fake.jobs)) == (calls, 1)
         fake.release()
         async with open_house(fake, settings) as house:  # beside it
@@ -62,7 +63,7 @@ async def test_without_a_token_nothing_is_taken_in_and_what_to_do_is_said(
     async with open_house(fake, settings, token=None, accept_seconds=0) as house:
         with pytest.raises(Unauthorized, match=r"none is set\. Put it into RUNCOMFY_API_TOKEN"):
             await house.submit(song)
-        listed = await house.service.list()
+        listed = await house.service.list(PERSON)
     assert listed.requests == []
     assert (listed.spent_usd, listed.open_estimate_usd) == (0, 0)
     async with open_house(fake, settings) as house:
@@ -81,7 +82,7 @@ async def test_a_server_with_another_token_does_not_take_its_ignorance_for_the_e
     async with open_house(fake, settings, token=OTHER_TOKEN) as house:
         await house.status_once(request_id, lambda seen: "It was sent with another token" in seen.message)
         await looked_again(fake)
-        assert (await house.service.status(request_id)).status is Status.IN_QUEUE
+        assert (await house.service.status(PERSON, request_id)).status is Status.IN_QUEUE
     fake._token = TOKEN
     async with open_house(fake, settings) as house:
         result = await house.result(request_id)
@@ -146,7 +147,7 @@ async def test_the_services_own_word_counts_once_it_has_stood_for_a_minute(
             await looked_again(fake)
             clock.now += 59
             await looked_again(fake)
-            assert (await house.service.status(request_id)).status is Status.IN_QUEUE
+            assert (await house.service.status(PERSON, request_id)).status is Status.IN_QUEUE
         clock.now += 2
         assert (await house.result(request_id)).error == (
             f"{FORGOTTEN} ({job.request_id}): it has expired, or was deleted there."
@@ -162,7 +163,7 @@ async def test_what_is_made_already_cannot_be_cancelled_while_it_is_fetched(hous
     house.fake.on("download", take_time)
     request_id = (await house.submit(song)).request_id
     await until(lambda: house.fake.count("download") == 1)
-    cancellation = await house.service.cancel(request_id)
+    cancellation = await house.service.cancel(PERSON, request_id)
     was_told.set()
     assert (cancellation.outcome, cancellation.status) == (CancelOutcome.NOT_CANCELLABLE, Status.IN_PROGRESS)
     result = await house.result(request_id)
@@ -179,9 +180,11 @@ async def test_a_wish_that_nobody_has_heard_yet_is_not_called_cancelled(
         request_id = (await house.submit(song)).request_id
     async with open_house(fake, settings, runs=False, cancel_seconds=0.3) as house:
         assert house.store.queue.claim("a sleeping server", "runcomfy")
-        cancellation = await house.service.cancel(request_id)
+        cancellation = await house.service.cancel(PERSON, request_id)
         assert cancellation.outcome is CancelOutcome.NOT_CANCELLABLE
-        assert cancellation.status is (await house.service.status(request_id)).status is Status.IN_QUEUE
+        assert (
+            cancellation.status is (await house.service.status(PERSON, request_id)).status is Status.IN_QUEUE
+        )
     async with open_house(fake, settings) as house:
         assert (await house.result(request_id)).status is Status.CANCELLED
     assert [job.status for job in fake.jobs.values()] == ["cancelled"]
@@ -192,7 +195,7 @@ async def test_what_no_server_has_taken_up_yet_is_cancelled_at_once_and_never_se
 ) -> None:
     async with open_house(fake, settings, runs=False) as house:
         request_id = (await house.submit(song)).request_id
-        assert (await house.service.cancel(request_id)).status is Status.CANCELLED
+        assert (await house.service.cancel(PERSON, request_id)).status is Status.CANCELLED
     async with open_house(fake, settings) as house:
         result = await house.result(request_id)
     assert (result.status, result.cost_usd, fake.calls) == (Status.CANCELLED, 0, [])

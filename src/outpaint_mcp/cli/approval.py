@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp.cli.wording import TERMINAL
 from outpaint_mcp.errors import Hint, InvalidRequest
+from outpaint_mcp.principals import OPERATOR
 from outpaint_mcp.service.lifespan import open_service
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def approve(parsed: argparse.Namespace, settings: Settings) -> bool:
 
 
 async def _approve(service: OutpaintService, request_id: str) -> bool:
-    status = await service.status(request_id)
-    question = await service.agreements.question(request_id)
+    status = await service.status(OPERATOR, request_id)
+    question = await service.agreements.question(OPERATOR, request_id)
     if question is None:
         raise InvalidRequest(
             f"Request {request_id} does not wait for anybody's agreement: it is {status.status}.",

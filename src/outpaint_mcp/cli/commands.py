@@ -20,6 +20,7 @@ from outpaint_mcp.cli.wording import TERMINAL
 from outpaint_mcp.disk.writing import create, make_persons
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import SubmitRequest
+from outpaint_mcp.principals import OPERATOR
 from outpaint_mcp.service.destinations import OTHER_SUFFIXES, WRITTEN_SUFFIXES, fit_format, not_written
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.sources import legible, stored_text
@@ -63,7 +64,7 @@ def _extend(parsed: argparse.Namespace, settings: Settings) -> bool:
         return _foresee(parsed, settings, request)
 
     async def submit(service: OutpaintService) -> tuple[str, bool]:
-        submission = await service.submit(request, provider=parsed.provider)
+        submission = await service.submit(OPERATOR, request, provider=parsed.provider)
         if not parsed.json and submission.status != "unknown":  # which is reported as an error
             print(submission.message, file=sys.stderr)
         return submission.request_id, not submission.is_repeat
@@ -76,7 +77,7 @@ def _foresee(parsed: argparse.Namespace, settings: Settings, request: SubmitRequ
 
     async def foreseen() -> DryRun:
         async with open_service(settings, vocabulary=TERMINAL, runs=False) as service:
-            return await service.foresee(request, provider=parsed.provider)
+            return await service.foresee(OPERATOR, request, provider=parsed.provider)
 
     report = asyncio.run(foreseen())
     print(report.model_dump_json(exclude_none=True, indent=2) if parsed.json else report.message)
@@ -195,7 +196,7 @@ def _analyze(parsed: argparse.Namespace, settings: Settings) -> bool:
         try:
             async with open_service(settings, vocabulary=TERMINAL, runs=False) as service:
                 return await service.analyze(
-                    audio, details=parsed.json, picture=picture is not None, on_update=bar.show
+                    OPERATOR, audio, details=parsed.json, picture=picture is not None, on_update=bar.show
                 )
         finally:
             bar.close()
@@ -242,7 +243,7 @@ def _print_analysis(report: AnalysisReport) -> None:
 def _list(parsed: argparse.Namespace, settings: Settings) -> bool:
     async def listed() -> RequestList:
         async with open_service(settings, vocabulary=TERMINAL, runs=False) as service:
-            return await service.list(limit=parsed.limit)
+            return await service.list(OPERATOR, limit=parsed.limit)
 
     found = asyncio.run(listed())
     if parsed.json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp.cli.places import named_path
 from outpaint_mcp.cli.wording import TERMINAL
+from outpaint_mcp.principals import OPERATOR
 from outpaint_mcp.service.lifespan import open_service
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def print_files(parsed: argparse.Namespace, settings: Settings) -> bool:
 
     async def listed() -> AudioList:
         async with open_service(settings, vocabulary=TERMINAL, runs=False) as service:
-            return await service.list_audio(folder=folder, query=parsed.query, limit=parsed.limit)
+            return await service.list_audio(OPERATOR, folder=folder, query=parsed.query, limit=parsed.limit)
 
     found = asyncio.run(listed())
     if parsed.json:

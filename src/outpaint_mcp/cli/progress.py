@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.cli.wording import TERMINAL
+from outpaint_mcp.principals import OPERATOR
 from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.service.lifespan import open_service
 from outpaint_mcp.service.service import OutpaintService
@@ -41,7 +42,12 @@ async def wait(settings: Settings, begin: Begin, options: ExportOptions, target:
         try:
             request_id, _ = await asyncio.shield(beginning)
             return await service.result(
-                request_id, wait_seconds=float("inf"), options=options, on_update=bar.show, target=target
+                OPERATOR,
+                request_id,
+                wait_seconds=float("inf"),
+                options=options,
+                on_update=bar.show,
+                target=target,
             )
         except asyncio.CancelledError:
             bar.close()
@@ -56,7 +62,7 @@ async def wait(settings: Settings, begin: Begin, options: ExportOptions, target:
 async def _leave(service: OutpaintService, request_id: str, is_ours: bool) -> None:  # noqa: FBT001 - as `Begin` returns them
     """Cancel what was started here: at a terminal, Ctrl-C is for the work, not just for the wait."""
     if is_ours:
-        cancellation = await service.cancel(request_id)
+        cancellation = await service.cancel(OPERATOR, request_id)
         print(cancellation.message, file=sys.stderr)
     print(f"This is request {request_id}.", file=sys.stderr)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import gc
 import logging
@@ -56,6 +57,8 @@ def _serve_stdio(settings: Settings, parent_id: int) -> int:
 
 def _serve_http(parsed: argparse.Namespace, settings: Settings) -> int:
     _check_spending(settings, has_key=not parsed.no_key)
+    if settings.max_day_usd is None:  # whoever can call may call again and again
+        settings = dataclasses.replace(settings, max_day_usd=settings.max_cost_usd)
     sockets = listen(parsed.host, parsed.port)
     from outpaint_mcp.server.http.key import FILE_NAME, load_key  # noqa: PLC0415 - loads SQLite
 

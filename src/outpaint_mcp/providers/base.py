@@ -52,10 +52,12 @@ class Terms:
     Attributes:
         account: a digest of the credentials that it is sent with; empty where none are needed.
         limit_usd: the most that it may cost; None for no limit.
+        day_limit_usd: the most that all requests of its caller may cost within 24 hours; likewise.
     """
 
     account: str = ""
     limit_usd: float | None = None
+    day_limit_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from mcp.server.mcpserver.resolve import (
 )
 from pydantic import BaseModel, Field
 
-from outpaint_mcp.server.content import Lifespan
+from outpaint_mcp.server.content import Lifespan, principal
 from outpaint_mcp.service.agreements import Question
 
 # From this version on a question is part of an answer; before, it is a request of its own.
@@ -35,7 +35,7 @@ async def _question(ctx: Context[Lifespan, Any], request_id: str) -> Question | 
     if not _can_ask(ctx):
         return None
     service = await ctx.request_context.lifespan_context()
-    return await service.agreements.question(request_id, again=False)
+    return await service.agreements.question(principal(), request_id, again=False)
 
 
 async def _ask(question: Annotated[Question | None, Resolve(_question)]) -> Elicit[Agreement] | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
+from outpaint_mcp.principals import PERSON, Principal
 from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.service.on_demand import ServiceOnDemand
 
@@ -39,12 +40,13 @@ def answer(report: BaseModel, *images: ContentBlock) -> CallToolResult:
     )
 
 
-def caller(ctx: Context[Lifespan, Any]) -> str:
-    """Identify the caller over HTTP; empty over stdio, where the server is one person's."""
+def principal() -> Principal:
+    """Return who calls: over HTTP as the door has found out, over stdio the person."""
     token = get_access_token()
-    if token is not None:
-        return token.subject or token.client_id
-    return "" if ctx.headers is None else "http"
+    if token is None:
+        return PERSON
+    issuer = (token.claims or {}).get("iss", "")
+    return Principal(client=token.client_id, issuer=str(issuer), subject=token.subject or "")
 
 
 def image(drawn: bytes | None) -> list[ContentBlock]:

@@ -49,7 +49,7 @@ from outpaint_mcp.server.arguments import (
     SaveAs,
     WaitSeconds,
 )
-from outpaint_mcp.server.content import Lifespan, answer, caller, image, reporter
+from outpaint_mcp.server.content import Lifespan, answer, image, principal, reporter
 from outpaint_mcp.server.player import shown_by_player
 from outpaint_mcp.server.schemas import tool
 from outpaint_mcp.service.destinations import fit_format
@@ -103,8 +103,8 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
     )
     service = await ctx.request_context.lifespan_context()
     if dry_run:
-        return answer(await service.foresee(request, provider=provider))
-    return answer(await service.submit(request, caller=caller(ctx), provider=provider))
+        return answer(await service.foresee(principal(), request, provider=provider))
+    return answer(await service.submit(principal(), request, provider=provider))
 
 
 async def get_outpaint_status(
@@ -114,7 +114,8 @@ async def get_outpaint_status(
     never resubmitted automatically. For the file, call get_outpaint_result, which waits too.
     """
     service = await ctx.request_context.lifespan_context()
-    return answer(await service.status(request_id, wait_seconds=wait_seconds, on_update=reporter(ctx)))
+    report = await service.status(principal(), request_id, wait_seconds=wait_seconds, on_update=reporter(ctx))
+    return answer(report)
 
 
 async def get_outpaint_result(  # noqa: PLR0913 - what can be asked of a result
@@ -140,6 +141,7 @@ async def get_outpaint_result(  # noqa: PLR0913 - what can be asked of a result
     options = dataclasses.replace(fit_format(save_as, options), bitrate_kbps=bitrate_kbps or None)
     service = await ctx.request_context.lifespan_context()
     report = await service.result(
+        principal(),
         request_id,
         wait_seconds=wait_seconds,
         options=options,
@@ -157,7 +159,7 @@ async def cancel_outpaint(
     so far. One that has ended, or whose last step a hosted model is carrying out, stays as it is (not_cancellable).
     """
     service = await ctx.request_context.lifespan_context()
-    return answer(await service.cancel(request_id))
+    return answer(await service.cancel(principal(), request_id))
 
 
 async def list_outpaints(
@@ -174,7 +176,9 @@ async def list_outpaints(
     lost request_id.
     """
     service = await ctx.request_context.lifespan_context()
-    return answer(await service.list(limit=limit, status=None if status == "any" else Status(status)))
+    return answer(
+        await service.list(principal(), limit=limit, status=None if status == "any" else Status(status))
+    )
 
 
 async def analyze_audio(
@@ -190,7 +194,12 @@ async def analyze_audio(
     """
     service = await ctx.request_context.lifespan_context()
     report, drawn = await service.analyze(
-        audio, wait_seconds=wait_seconds, details=details, picture=picture, on_update=reporter(ctx)
+        principal(),
+        audio,
+        wait_seconds=wait_seconds,
+        details=details,
+        picture=picture,
+        on_update=reporter(ctx),
     )
     return answer(report, *image(drawn))
 
@@ -207,7 +216,7 @@ async def list_audio(
     match first. Pass a name, or a result's request_id, as audio to the other tools.
     """
     service = await ctx.request_context.lifespan_context()
-    return answer(await service.list_audio(folder=folder, query=query, limit=limit))
+    return answer(await service.list_audio(principal(), folder=folder, query=query, limit=limit))
 
 
 def all_tools(provider: str) -> list[Tool]:

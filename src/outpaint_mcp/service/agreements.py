@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.storage.spending import Costs
     from outpaint_mcp.storage.store import Store
 
@@ -30,14 +31,15 @@ class Agreements:
         self._ledger = store.ledger
         self._declined: set[str] = set()
 
-    async def question(self, request_id: str, *, again: bool = True) -> Question | None:
+    async def question(self, principal: Principal, request_id: str, *, again: bool = True) -> Question | None:
         """Return what a request asks the person; None where it asks nothing.
 
         Args:
+            principal: who asks.
             request_id: of the request, or of one of its takes; it is asked about as a whole.
             again: whether to ask, too, what was declined in this process.
         """
-        costs = await asyncio.to_thread(self._ledger.to_agree, request_id)
+        costs = await asyncio.to_thread(self._ledger.to_agree, principal, request_id)
         if costs is None:
             return None
         takes = f" ({costs.takes} takes)" if costs.takes > 1 else ""

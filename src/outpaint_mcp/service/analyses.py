@@ -79,20 +79,16 @@ class _Job:
 
 
 class Analyses:
-    """The analyses of this process."""
+    """The analyses of one caller in this process."""
 
-    def __init__(
-        self, analyzer: SourceAnalyzer, folder: Path, find_origin: Callable[[str], Awaitable[Origin]]
-    ) -> None:
+    def __init__(self, analyzer: SourceAnalyzer, find_origin: Callable[[str], Awaitable[Origin]]) -> None:
         """Prepare.
 
         Args:
             analyzer: has sources analyzed.
-            folder: where it stores analyses.
             find_origin: finds out, by the SHA-256 of a file, of which request it is the result.
         """
         self._analyzer = analyzer
-        self._folder = folder
         self._find_origin = find_origin
         self._jobs: dict[_Key, _Job] = {}
         self._is_closed = False
@@ -134,6 +130,11 @@ class Analyses:
             raise ServerStopping("This server is stopping, so the recording was not analyzed.")
         return job.task.result()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an analysis is under way, or one that failed may still be asked for."""
+        return bool(self._jobs)
+
     async def close(self) -> None:
         """End what goes on in this process; workers are the pool's."""
         self._is_closed = True
@@ -142,14 +143,6 @@ class Analyses:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-    def tidy(self) -> None:
-        """Delete what was not asked for in a long time, and the oldest of too many; blocks."""
-        ages = sorted((_idle_seconds(each), each) for each in self._folder.glob("*-*"))
-        for place, (age, folder) in enumerate(ages):
-            is_old = place >= STORED_ANALYSES or age > STORED_ANALYSES_DAYS * _DAY_SECONDS
-            if is_old and not outliving.is_at_work(folder):
-                remove(folder)
 
     def _job(self, key: _Key, found: AnalyzedSource, *, picture: bool) -> _Job:
         """Return the job for this, which is begun where there is none."""
@@ -197,6 +190,19 @@ class Analyses:
                 on_folder=on_folder,
             )
         return Analyzed(analysis, origin, drawn)
+
+
+def tidy_analyses(folder: Path) -> None:
+    """Delete what was not asked for in a long time, and the oldest of too many; blocks.
+
+    Args:
+        folder: where a caller's analyses are stored.
+    """
+    ages = sorted((_idle_seconds(each), each) for each in folder.glob("*-*"))
+    for place, (age, analysis) in enumerate(ages):
+        is_old = place >= STORED_ANALYSES or age > STORED_ANALYSES_DAYS * _DAY_SECONDS
+        if is_old and not outliving.is_at_work(analysis):
+            remove(analysis)
 
 
 def _identity(source: Source) -> _Key:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from outpaint_mcp.export_options import ExportOptions
     from outpaint_mcp.reports.models import ResultReport
     from outpaint_mcp.reports.wording import Vocabulary
-    from outpaint_mcp.service.destinations import Destinations
     from outpaint_mcp.service.exporter import Delivered, Exporter
     from outpaint_mcp.service.poller import OnUpdate, StatusPoller
+    from outpaint_mcp.service.rooms import Room
     from outpaint_mcp.storage.lineage import Lineage
     from outpaint_mcp.storage.records import RequestRecord
     from outpaint_mcp.workers.forms import FormReader
@@ -39,7 +39,6 @@ class ResultDesk:
         poller: StatusPoller,
         exporter: Exporter,
         forms: FormReader,
-        destinations: Destinations,
         lineage: Lineage,
         vocabulary: Vocabulary,
         *,
@@ -51,7 +50,6 @@ class ResultDesk:
             poller: follows requests.
             exporter: writes files.
             forms: reads in which form they were written.
-            destinations: where else they may be put.
             lineage: where files come from.
             vocabulary: the words of the surface that asks.
             delivery_seconds: how long a call waits for a file to be written, at least.
@@ -59,13 +57,13 @@ class ResultDesk:
         self._poller = poller
         self._exporter = exporter
         self._forms = forms
-        self._destinations = destinations
         self._lineage = lineage
         self._vocabulary = vocabulary
         self._delivery_seconds = delivery_seconds
 
     async def result(  # noqa: PLR0913 - see `OutpaintService.result`
         self,
+        room: Room,
         request_id: str,
         *,
         wait_seconds: float,
@@ -75,13 +73,13 @@ class ResultDesk:
         target: Path | None,
         details: bool,
     ) -> ResultReport:
-        """See `OutpaintService.result`."""
+        """See `OutpaintService.result`; `room` is of whoever asks."""
         until = time.monotonic() + max(wait_seconds, self._delivery_seconds)
         if save_as:  # before any waiting: a place that cannot be used is known by now
-            target = await asyncio.to_thread(self._destinations.target_of, save_as)
+            target = await asyncio.to_thread(room.destinations.target_of, save_as)
         if target is not None and not await asyncio.to_thread(target.is_dir):
             options = fit_format(target.name, options)
-        takes = await self._poller.follow(request_id, wait_seconds, on_update)
+        takes = await self._poller.follow(room.principal, request_id, wait_seconds, on_update)
         completed = [take for take in takes if take.status is Status.COMPLETED]
         if not completed:
             return reports.not_delivered(as_one(takes), self._vocabulary)

@@ -15,6 +15,7 @@ from outpaint_mcp.errors import InvalidRequest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from outpaint_mcp.config import Reach
     from outpaint_mcp.export_options import ExportOptions, Format
 
 _FORMATS: dict[str, tuple[Format, ...]] = {
@@ -136,11 +137,10 @@ def not_written(name: str) -> InvalidRequest:
 
 
 class Destinations:
-    """The folders that a result may be put into by name."""
+    """The folders that a caller's result may be put into by name."""
 
-    def __init__(self, output_dir: Path, export_dirs: Sequence[Path]) -> None:
-        self._output_dir = output_dir
-        self._export_dirs = export_dirs
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
 
     def target_of(self, save_as: str) -> Path | None:
         """Find out what a name or a path means; None where there is none. Blocks.
@@ -159,10 +159,10 @@ class Destinations:
             named = Path(text).expanduser()
             if any(len(os.fsencode(part)) > _MOST_NAME_BYTES for part in named.parts):
                 raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))  # noqa: TRY301 - one answer for all
-            folders = [self._output_dir, *(each for each in self._export_dirs if each.is_dir())]
+            folders = [self._reach.output_dir, *(each for each in self._reach.export_dirs if each.is_dir())]
             if is_foreign_share(named, folders):
                 raise InvalidRequest(_outside(named, folders), field="save_as")
-            place = (self._output_dir / named).resolve()
+            place = (self._reach.output_dir / named).resolve()
             # The output folder is created at the first delivery.
             roots = [root_of(each) if each.exists() else each.resolve() for each in folders]
             is_allowed = any(place.is_relative_to(each) for each in roots)

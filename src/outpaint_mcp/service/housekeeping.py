@@ -14,6 +14,7 @@ from outpaint_mcp.disk.writing import remove
 from outpaint_mcp.errors import OutpaintError, OverBudget, RequestNotFound, ServerStopping, StorageFailed
 from outpaint_mcp.jobs.run import SOURCE_NAME, clear
 from outpaint_mcp.models import Status
+from outpaint_mcp.service.analyses import tidy_analyses
 from outpaint_mcp.service.conversion import STORED_DAYS
 from outpaint_mcp.storage.journal import UNFETCHED_DAYS
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from outpaint_mcp.service.analyses import Analyses
+    from outpaint_mcp.config import Settings
     from outpaint_mcp.service.exporter import Exporter
     from outpaint_mcp.service.output_folder import OutputFolder
     from outpaint_mcp.storage.records import RequestRecord
@@ -42,27 +43,21 @@ class Housekeeper:
     """Deletes files that belong to requests that are over, or that nobody will need again."""
 
     def __init__(
-        self,
-        store: Store,
-        jobs_folder: Path,
-        exporter: Exporter,
-        output_folder: OutputFolder,
-        analyses: Analyses,
+        self, store: Store, settings: Settings, exporter: Exporter, output_folder: OutputFolder
     ) -> None:
         """Prepare; nothing is deleted yet.
 
         Args:
             store: every request there ever was.
-            jobs_folder: holds one folder per job.
+            settings: where everybody's files are.
             exporter: converts files.
             output_folder: receives them.
-            analyses: stores what was measured.
         """
         self._store = store
-        self._jobs_folder = jobs_folder
+        self._settings = settings
+        self._jobs_folder = settings.data_dir / "jobs"
         self._exporter = exporter
         self._output_folder = output_folder
-        self._analyses = analyses
 
     async def keep_tidy(self, sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
         """Tidy up now, and again every so many seconds: a server may run for weeks."""
@@ -83,7 +78,7 @@ class Housekeeper:
     def _tidy(self, stopping: threading.Event) -> None:
         # The person's folder comes last: its drive is the one most likely to hang.
         jobs = partial(self._tidy_jobs, stopping)
-        for tidy in (jobs, self._analyses.tidy, self._exporter.tidy, self._output_folder.tidy):
+        for tidy in (jobs, self._tidy_analyses, self._exporter.tidy, self._output_folder.tidy):
             if stopping.is_set():
                 return
             try:
@@ -115,6 +110,10 @@ class Housekeeper:
                 record.status is Status.COMPLETED and record.outcome
             ):  # by a server that was killed before it did this
                 clear(folder, record.outcome.file_names)
+
+    def _tidy_analyses(self) -> None:
+        for folder in self._settings.analyses_folders():
+            tidy_analyses(folder)
 
     def _is_of_no_use(self, record: RequestRecord) -> bool:
         has_paid_parts = record.error_kind == OverBudget.__name__ and record.is_accepted

@@ -21,7 +21,6 @@ from outpaint_mcp.sources import fetch
 from outpaint_mcp.storage.failures import storage_errors
 from outpaint_mcp.storage.store import Store
 from outpaint_mcp.workers.pool import WorkerPool
-from outpaint_mcp.workers.source_copies import SourceCopies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -105,9 +104,8 @@ async def open_service(
             dispatcher = await _start_dispatcher(
                 stack, settings, store, presence, providers, signal, surroundings
             )
-        copies = SourceCopies(surroundings.fetch, scratch)
         service = OutpaintService(
-            settings, store, providers, pool, copies, signal, dispatcher, vocabulary, surroundings
+            settings, store, providers, pool, scratch, signal, dispatcher, vocabulary, surroundings
         )
         stack.push_async_callback(service.close)
         if runs:

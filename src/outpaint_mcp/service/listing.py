@@ -20,6 +20,8 @@ from outpaint_mcp.sources.scanning import AudioFile, scan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from outpaint_mcp.config import Reach
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.workers.probing import Prober
 
@@ -53,17 +55,15 @@ class AudioLister:
     """Lists files by name, length and date; looks at no more than it takes.
 
     Args:
-        input_dirs: the folders that may be read.
-        output_dir: the one of them that results are put into.
+        principal: whose results they are.
+        reach: the folders that are open to them.
         journal: knows which files are results.
         prober: measures lengths.
     """
 
-    def __init__(
-        self, input_dirs: Sequence[Path], output_dir: Path, journal: Journal, prober: Prober
-    ) -> None:
-        self._input_dirs = input_dirs
-        self._output_dir = output_dir
+    def __init__(self, principal: Principal, reach: Reach, journal: Journal, prober: Prober) -> None:
+        self._principal = principal
+        self._reach = reach
         self._journal = journal
         self._prober = prober
 
@@ -100,8 +100,8 @@ class AudioLister:
 
     def _find(self, folder: str, query: str, limit: int) -> _Found:
         """Find what is to be listed; may block."""
-        roots = existing_folders(self._input_dirs)
-        places = [find_folder(folder, self._input_dirs)] if folder else roots
+        roots = existing_folders(self._reach.input_dirs)
+        places = [find_folder(folder, self._reach.input_dirs)] if folder else roots
         files, is_complete = scan(places)
         results = self._results()
         scanned = {file.path for file in files}
@@ -112,7 +112,7 @@ class AudioLister:
                 is_ours or any(is_below(path, root) for root in roots)
             ):  # what lies outside is not read
                 files.append(file)
-        own = next(iter(existing_folders([self._output_dir])), None)
+        own = next(iter(existing_folders([self._reach.output_dir])), None)
         files.sort(key=lambda file: file.modified_at, reverse=True)
         fitting, order = files, "newest first"
         if query:
@@ -130,7 +130,7 @@ class AudioLister:
 
     def _results(self) -> dict[Path, _Result]:
         """Return the delivered files, wherever they were put; of each request the whole, in any form."""
-        families = self._journal.newest(limit=_MOST_REQUESTS, status=Status.COMPLETED)
+        families = self._journal.newest(self._principal, limit=_MOST_REQUESTS, status=Status.COMPLETED)
         real = functools.cache(
             os.path.realpath
         )  # of few folders: a look at each takes its time on a network drive

@@ -8,6 +8,7 @@ import stat
 import threading
 import time
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ from outpaint_mcp.storage.rows import facts_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from outpaint_mcp.config import Settings
     from outpaint_mcp.export_options import ExportOptions
     from outpaint_mcp.results import Outcome
     from outpaint_mcp.storage.journal import Journal
@@ -52,21 +54,18 @@ _STALE_SECONDS = 86_400.0
 class OutputFolder:
     """Copies finished files from the provider's storage to the person's folder; its methods block."""
 
-    def __init__(
-        self, journal: Journal, output_dir: Path, locks: Path, *, lock_seconds: float = _LOCK_SECONDS
-    ) -> None:
+    def __init__(self, journal: Journal, settings: Settings, *, lock_seconds: float = _LOCK_SECONDS) -> None:
         """Prepare deliveries; no folder is created yet.
 
         Args:
             journal: records what was delivered.
-            output_dir: where files go by default.
-            locks: a folder for lock files, the same for every process.
+            settings: where files go by default, each caller's own, and where locks are, the same for every process.
             lock_seconds: how long to wait for another process that delivers the same file.
         """
         self._journal = journal
-        self._output_dir = output_dir
+        self._settings = settings
         self._stopping = threading.Event()
-        self._locks = DeliveryLocks(locks, self._stopping, wait_seconds=lock_seconds)
+        self._locks = DeliveryLocks(settings.data_dir / "locks", self._stopping, wait_seconds=lock_seconds)
 
     def stop(self) -> None:
         """Make every delivery under way end with `ServerStopping` soon, in whichever thread it runs."""
@@ -126,7 +125,8 @@ class OutputFolder:
         self._locks.tidy()
         planned = self._journal.planned_places()
         elsewhere = (part for *form, place in planned for part in parts_of(place, *form))
-        for part in {*self._output_dir.glob(PARTS_PATTERN), *elsewhere}:
+        folders = self._settings.output_dirs()
+        for part in {*chain.from_iterable(each.glob(PARTS_PATTERN) for each in folders), *elsewhere}:
             with suppress(OSError):
                 if time.time() - part.stat().st_mtime > _STALE_SECONDS:
                     part.unlink()
@@ -220,7 +220,11 @@ class OutputFolder:
     ) -> Iterable[Path]:
         if target is not None and not target.is_dir():
             return [place_at(target, suffix)]
-        return places_in(target or self._output_dir, name_of(self._journal, record, options), suffix)
+        return places_in(
+            target or self._settings.output_dir_of(record.caller),
+            name_of(self._journal, record, options),
+            suffix,
+        )
 
     def _put(
         self,

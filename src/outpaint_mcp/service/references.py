@@ -22,6 +22,8 @@ from outpaint_mcp.storage.records import Delivery
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from outpaint_mcp.config import Reach
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.service.exporter import Exporter
     from outpaint_mcp.service.poller import StatusPoller
     from outpaint_mcp.sources import Source
@@ -63,18 +65,13 @@ class AnalyzedSource(NamedTuple):
 
 
 class ReferenceResolver:
-    """Finds what is meant, in the allowed folders and among earlier requests."""
+    """Finds what a caller means, in the folders that are open to them and among their earlier requests."""
 
     def __init__(
-        self,
-        input_dirs: Sequence[Path],
-        output_dir: Path,
-        store: Store,
-        poller: StatusPoller,
-        exporter: Exporter,
+        self, principal: Principal, reach: Reach, store: Store, poller: StatusPoller, exporter: Exporter
     ) -> None:
-        self._input_dirs = input_dirs
-        self._output_dir = output_dir
+        self._principal = principal
+        self._reach = reach
         self._store = store
         self._poller = poller
         self._exporter = exporter
@@ -88,13 +85,13 @@ class ReferenceResolver:
         """
         audio = audio.strip()
         parent, note = None, ""
-        folders = self._input_dirs
+        folders = self._reach.input_dirs
         if is_request_id(audio):
             parent, delivery, note = await self._earlier(audio)
             audio = delivery.path
             folders = (Path(audio).parent,)  # ours to read, wherever it was put at the time
         source = await asyncio.to_thread(
-            sources.resolve_source, audio, input_dirs=folders, own=self._output_dir
+            sources.resolve_source, audio, input_dirs=folders, own=self._reach.output_dir
         )
         if isinstance(source, LocalFile) and parent is None:
             parent = await asyncio.to_thread(self._result_at, source.path)
@@ -110,9 +107,9 @@ class ReferenceResolver:
             size_bytes = path.stat().st_size
         except OSError:  # whoever opens it says so
             return None
-        for sha256 in self._store.lineage.digests_of_results(size_bytes):
+        for sha256 in self._store.lineage.digests_of_results(self._principal, size_bytes):
             if has_content(path, size_bytes=size_bytes, sha256=sha256):
-                return self._store.lineage.result_with(sha256)
+                return self._store.lineage.result_with(self._principal, sha256)
         return None
 
     async def _earlier(self, request_id: str) -> tuple[RequestRecord, Delivery, str]:
@@ -120,7 +117,7 @@ class ReferenceResolver:
 
         Of several takes it is the best; also returns a sentence that says so.
         """
-        takes = await self._poller.takes(request_id)
+        takes = await self._poller.takes(self._principal, request_id)
         completed = {take.request_id: take for take in _completed(takes, request_id)}
         delivered = await self._exporter.deliver([*completed.values()], _WHOLE, wait_seconds=inf)
         ready = {each: found for each, found in delivered.items() if isinstance(found, Delivery)}
@@ -156,7 +153,7 @@ class ReferenceResolver:
                 else title
             )
             return AnalyzedSource(resolved.source, title, name, None)
-        completed = _completed(await self._poller.takes(audio), audio)
+        completed = _completed(await self._poller.takes(self._principal, audio), audio)
         wholes = {take.request_id: take.deliveries.get(str(_WHOLE)) for take in completed}
         for delivery in best_first([*filter(None, wholes.values())]):
             if await self._exporter.is_unchanged(delivery):
@@ -173,7 +170,7 @@ class ReferenceResolver:
         """Find out what is known of a file that may be a result of ours."""
 
         def find() -> Origin:
-            record = self._store.lineage.result_with(sha256)
+            record = self._store.lineage.result_with(self._principal, sha256)
             return NO_RESULT if record is None else origin_of(self._store.journal, record)
 
         return await asyncio.to_thread(find)

@@ -15,23 +15,18 @@ from outpaint_mcp.reports.models import RequestList
 from outpaint_mcp.reports.submissions import naming
 from outpaint_mcp.service.admission import Admission
 from outpaint_mcp.service.agreements import Agreements
-from outpaint_mcp.service.analyses import Analyses
 from outpaint_mcp.service.cancelling import Canceller
 from outpaint_mcp.service.delivery import ResultDesk
-from outpaint_mcp.service.destinations import Destinations
 from outpaint_mcp.service.exporter import Exporter
 from outpaint_mcp.service.forecast import foresee
 from outpaint_mcp.service.housekeeping import Housekeeper
-from outpaint_mcp.service.listing import AudioLister
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
-from outpaint_mcp.service.references import ReferenceResolver
+from outpaint_mcp.service.rooms import Rooms
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.storage.records import RequestProgress
 from outpaint_mcp.workers.forms import FormReader
-from outpaint_mcp.workers.listening import SourceAnalyzer
-from outpaint_mcp.workers.probing import Prober
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +36,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.jobs.dispatcher import Dispatcher
     from outpaint_mcp.jobs.signal import UpdateSignal
     from outpaint_mcp.models import SubmitRequest
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.providers.base import Provider
     from outpaint_mcp.reports.models import (
         AnalysisReport,
@@ -56,7 +52,6 @@ if TYPE_CHECKING:
     from outpaint_mcp.service.poller import OnUpdate
     from outpaint_mcp.storage.store import Store
     from outpaint_mcp.workers.pool import WorkerPool
-    from outpaint_mcp.workers.source_copies import SourceCopies
 
 _MOST_LISTED = 1_000_000
 _DEFAULT = ExportOptions()
@@ -76,7 +71,7 @@ class OutpaintService:
         store: Store,
         providers: Mapping[str, Provider],
         pool: WorkerPool,
-        copies: SourceCopies,
+        scratch: Path,
         signal: UpdateSignal,
         dispatcher: Dispatcher | None,
         vocabulary: Vocabulary,
@@ -89,7 +84,7 @@ class OutpaintService:
             store: every request there ever was.
             providers: by name, since old requests stay with the one that took them.
             pool: runs worker processes.
-            copies: holds audio that is no file yet.
+            scratch: holds audio that is no file yet.
             signal: says when something happens to a request.
             dispatcher: carries requests out; None where that is left to other processes.
             vocabulary: the words of the surface that opens it.
@@ -101,43 +96,31 @@ class OutpaintService:
         self._signal = signal
         self._dispatcher = dispatcher
         self._vocabulary = vocabulary
-        self._jobs_folder = settings.data_dir / "jobs"
-        output_folder = OutputFolder(store.journal, settings.output_dir, settings.data_dir / "locks")
+        jobs_folder = settings.data_dir / "jobs"
+        output_folder = OutputFolder(store.journal, settings)
         self._exporter = Exporter(output_folder, settings.data_dir / "exports", pool)
         self._poller = StatusPoller(store.journal, signal)
         self._desk = ResultDesk(
             self._poller,
             self._exporter,
             FormReader(pool),
-            Destinations(settings.output_dir, settings.export_dirs),
             store.lineage,
             vocabulary,
             delivery_seconds=surroundings.delivery_seconds,
         )
-        self._references = ReferenceResolver(
-            settings.input_dirs, settings.output_dir, store, self._poller, self._exporter
-        )
-        analyses_folder = settings.data_dir / "analyses"
-        self._analyses = Analyses(
-            SourceAnalyzer(pool, copies, analyses_folder), analyses_folder, self._references.origin_of_file
-        )
-        self.housekeeper = Housekeeper(
-            store, self._jobs_folder, self._exporter, output_folder, self._analyses
-        )
+        self._rooms = Rooms(settings, store, pool, surroundings.fetch, scratch, self._poller, self._exporter)
+        self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
         self.agreements = Agreements(store)
-        self._prober = Prober(pool, copies)
-        self._lister = AudioLister(settings.input_dirs, settings.output_dir, store.journal, self._prober)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
-            store, providers, signal, self._jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
+            store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
         )
         self._admission = Admission()
         self._submitter = Submitter(
             store.journal,
             signal,
             providers,
-            self._prober,
-            self._jobs_folder,
+            jobs_folder,
             vocabulary,
             provider=settings.provider,
             ring=ring,
@@ -151,10 +134,11 @@ class OutpaintService:
         await self._pool.close(outlive=outlive)
         await self._poller.close()
         await self._exporter.close()
-        await self._analyses.close()
+        await self._rooms.close()
 
-    async def analyze(
+    async def analyze(  # noqa: PLR0913 - what can be asked of an analysis
         self,
+        principal: Principal,
         audio: str,
         *,
         wait_seconds: float = inf,
@@ -165,6 +149,7 @@ class OutpaintService:
         """Measure a recording, or the extended file of an earlier request.
 
         Args:
+            principal: who asks.
             audio: as `submit` takes it.
             wait_seconds: how long to wait for the analysis, which goes on when the wait is over or cancelled.
             details: whether to report everything that was measured.
@@ -174,8 +159,9 @@ class OutpaintService:
         Raises:
             InvalidRequest, SourceError: it cannot be measured.
         """
-        found = await self._references.resolve_for_analysis(audio)
-        done = await self._analyses.follow(
+        room = self._rooms.of(principal)
+        found = await room.references.resolve_for_analysis(audio)
+        done = await room.analyses.follow(
             found, picture=picture, wait_seconds=wait_seconds, on_update=on_update
         )
         if isinstance(done, RequestProgress):
@@ -188,38 +174,46 @@ class OutpaintService:
         )
         return report, done.picture
 
-    async def submit(self, request: SubmitRequest, *, caller: str = "", provider: str = "") -> Submission:
+    async def submit(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> Submission:
         """Take a request on; see `Submitter.submit`.
 
         Raises:
             ServerBusy: too many others are being taken on.
         """
         async with self._admission.turn():
-            resolved = await self._references.resolve(request.audio)
-            submission = await self._submitter.submit(request, resolved, caller=caller, provider=provider)
+            room = self._rooms.of(principal)
+            resolved = await room.references.resolve(request.audio)
+            submission = await self._submitter.submit(room, request, resolved, provider=provider)
             return naming(resolved.taken, submission)
 
-    async def foresee(self, request: SubmitRequest, *, provider: str = "") -> DryRun:
+    async def foresee(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> DryRun:
         """Say what would become of a request; see `forecast.foresee`."""
         chosen = self._submitter.provider(provider)
         async with self._admission.turn():
-            resolved = await self._references.resolve(request.audio)
-            found = await foresee(self._prober, self._vocabulary, request, resolved, chosen)
+            room = self._rooms.of(principal)
+            resolved = await room.references.resolve(request.audio)
+            found = await foresee(room.prober, self._vocabulary, request, resolved, chosen)
             return naming(resolved.taken, found)
 
     async def status(
-        self, request_id: str, *, wait_seconds: float = 0, on_update: OnUpdate | None = None
+        self,
+        principal: Principal,
+        request_id: str,
+        *,
+        wait_seconds: float = 0,
+        on_update: OnUpdate | None = None,
     ) -> StatusReport:
         """Report where a request is; with `wait_seconds`, as soon as it has ended.
 
         Raises:
-            RequestNotFound: there is no such request.
+            RequestNotFound: they have no such request.
         """
-        takes = await self._poller.follow(request_id, wait_seconds, on_update)
+        takes = await self._poller.follow(principal, request_id, wait_seconds, on_update)
         return reports.status(as_one(takes), self._vocabulary, takes)
 
     async def result(  # noqa: PLR0913 - what can be asked of a result
         self,
+        principal: Principal,
         request_id: str,
         *,
         wait_seconds: float = 0,
@@ -232,6 +226,7 @@ class OutpaintService:
         """Deliver the extended file and report where it is, or where the request is instead.
 
         Args:
+            principal: who asks.
             request_id: as `submit` returned it.
             wait_seconds: how long to wait for the request to end.
             options: in which form to deliver it.
@@ -242,11 +237,12 @@ class OutpaintService:
             details: whether to report the file's digest and size.
 
         Raises:
-            RequestNotFound: there is no such request.
+            RequestNotFound: they have no such request.
             InvalidRequest: it cannot be delivered in this form, or at this place.
             DeliveryFailed: the file cannot be put into the output folder, or has been removed.
         """
         return await self._desk.result(
+            self._rooms.of(principal),
             request_id,
             wait_seconds=wait_seconds,
             options=options,
@@ -256,35 +252,40 @@ class OutpaintService:
             details=details,
         )
 
-    async def cancel(self, request_id: str) -> Cancellation:
+    async def cancel(self, principal: Principal, request_id: str) -> Cancellation:
         """Stop a request that has not ended, with all its takes; by a take's own id, that one alone.
 
         Raises:
-            RequestNotFound: there is no such request.
+            RequestNotFound: they have no such request.
         """
-        takes = await self._poller.takes(request_id)
+        takes = await self._poller.takes(principal, request_id)
         outcomes = await asyncio.gather(
             *(self._canceller.cancel(take) for take in takes if not take.status.is_final)
         )
-        takes = await self._poller.takes(request_id)
+        takes = await self._poller.takes(principal, request_id)
         is_cancelled = bool(outcomes) and all(each is CancelOutcome.CANCELLED for each in outcomes)
         outcome = CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
         return reports.cancellation(as_one(takes), self._vocabulary, outcome, takes)
 
-    async def list_audio(self, *, folder: str = "", query: str = "", limit: int = 20) -> AudioList:
+    async def list_audio(
+        self, principal: Principal, *, folder: str = "", query: str = "", limit: int = 20
+    ) -> AudioList:
         """List what can be extended; see `AudioLister.list`."""
-        return await self._lister.list(folder=folder, query=query, limit=limit)
+        return await self._rooms.of(principal).lister.list(folder=folder, query=query, limit=limit)
 
-    async def list(self, *, limit: int = 20, status: Status | None = None) -> RequestList:
-        """Return requests of every server and every day, newest first.
+    async def list(
+        self, principal: Principal, *, limit: int = 20, status: Status | None = None
+    ) -> RequestList:
+        """Return a caller's requests of every server and every day, newest first.
 
         Raises:
             InvalidRequest: `limit` is below 1 or beyond all measure.
         """
         if not 1 <= limit <= _MOST_LISTED:
             raise InvalidRequest(f"It is {limit}; use 1 to {_MOST_LISTED}.", field="limit")
-        families = await asyncio.to_thread(self._store.journal.newest, limit=limit, status=status)
-        spent, open_estimate = await asyncio.to_thread(self._store.ledger.spent_usd)
+        journal, ledger = self._store.journal, self._store.ledger
+        families = await asyncio.to_thread(journal.newest, principal, limit=limit, status=status)
+        spent, open_estimate = await asyncio.to_thread(ledger.spent_usd, principal)
         return RequestList(
             requests=[listing.summary(as_one(takes), self._vocabulary, takes) for takes in families],
             spent_usd=round(spent, 6),

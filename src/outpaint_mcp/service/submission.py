@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from outpaint_mcp.reports.models import Submission
     from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.service.references import ResolvedSource
+    from outpaint_mcp.service.rooms import Room
     from outpaint_mcp.sources import Source
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.storage.records import RequestRecord
-    from outpaint_mcp.workers.probing import Prober
 
 # Another process may be the one that works on it, and wakes nobody here.
 _GLANCE_SECONDS = 0.25
@@ -49,7 +49,6 @@ class Submitter:
         journal: Journal,
         signal: UpdateSignal,
         providers: Mapping[str, Provider],
-        prober: Prober,
         folder: Path,
         vocabulary: Vocabulary,
         *,
@@ -63,7 +62,6 @@ class Submitter:
             journal: where they are written.
             signal: says when something happens to one.
             providers: by name.
-            prober: looks at sources.
             folder: holds one folder per job.
             vocabulary: the words of the surface that submits.
             provider: who carries new requests out where they name nobody.
@@ -74,7 +72,6 @@ class Submitter:
         self._signal = signal
         self._providers = providers
         self._default = provider
-        self._prober = prober
         self._folder = folder
         self._vocabulary = vocabulary
         self._ring = ring
@@ -91,26 +88,24 @@ class Submitter:
         return self._providers[name or self._default]
 
     async def submit(
-        self, request: SubmitRequest, resolved: ResolvedSource, *, caller: str, provider: str = ""
+        self, room: Room, request: SubmitRequest, resolved: ResolvedSource, *, provider: str = ""
     ) -> Submission:
         """Take a request on: look at its source, write it, have its job begun.
 
         An identical request by the same caller within ten minutes is the earlier one.
 
         Args:
+            room: of whoever asks.
             request: what is asked.
             resolved: its source.
-            caller: who asks, where several people share the server.
             provider: who is to carry it out; empty for the one that is configured.
 
         Raises:
             OutpaintError: nothing was started, and nothing is paid.
         """
         chosen = self.provider(provider)
-        new = await self._new_request(request, resolved, caller, chosen)
-        about = await length_note(
-            self._prober, request, resolved
-        )  # not later: from here on there is no error
+        new = await self._new_request(room, request, resolved, chosen)
+        about = await length_note(room.prober, request, resolved)  # not later: from here on there is no error
         takes, is_new = await asyncio.to_thread(self._add, new, request, resolved.source)
         if not is_new:
             age_seconds = self._journal.age_seconds(takes[0])
@@ -118,18 +113,18 @@ class Submitter:
         if self._ring is not None:
             self._ring()
         music, takes = await asyncio.gather(
-            find_music(self._prober, request, resolved), self._answered(takes, chosen)
+            find_music(room.prober, request, resolved), self._answered(takes, chosen)
         )
         is_generative = chosen.description.is_generative
         plan = plan_words(music, self._vocabulary, request, is_generative=is_generative)
         return self._receipt(takes, chosen, " ".join(filter(None, (about, resolved.note, plan))))
 
     async def _new_request(
-        self, request: SubmitRequest, resolved: ResolvedSource, caller: str, provider: Provider
+        self, room: Room, request: SubmitRequest, resolved: ResolvedSource, provider: Provider
     ) -> NewRequest:
         source, parent = resolved.source, resolved.parent
         terms = provider.admit(request)
-        probed = await self._prober.look(source)
+        probed = await room.prober.look(source)
         source_seconds = None if probed is None else probed.seconds
         length = None if source_seconds is None else request.expected_seconds(source_seconds)
         name = provider.description.name
@@ -147,9 +142,10 @@ class Submitter:
             after_seconds=request.expected_after_seconds(source_seconds),
             parent_request_id=parent.request_id if parent else None,
             expected_duration_seconds=length,
-            caller=caller,
+            caller=room.principal.owner,
             account=terms.account,
             limit_usd=terms.limit_usd,
+            day_limit_usd=terms.day_limit_usd,
         )
 
     def _add(

@@ -11,7 +11,7 @@ from outpaint_mcp.errors import Hint, RequestNotFound
 from outpaint_mcp.models import Status
 from outpaint_mcp.storage.ids import is_request_id
 from outpaint_mcp.storage.new_requests import insert_request, select_identical
-from outpaint_mcp.storage.rows import RECORD_COLUMNS, read_record
+from outpaint_mcp.storage.rows import IS_THEIRS, RECORD_COLUMNS, read_record, theirs
 from outpaint_mcp.wishes import MAX_TAKES
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from outpaint_mcp.export_options import ExportOptions
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.storage.database import Database
     from outpaint_mcp.storage.records import Delivery, NewRequest, RequestRecord
 
@@ -96,11 +97,7 @@ class Journal:
         """
         found = self._read("WHERE requests.request_id = ?", request_id) if is_request_id(request_id) else []
         if not found:  # what is no id may not even be text that SQLite takes
-            raise RequestNotFound(
-                f"No request has the id {request_id[:64]!r}.",
-                hint=Hint.FIND_REQUEST,
-                request_id=request_id[:64],
-            )
+            raise _not_found(request_id)
         return found[0]
 
     def takes(self, request_id: str) -> list[RequestRecord]:
@@ -119,15 +116,38 @@ class Journal:
                 return takes
         return [self.get(request_id)]
 
-    def newest(self, *, limit: int, status: Status | None = None) -> list[list[RequestRecord]]:
-        """Return the takes of each of the newest requests, without outcomes.
+    def takes_of(self, principal: Principal, request_id: str) -> list[RequestRecord]:
+        """Return all takes of a request as `takes` does, for whoever asks.
+
+        Raises:
+            RequestNotFound: they have no such request, whether or not somebody else has.
+        """
+        takes = (
+            self._read(
+                f"WHERE (requests.request_id = ? OR requests.take_of = ?) AND {IS_THEIRS} ORDER BY jobs.position",
+                request_id,
+                request_id,
+                *theirs(principal),
+            )
+            if is_request_id(request_id)
+            else []
+        )
+        if not takes:
+            raise _not_found(request_id)
+        return takes
+
+    def newest(
+        self, principal: Principal, *, limit: int, status: Status | None = None
+    ) -> list[list[RequestRecord]]:
+        """Return the takes of each of the newest requests of whoever asks, without outcomes.
 
         Args:
+            principal: whose requests.
             limit: how many requests.
             status: of the request or one of its takes; None for any.
         """
         with self._database.read() as connection:
-            families = _newest_families(connection, limit, status)
+            families = _newest_families(connection, principal, limit, status)
         found: dict[str, list[RequestRecord]] = {family: [] for family in families}
         for first in range(0, len(families), _MOST_VALUES):
             some = families[first : first + _MOST_VALUES]
@@ -221,16 +241,23 @@ def is_removed(delivery: Delivery) -> bool:
     return path.parent.is_dir() and not path.is_file()
 
 
-def _newest_families(connection: sqlite3.Connection, limit: int, status: Status | None) -> list[str]:
+def _not_found(request_id: str) -> RequestNotFound:
+    return RequestNotFound(
+        f"No request has the id {request_id[:64]!r}.", hint=Hint.FIND_REQUEST, request_id=request_id[:64]
+    )
+
+
+def _newest_families(
+    connection: sqlite3.Connection, principal: Principal, limit: int, status: Status | None
+) -> list[str]:
     """Return the ids of requests, newest first; the takes of a request are next to each other in the queue."""
-    if status is None:
-        where, values = "", []
-    else:
-        where, values = "WHERE jobs.status = ?", [status]
-        if status is Status.IN_PROGRESS:
-            where += f" OR ({_IS_HALF_DONE})"
+    where = IS_THEIRS
+    values: tuple[object, ...] = theirs(principal)
+    if status is not None:
+        half_done = f" OR ({_IS_HALF_DONE})" if status is Status.IN_PROGRESS else ""
+        where, values = f"{where} AND (jobs.status = ?{half_done})", (*values, status)
     rows = connection.execute(
-        f"{_FAMILIES} {where} ORDER BY jobs.position DESC LIMIT ?", (*values, limit * MAX_TAKES)
+        f"{_FAMILIES} WHERE {where} ORDER BY jobs.position DESC LIMIT ?", (*values, limit * MAX_TAKES)
     )
     return list(dict.fromkeys(row["family"] for row in rows))[:limit]
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.storage.leased_jobs import IS_MINE, IS_OPEN, update_mine
+from outpaint_mcp.storage.rows import IS_THEIRS, theirs
 from outpaint_mcp.storage.spending import (
     AWAITS_AGREEMENT,
     COST,
@@ -20,6 +21,7 @@ from outpaint_mcp.storage.spending import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.storage.database import Database
     from outpaint_mcp.storage.records import Lease, Step
     from outpaint_mcp.storage.spending import Costs
@@ -32,20 +34,25 @@ class Ledger:
         self._database = database
         self._now = now
 
-    def lower_limit(self, lease: Lease, limit_usd: float) -> None:
-        """Hold a job against a lower limit than that under which it was submitted: that of the server that sends it.
+    def lower_limits(self, lease: Lease, limit_usd: float | None, day_limit_usd: float | None) -> None:
+        """Hold a job against lower limits than those under which it was submitted: those of the server that sends it.
+
+        Args:
+            lease: of the job.
+            limit_usd: the most that the request may cost; None for no limit.
+            day_limit_usd: the most that its caller's requests within 24 hours may cost; likewise.
 
         Raises:
             LeaseLost: the job is somebody else's.
         """
         with self._database.write(f"job {lease.request_id}") as connection:
-            update_mine(connection, lease, "limit_usd = ?", limit_usd)
+            update_mine(connection, lease, "limit_usd = ?, day_limit_usd = ?", limit_usd, day_limit_usd)
 
     def settle_plan(self, lease: Lease, steps: Sequence[Step], *, source_seconds: float, basis: str) -> None:
         """Write down the steps of a take with the most that each costs, before anything of it is sent.
 
-        The limit of the request is held against all of its takes and, where several people share a server, all requests
-        of its caller within 24 hours.
+        The limit of the request is held against all of its takes, that of the day against all requests of its caller
+        within 24 hours.
 
         Args:
             lease: of the take's job.
@@ -119,18 +126,19 @@ class Ledger:
         with self._database.read() as connection:
             check_sending(connection, request_id, self._now())
 
-    def to_agree(self, request_id: str) -> Costs | None:
+    def to_agree(self, principal: Principal, request_id: str) -> Costs | None:
         """Return what a request costs that waits for the person's agreement; None for one that does not.
 
         Args:
+            principal: who asks.
             request_id: of the request, or of one of its takes; the request is asked about as a whole.
         """
         with self._database.read() as connection:
             (waits,) = connection.execute(
                 f"SELECT coalesce(max({AWAITS_AGREEMENT}), 0) FROM requests"
                 " JOIN jobs ON jobs.request_id = requests.request_id"
-                " WHERE requests.request_id = ? OR requests.take_of = ?",
-                (request_id, request_id),
+                f" WHERE (requests.request_id = ? OR requests.take_of = ?) AND {IS_THEIRS}",
+                (request_id, request_id, *theirs(principal)),
             ).fetchone()
             return costs_of(connection, request_id, self._now()) if waits else None
 
@@ -154,12 +162,14 @@ class Ledger:
             agree(connection, costs.request_id)
             return True
 
-    def spent_usd(self) -> tuple[float, float]:
-        """Return the sum of all known costs, and of the estimates where the cost is not known, in US dollars."""
+    def spent_usd(self, principal: Principal) -> tuple[float, float]:
+        """Return what the requests of whoever asks cost, and the estimates where that is not known, in US dollars."""
         with self._database.read() as connection:
             spent, estimated = connection.execute(
                 f"SELECT coalesce(sum({COST}), 0),"
                 f" coalesce(sum(CASE WHEN {COST} IS NULL THEN estimated_cost_usd END), 0) FROM jobs"
-                " WHERE estimated_cost_usd IS NOT NULL"
+                " JOIN requests ON requests.request_id = jobs.request_id"
+                f" WHERE estimated_cost_usd IS NOT NULL AND {IS_THEIRS}",
+                theirs(principal),
             ).fetchone()
         return spent, estimated

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.storage.rows import unpack_outcome
+from outpaint_mcp.storage.rows import IS_THEIRS, theirs, unpack_outcome
 
 if TYPE_CHECKING:
     from outpaint_mcp.audio.layout import Layout
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.storage.database import Database
     from outpaint_mcp.storage.journal import Journal
     from outpaint_mcp.storage.records import RequestRecord
+
+_AND_REQUESTS = "JOIN requests ON requests.request_id = deliveries.request_id"
 
 
 class Lineage:
@@ -30,21 +33,22 @@ class Lineage:
             ).fetchone()
         return None if row is None or row["outcome"] is None else unpack_outcome(row["outcome"]).layout
 
-    def digests_of_results(self, size_bytes: int) -> list[str]:
-        """Return the SHA-256 of each delivered file of this size."""
+    def digests_of_results(self, principal: Principal, size_bytes: int) -> list[str]:
+        """Return the SHA-256 of each file of this size that was delivered to whoever asks."""
         with self._database.read() as connection:
             rows = connection.execute(
-                "SELECT DISTINCT sha256 FROM deliveries WHERE size_bytes = ?", (size_bytes,)
+                f"SELECT DISTINCT sha256 FROM deliveries {_AND_REQUESTS} WHERE size_bytes = ? AND {IS_THEIRS}",
+                (size_bytes, *theirs(principal)),
             ).fetchall()
         return [row["sha256"] for row in rows]
 
-    def result_with(self, sha256: str) -> RequestRecord | None:
-        """Find the request whose extended file, delivered whole in whichever format, has this content."""
+    def result_with(self, principal: Principal, sha256: str) -> RequestRecord | None:
+        """Find the request of whoever asks whose extended file, delivered whole in any format, has this content."""
         with self._database.read() as connection:
             row = connection.execute(
-                "SELECT request_id, duration_seconds FROM deliveries WHERE sha256 = ? AND options NOT LIKE '%as made'"
-                " ORDER BY delivered_at LIMIT 1",
-                (sha256,),
+                f"SELECT deliveries.request_id, duration_seconds FROM deliveries {_AND_REQUESTS} WHERE sha256 = ?"
+                f" AND options NOT LIKE '%as made' AND {IS_THEIRS} ORDER BY delivered_at LIMIT 1",
+                (sha256, *theirs(principal)),
             ).fetchone()
         if row is None:
             return None
@@ -53,12 +57,13 @@ class Lineage:
         return record if is_whole else None
 
     def twin_of(self, record: RequestRecord) -> str | None:
-        """Return the earliest other request whose extended file is the same, value by value; None for its own takes."""
+        """Return their earliest other request with the same extended file, value by value; None for its own takes."""
         with self._database.read() as connection:
             row = connection.execute(
                 "SELECT jobs.request_id FROM jobs JOIN requests ON requests.request_id = jobs.request_id"
                 " WHERE audio_sha256 = (SELECT audio_sha256 FROM jobs WHERE request_id = ?)"
-                " AND coalesce(requests.take_of, requests.request_id) <> ? ORDER BY jobs.position LIMIT 1",
-                (record.request_id, record.family),
+                " AND requests.caller = ? AND coalesce(requests.take_of, requests.request_id) <> ?"
+                " ORDER BY jobs.position LIMIT 1",
+                (record.request_id, record.caller, record.family),
             ).fetchone()
         return None if row is None else str(row["request_id"])

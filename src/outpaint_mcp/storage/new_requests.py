@@ -43,8 +43,9 @@ def insert_request(connection: sqlite3.Connection, new: NewRequest, now: float) 
         take = new.request.take(number)
         _insert_row(connection, new, take, request_id, now)
         connection.execute(
-            "INSERT INTO jobs (request_id, provider, status, source, inputs, account, limit_usd)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO jobs (request_id, provider, status, source, inputs, account, limit_usd,"
+            " day_limit_usd)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 request_id,
                 new.provider,
@@ -53,6 +54,7 @@ def insert_request(connection: sqlite3.Connection, new: NewRequest, now: float) 
                 write_inputs(take),
                 new.account,
                 new.limit_usd,
+                new.day_limit_usd,
             ),
         )
 

@@ -76,7 +76,7 @@ class RequestRecord:
     Attributes:
         take_of: the request that this is one of several takes of; None where it is the only one.
         takes: how many takes the request has, of which this is one.
-        caller: who asked, where several people share a server; empty where the server is one person's.
+        caller: whose it is, as `Principal.owner` names them.
         estimated_cost_usd: the most it costs; None where it is free, or not known yet.
         cost_usd: what it has cost, where the provider says so; 0 where nothing was ever sent.
         basis: how the estimate was computed and how the request is carried out.
@@ -153,7 +153,8 @@ class NewRequest:
         dedup_key: equal for identical requests.
         source: a path, or an https URL; empty where the audio lies in the jobs' own folders.
         account: a digest of the credentials that it is sent with; empty where none are needed.
-        limit_usd: the most that it may cost.
+        limit_usd: the most that it may cost; None for no limit.
+        day_limit_usd: the most that all requests of its caller may cost within 24 hours; likewise.
     """
 
     request: SubmitRequest
@@ -170,6 +171,7 @@ class NewRequest:
     caller: str = ""
     account: str = ""
     limit_usd: float | None = None
+    day_limit_usd: float | None = None
 
 
 class StepState(StrEnum):
@@ -243,6 +245,7 @@ class Job:
         source_seconds: the length of what is extended, once that was measured.
         account: a digest of the credentials that it is sent with.
         limit_usd: the most that it may cost; None for no limit.
+        day_limit_usd: as of `NewRequest`.
         steps: its paid steps, once they are planned.
     """
 
@@ -253,6 +256,7 @@ class Job:
     request: SubmitRequest
     account: str
     limit_usd: float | None
+    day_limit_usd: float | None
     source_seconds: float | None
     steps: tuple[Step, ...] = ()
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from outpaint_mcp.audio.verdict.records import Verdict
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.results import Outcome
 
 
@@ -46,6 +47,15 @@ RECORD_COLUMNS = (
     f" {EXPECTED_BILL} AS expected_cost_usd, {AWAITS_AGREEMENT} AS awaits_agreement"
 )
 """What `read_record` reads, of `requests JOIN jobs USING (request_id)`."""
+
+
+IS_THEIRS = "(? OR requests.caller = ?)"
+"""Of `requests`: whether whoever asks may know of it; `theirs` gives the values."""
+
+
+def theirs(principal: Principal) -> tuple[bool, str]:
+    """Return the values of `IS_THEIRS`."""
+    return principal.sees_all, principal.owner
 
 
 def read_record(
@@ -176,6 +186,7 @@ def read_job(row: sqlite3.Row, steps: Sequence[sqlite3.Row]) -> Job:
             request=SubmitRequest.model_validate(json.loads(row["inputs"]) | {"audio": UNUSED_AUDIO}),
             account=row["account"],
             limit_usd=row["limit_usd"],
+            day_limit_usd=row["day_limit_usd"],
             source_seconds=row["source_seconds"],
             steps=tuple(map(read_step, steps)),
         )

@@ -26,7 +26,7 @@ TABLES = (
     """,
     "CREATE INDEX requests_by_dedup_key ON requests (dedup_key) WHERE dedup_key IS NOT NULL",
     "CREATE INDEX requests_by_family ON requests (take_of) WHERE take_of IS NOT NULL",
-    "CREATE INDEX requests_by_caller ON requests (caller, created_at) WHERE caller <> ''",
+    "CREATE INDEX requests_by_caller ON requests (caller, created_at)",
     """
     CREATE TABLE jobs (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -37,6 +37,7 @@ TABLES = (
         inputs TEXT NOT NULL,
         account TEXT NOT NULL,
         limit_usd DOUBLE PRECISION,
+        day_limit_usd DOUBLE PRECISION,
         source_seconds DOUBLE PRECISION,
         server_id TEXT,
         attempt INTEGER NOT NULL DEFAULT 0,

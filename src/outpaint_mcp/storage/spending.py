@@ -67,8 +67,9 @@ class Costs:
         expected_usd: what it was expected to bill for that, or what the person has agreed to since.
         whole_usd: in all: what was billed, and the estimate of the rest.
         agreed_usd: in all, as far as the person knows.
-        others_usd: what the caller's other requests cost within a day, where several people share a server.
-        limit_usd: the most that all this may be; None for no limit.
+        others_usd: what the caller's other requests cost within a day; 0 where the day has no limit.
+        limit_usd: the most that the request may cost; None for no limit.
+        day_limit_usd: the most that it and the others may cost together; likewise.
         odd_cost: a bill that cannot be believed.
         sent_usd: what was sent of it, billed or estimated; None where nothing was.
         is_surprise: whether a step costs more than the person knows.
@@ -82,6 +83,7 @@ class Costs:
     agreed_usd: float
     others_usd: float
     limit_usd: float | None
+    day_limit_usd: float | None
     odd_cost: str | None
     sent_usd: float | None
     is_surprise: bool
@@ -116,23 +118,27 @@ def costs_of(connection: sqlite3.Connection, request_id: str, now: float) -> Cos
     ).fetchone()
     family = own["family"]
     whole = _sum_of_jobs(connection, _IN_FAMILY, family, family)
-    others = _sum_of_jobs(
-        connection,
-        "caller = ? AND caller <> '' AND coalesce(take_of, requests.request_id) <> ?"
-        # What was asked for long ago is spent when it is sent.
-        " AND (created_at > ? OR jobs.status IN ('in_queue', 'in_progress') OR EXISTS (SELECT 1 FROM steps"
-        " WHERE steps.request_id = requests.request_id AND sent_at > ?))",
-        own["caller"],
-        family,
-        now - _DAY_SECONDS,
-        now - _DAY_SECONDS,
-    )
-    (limit_usd,) = (
-        connection.execute(  # a server with a lower one has lowered it for the take that it carries out
-            "SELECT min(limit_usd) FROM requests JOIN jobs ON jobs.request_id = requests.request_id"
-            f" WHERE {_IN_FAMILY}",
+    limit_usd, day_limit_usd = (
+        connection.execute(  # a server with lower ones has lowered them for the take that it carries out
+            "SELECT min(limit_usd), min(day_limit_usd) FROM requests"
+            f" JOIN jobs ON jobs.request_id = requests.request_id WHERE {_IN_FAMILY}",
             (family, family),
         ).fetchone()
+    )
+    others = (
+        0.0
+        if day_limit_usd is None
+        else _sum_of_jobs(
+            connection,
+            "caller = ? AND coalesce(take_of, requests.request_id) <> ?"
+            # What was asked for long ago is spent when it is sent.
+            " AND (created_at > ? OR jobs.status IN ('in_queue', 'in_progress') OR EXISTS (SELECT 1 FROM steps"
+            " WHERE steps.request_id = requests.request_id AND sent_at > ?))",
+            own["caller"],
+            family,
+            now - _DAY_SECONDS,
+            now - _DAY_SECONDS,
+        )
     )
     steps = connection.execute(
         "SELECT coalesce(sum(cost_usd), 0) AS billed,"
@@ -154,6 +160,7 @@ def costs_of(connection: sqlite3.Connection, request_id: str, now: float) -> Cos
         agreed_usd=whole - steps["beyond"],
         others_usd=others,
         limit_usd=limit_usd,
+        day_limit_usd=day_limit_usd,
         odd_cost=steps["odd_cost"],
         sent_usd=steps["sent_usd"],
         is_surprise=bool(steps["is_surprise"]),
@@ -175,15 +182,15 @@ def is_over(limit_usd: float | None, cost_usd: float) -> bool:
 
 
 def check_limit(costs: Costs) -> None:
-    """See that a request stays within its limit if all that is left of it is sent.
+    """See that a request, and its caller's day, stay within their limits if all that is left of it is sent.
 
     Raises:
         OverBudget: it does not.
     """
-    if costs.limit_usd is not None and is_over(costs.limit_usd, costs.whole_usd + costs.others_usd):
-        raise OverBudget.beyond(
-            costs.limit_usd, costs.whole_usd, costs.takes, costs.others_usd, costs.sent_usd
-        )
+    limits = ((costs.limit_usd, 0.0), (costs.day_limit_usd, costs.others_usd))
+    for limit_usd, others_usd in limits:
+        if limit_usd is not None and is_over(limit_usd, costs.whole_usd + others_usd):
+            raise OverBudget.beyond(limit_usd, costs.whole_usd, costs.takes, others_usd, costs.sent_usd)
 
 
 def check_sending(connection: sqlite3.Connection, request_id: str, now: float) -> None:

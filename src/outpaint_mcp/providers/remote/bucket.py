@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from outpaint_mcp.config import is_loopback, parse_upload
+from outpaint_mcp.config.environment import is_loopback, parse_upload
 from outpaint_mcp.errors import SourceNotHosted
 from outpaint_mcp.sources.names import quoted
 

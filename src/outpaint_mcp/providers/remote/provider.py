@@ -86,7 +86,10 @@ class RemoteProvider:
         if not model.account:
             raise self._no_account()
         check_request(model.title, model.limits, request)
-        return Terms(account=model.account, limit_usd=self._context.shared.settings.max_cost_usd)
+        settings = self._context.shared.settings
+        return Terms(
+            account=model.account, limit_usd=settings.max_cost_usd, day_limit_usd=settings.max_day_usd
+        )
 
     def _no_account(self) -> Unauthorized:
         model = self._context.model
@@ -227,7 +230,7 @@ async def _carry_out(remote: RemoteRun) -> Outcome:
             lost(
                 remote, step, lost_answer(remote.context.model.title, "the server stopped before it arrived")
             )
-    await _hold_against_own_limit(remote)
+    await _hold_against_own_limits(remote)
     await asyncio.to_thread(remote.folder.mkdir, mode=0o700, parents=True, exist_ok=True)
     source = None if remote.job.source_seconds is not None else await _prepare(remote)
     parts: dict[Side, list[GeneratedPart]] = {side: [] for side in Side}
@@ -242,12 +245,20 @@ async def _carry_out(remote: RemoteRun) -> Outcome:
     return await finish(remote, source or await prepare_source(remote), url)
 
 
-async def _hold_against_own_limit(remote: RemoteRun) -> None:
-    """See that a job that was submitted under a higher limit than this server's is held against this one."""
-    own, job = remote.context.shared.settings.max_cost_usd, remote.job
-    if own is not None and (job.limit_usd is None or job.limit_usd > own):
-        await asyncio.to_thread(remote.context.shared.store.ledger.lower_limit, job.lease, own)
-        remote.run.job = dataclasses.replace(job, limit_usd=own)
+async def _hold_against_own_limits(remote: RemoteRun) -> None:
+    """See that a job that was submitted under higher limits than this server's is held against these."""
+    settings, job = remote.context.shared.settings, remote.job
+    limit_usd = _lower(job.limit_usd, settings.max_cost_usd)
+    day_limit_usd = _lower(job.day_limit_usd, settings.max_day_usd)
+    if (limit_usd, day_limit_usd) != (job.limit_usd, job.day_limit_usd):
+        ledger = remote.context.shared.store.ledger
+        await asyncio.to_thread(ledger.lower_limits, job.lease, limit_usd, day_limit_usd)
+        remote.run.job = dataclasses.replace(job, limit_usd=limit_usd, day_limit_usd=day_limit_usd)
+
+
+def _lower(one: float | None, other: float | None) -> float | None:
+    """Return the lower of two limits; None is no limit."""
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 async def _prepare(remote: RemoteRun) -> PreparedSource:

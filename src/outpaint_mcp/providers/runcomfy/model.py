@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.config import RUNCOMFY_BASE
+from outpaint_mcp.config.environment import RUNCOMFY_BASE
 from outpaint_mcp.providers.remote.model import FileFormat, Limits, ModelClient, Price, RemoteModel
 from outpaint_mcp.providers.runcomfy import DESCRIPTION
 from outpaint_mcp.providers.runcomfy.api.refusals import HOW_TO_LOG_IN

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from outpaint_mcp.config import RUNCOMFY_BASE, parse_base
+from outpaint_mcp.config.environment import RUNCOMFY_BASE, parse_base
 from outpaint_mcp.errors import (
     InsufficientBalance,
     OutpaintError,

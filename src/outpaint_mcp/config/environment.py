@@ -1,4 +1,4 @@
-"""The settings in the environment, read once at start-up."""
+"""What stands in the environment, as it is read at start-up: an empty or unsubstituted variable is unset."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import json
 import math
 import os
 import re
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from outpaint_mcp.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 RUNCOMFY_BASE = "https://model-api.runcomfy.net/v1"
 
@@ -35,80 +32,21 @@ _UPLOAD = re.compile(
 _UNSUBSTITUTED = re.compile(r"\$\{[^}]*\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The server's settings.
-
-    Attributes:
-        input_dirs: folders that sources may be read from; always holds `output_dir`.
-        output_dir: folder for extended files; created at the first delivery.
-        export_dirs: other folders that a file may be saved in by name.
-        data_dir: folder of the journal, the jobs and their working files; shared by all servers
-            of this user at the same time.
-        log_level: least severe level that is logged to stderr.
-        provider: who carries new requests out; `providers.registry.check_provider` knows whether there is one of
-            that name.
-        token: RunComfy's; a secret.
-        runcomfy_base: where its model API is, `/v1` included, without a slash at the end.
-        upload: `s3://`, `gs://` or `az://` URL of the place where local files are put for a hosted
-            model; None for nowhere.
-        max_cost_usd: the most that one request may cost, and over HTTP one caller's day; None for no limit.
-    """
-
-    input_dirs: tuple[Path, ...]
-    output_dir: Path
-    data_dir: Path
-    export_dirs: tuple[Path, ...] = ()
-    log_level: LogLevel = "WARNING"
-    provider: str = "local"
-    token: str | None = field(default=None, repr=False)
-    runcomfy_base: str = RUNCOMFY_BASE
-    upload: str | None = None
-    max_cost_usd: float | None = None
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Settings:
-        """Read the settings from the environment; an empty or unsubstituted variable is unset.
-
-        Raises:
-            ConfigError: a value cannot be used; the message names the variable.
-        """
-        token = _token(env)
-        provider = _get(env, "OUTPAINT_PROVIDER") or "auto"
-        if provider == "auto":
-            provider = "local" if token is None else "runcomfy"
-        level = (_get(env, "OUTPAINT_LOG_LEVEL") or "WARNING").upper()
-        if level not in get_args(LogLevel):
-            raise ConfigError(f"OUTPAINT_LOG_LEVEL is {level!r}; use one of {', '.join(get_args(LogLevel))}.")
-        output_dir = _folder(env, "OUTPAINT_OUTPUT_DIR") or _music_dir() / "Outpaint"
-        return cls(
-            input_dirs=(*(_folders(env, "OUTPAINT_INPUT_DIRS") or _default_input_dirs()), output_dir),
-            output_dir=output_dir,
-            export_dirs=_folders(env, "OUTPAINT_EXPORT_DIRS"),
-            data_dir=_folder(env, "OUTPAINT_DATA_DIR") or _default_data_dir(),
-            log_level=level,  # type: ignore[arg-type]  # checked against the literal above
-            provider=provider,
-            token=token,
-            runcomfy_base=_base(env),
-            upload=_upload(env),
-            max_cost_usd=_max_cost(env),
-        )
-
-
-def _get(env: Mapping[str, str], name: str) -> str | None:
+def variable(env: Mapping[str, str], name: str) -> str | None:
+    """Read a variable; None where it is unset."""
     value = env.get(name, "").strip()
     return None if not value or _UNSUBSTITUTED.fullmatch(value) else value
 
 
-def _token(env: Mapping[str, str]) -> str | None:
+def token_of(env: Mapping[str, str]) -> str | None:
     """Find RunComfy's token where its own clients do: in the environment, then in their file."""
     for name in _TOKEN_VARIABLES:
-        if token := _get(env, name):
+        if token := variable(env, name):
             return token
-    own, above = _get(env, "RUNCOMFY_CONFIG_DIR"), _get(env, "XDG_CONFIG_HOME")
+    own, above = variable(env, "RUNCOMFY_CONFIG_DIR"), variable(env, "XDG_CONFIG_HOME")
     try:
-        folder = Path(own).expanduser() if own else Path(above or "~/.config").expanduser() / "runcomfy"
-        stored = json.loads(_read(folder / _TOKEN_FILE))
+        place = Path(own).expanduser() if own else Path(above or "~/.config").expanduser() / "runcomfy"
+        stored = json.loads(_read(place / _TOKEN_FILE))
     except (OSError, ValueError, RuntimeError):  # there is none, or it cannot be read; no home folder
         return None
     found = (stored.get(key) for key in _TOKEN_KEYS) if isinstance(stored, dict) else ()
@@ -127,8 +65,9 @@ def _read(path: Path) -> str:
         return file.read(_TOKEN_FILE_CHARACTERS)
 
 
-def _base(env: Mapping[str, str]) -> str:
-    return parse_base(_get(env, "RUNCOMFY_MODEL_API_BASE") or RUNCOMFY_BASE)
+def base_of(env: Mapping[str, str]) -> str:
+    """Read where RunComfy's model API is."""
+    return parse_base(variable(env, "RUNCOMFY_MODEL_API_BASE") or RUNCOMFY_BASE)
 
 
 def parse_base(url: str) -> str:
@@ -177,15 +116,17 @@ def parse_upload(url: str) -> tuple[str, str, str]:
     return match["scheme"], match["bucket"], "/".join(filter(None, match["prefix"].split("/")))
 
 
-def _upload(env: Mapping[str, str]) -> str | None:
-    url = _get(env, "OUTPAINT_UPLOAD")
+def upload_of(env: Mapping[str, str]) -> str | None:
+    """Read where local files are put for a hosted model; None for nowhere."""
+    url = variable(env, "OUTPAINT_UPLOAD")
     if url is not None:
         parse_upload(url)
     return url
 
 
-def _max_cost(env: Mapping[str, str]) -> float | None:
-    text = _get(env, "OUTPAINT_MAX_COST_USD")
+def dollars(env: Mapping[str, str], name: str) -> float | None:
+    """Read an amount of US dollars; None where it is unset."""
+    text = variable(env, name)
     if text is None:
         return None
     try:
@@ -193,17 +134,19 @@ def _max_cost(env: Mapping[str, str]) -> float | None:
     except ValueError:
         most = math.nan
     if not 0 <= most < math.inf:
-        raise ConfigError(f"OUTPAINT_MAX_COST_USD is {text!r}; give a number of US dollars, such as 0.25.")
+        raise ConfigError(f"{name} is {text!r}; give a number of US dollars, such as 0.25.")
     return most
 
 
-def _folder(env: Mapping[str, str], name: str) -> Path | None:
-    value = _get(env, name)
+def folder(env: Mapping[str, str], name: str) -> Path | None:
+    """Read a folder; None where it is unset."""
+    value = variable(env, name)
     return None if value is None else _absolute(value, name)
 
 
-def _folders(env: Mapping[str, str], name: str) -> tuple[Path, ...]:
-    parts = (part.strip() for part in (_get(env, name) or "").split(os.pathsep))
+def folders(env: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    """Read folders; none where it is unset."""
+    parts = (part.strip() for part in (variable(env, name) or "").split(os.pathsep))
     return tuple(_absolute(part, name) for part in parts if part and not _UNSUBSTITUTED.fullmatch(part))
 
 
@@ -220,7 +163,8 @@ def _absolute(value: str, name: str) -> Path:
     return path
 
 
-def _default_input_dirs() -> tuple[Path, ...]:
+def default_input_dirs() -> tuple[Path, ...]:
+    """Return the folders where people have their music."""
     from platformdirs import PlatformDirs  # noqa: PLC0415 - only where a default is needed
 
     dirs = PlatformDirs()
@@ -234,13 +178,15 @@ def _default_input_dirs() -> tuple[Path, ...]:
     return tuple(folder for folder in folders if not Path.home().is_relative_to(folder))
 
 
-def _music_dir() -> Path:
+def music_dir() -> Path:
+    """Return the person's folder for music."""
     from platformdirs import user_music_path  # noqa: PLC0415 - only where a default is needed
 
     return user_music_path()
 
 
-def _default_data_dir() -> Path:
+def default_data_dir() -> Path:
+    """Return the folder for what programs store."""
     from platformdirs import user_data_path  # noqa: PLC0415 - only where a default is needed
 
     return user_data_path("outpaint-mcp", appauthor=False)

@@ -1,0 +1,114 @@
+"""Where one caller's requests find what they are about: folders, copies and analyses that are nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from outpaint_mcp.service.analyses import Analyses
+from outpaint_mcp.service.destinations import Destinations
+from outpaint_mcp.service.listing import AudioLister
+from outpaint_mcp.service.references import ReferenceResolver
+from outpaint_mcp.workers.listening import SourceAnalyzer
+from outpaint_mcp.workers.probing import Prober
+from outpaint_mcp.workers.source_copies import SourceCopies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from outpaint_mcp.config import Settings
+    from outpaint_mcp.principals import Principal
+    from outpaint_mcp.service.exporter import Exporter
+    from outpaint_mcp.service.poller import StatusPoller
+    from outpaint_mcp.storage.store import Store
+    from outpaint_mcp.workers.pool import WorkerPool
+
+# A room takes a few kilobytes; callers that an authorization server vouches for may be any number.
+_MOST_ROOMS = 1_000
+
+
+class Room:
+    """What is one caller's own; it shares no cache with others', so that nobody can tell what they have looked at.
+
+    Attributes:
+        principal: the caller.
+        references: finds what an `audio` argument refers to.
+        prober: looks at sources.
+        analyses: listens to them.
+        lister: lists what can be extended.
+        destinations: where results may be put by name.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works with
+        self,
+        principal: Principal,
+        settings: Settings,
+        store: Store,
+        pool: WorkerPool,
+        copies: SourceCopies,
+        poller: StatusPoller,
+        exporter: Exporter,
+    ) -> None:
+        reach, folder = settings.reach_of(principal), settings.analyses_folder(principal.owner)
+        self.principal = principal
+        self.references = ReferenceResolver(principal, reach, store, poller, exporter)
+        self.prober = Prober(pool, copies)
+        self.analyses = Analyses(SourceAnalyzer(pool, copies, folder), self.references.origin_of_file)
+        self.lister = AudioLister(principal, reach, store.journal, self.prober)
+        self.destinations = Destinations(reach)
+
+
+class Rooms:
+    """The rooms of a process, each opened when its caller first comes."""
+
+    def __init__(  # noqa: PLR0913 - what it works with
+        self,
+        settings: Settings,
+        store: Store,
+        pool: WorkerPool,
+        fetch: Callable[..., Coroutine[object, object, str | None]],
+        scratch: Path,
+        poller: StatusPoller,
+        exporter: Exporter,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            settings: where things are.
+            store: every request there ever was.
+            pool: runs worker processes.
+            fetch: fetches a link into a file, as `sources.fetch` does.
+            scratch: holds copies of audio that is no file yet.
+            poller: follows requests.
+            exporter: writes files.
+        """
+        self._settings = settings
+        self._store = store
+        self._pool = pool
+        self._fetch = fetch
+        self._scratch = scratch
+        self._poller = poller
+        self._exporter = exporter
+        self._rooms: OrderedDict[Principal, Room] = OrderedDict()  # the longest unused first
+
+    def of(self, principal: Principal) -> Room:
+        """Return a caller's room."""
+        room = self._rooms.get(principal)
+        if room is None:
+            copies = SourceCopies(self._fetch, self._scratch / (principal.owner or "own"))
+            room = self._rooms[principal] = Room(
+                principal, self._settings, self._store, self._pool, copies, self._poller, self._exporter
+            )
+            while (
+                len(self._rooms) > _MOST_ROOMS
+                and not (oldest := next(iter(self._rooms.values()))).analyses.is_busy
+            ):
+                del self._rooms[oldest.principal]
+        self._rooms.move_to_end(principal)
+        return room
+
+    async def close(self) -> None:
+        """End what goes on in this process."""
+        await asyncio.gather(*(room.analyses.close() for room in self._rooms.values()))
