@@ -33,6 +33,7 @@ class ProviderDescription:
         is_paid: whether requests cost money.
         instructions: for the server's instructions, where it takes new requests.
         tool_text: for the tool that submits, in a sentence or two, where it takes new requests.
+        guide: how to write tags and lyrics for it, in Markdown.
         accepts_within_seconds: how long a submission waits for it to accept or refuse; 0 where it accepts everything.
     """
 
@@ -42,6 +43,7 @@ class ProviderDescription:
     is_paid: bool
     instructions: str
     tool_text: str
+    guide: str
     accepts_within_seconds: float = 0.0
 
 

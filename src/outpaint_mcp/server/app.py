@@ -12,7 +12,11 @@ from mcp.server import MCPServer
 from outpaint_mcp._version import __version__
 from outpaint_mcp.errors import ServerStopping, StorageFailed
 from outpaint_mcp.providers.registry import describe
+from outpaint_mcp.server.completion import add_completion
 from outpaint_mcp.server.player import player
+from outpaint_mcp.server.prompts import add_prompts
+from outpaint_mcp.server.resources import add_resources
+from outpaint_mcp.server.subscriptions import Subscriptions
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.on_demand import ServiceOnDemand
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.server.content import Lifespan
     from outpaint_mcp.service.lifespan import Surroundings
+    from outpaint_mcp.service.service import OutpaintService
 
 _log = logging.getLogger(__name__)
 
@@ -59,10 +64,15 @@ def build_server(
         may_outlive: asked at the end whether local jobs under way may be finished after it.
         surroundings: as `open_service` takes them.
     """
+    running: list[Lifespan] = []
+
+    async def open_service() -> OutpaintService:
+        return await running[-1]()
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
         service = ServiceOnDemand(settings, TOOLS, surroundings)
+        running.append(service)
         opening = asyncio.create_task(_open_soon(service))
         try:
             yield service
@@ -70,10 +80,12 @@ def build_server(
             try:
                 await _closed(service, outlive=may_outlive())
             finally:
+                running.remove(service)
                 opening.cancel()
                 on_closed()
 
-    return MCPServer(
+    subscriptions = Subscriptions()
+    server = MCPServer(
         "outpaint-mcp",
         title="Outpaint",
         version=__version__,
@@ -84,7 +96,13 @@ def build_server(
         extensions=[player()],
         log_level=settings.log_level,
         lifespan=lifespan,
+        subscriptions=subscriptions,
+        middleware=[subscriptions],
     )
+    add_resources(server, open_service)
+    add_completion(server, open_service)
+    add_prompts(server)
+    return server
 
 
 async def _open_soon(service: ServiceOnDemand) -> None:

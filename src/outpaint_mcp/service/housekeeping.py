@@ -16,6 +16,7 @@ from outpaint_mcp.jobs.run import SOURCE_NAME, clear
 from outpaint_mcp.models import Status
 from outpaint_mcp.service.analyses import tidy_analyses
 from outpaint_mcp.service.conversion import STORED_DAYS
+from outpaint_mcp.service.preview_files import FOLDER, PreviewFiles
 from outpaint_mcp.storage.journal import UNFETCHED_DAYS
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Housekeeper:
     def _tidy(self, stopping: threading.Event) -> None:
         # The person's folder comes last: its drive is the one most likely to hang.
         jobs = partial(self._tidy_jobs, stopping)
-        for tidy in (jobs, self._tidy_analyses, self._exporter.tidy, self._output_folder.tidy):
+        previews = PreviewFiles(self._settings.data_dir / FOLDER)
+        for tidy in (jobs, self._tidy_analyses, previews.tidy, self._exporter.tidy, self._output_folder.tidy):
             if stopping.is_set():
                 return
             try:

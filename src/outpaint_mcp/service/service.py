@@ -22,6 +22,7 @@ from outpaint_mcp.service.forecast import foresee
 from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
+from outpaint_mcp.service.previews import Previews
 from outpaint_mcp.service.rooms import Rooms
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
@@ -63,6 +64,7 @@ class OutpaintService:
     Attributes:
         housekeeper: deletes what is not needed any more.
         agreements: asks the person where a request costs more than was expected.
+        previews: shows results to a page.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -109,6 +111,7 @@ class OutpaintService:
             delivery_seconds=surroundings.delivery_seconds,
         )
         self._rooms = Rooms(settings, store, pool, surroundings.fetch, scratch, self._poller, self._exporter)
+        self.previews = Previews(settings, store.journal, pool, self._poller, self._exporter, self._rooms)
         self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
         self.agreements = Agreements(store)
         ring = None if dispatcher is None else dispatcher.ring
@@ -134,6 +137,7 @@ class OutpaintService:
         await self._pool.close(outlive=outlive)
         await self._poller.close()
         await self._exporter.close()
+        await self.previews.close()
         await self._rooms.close()
 
     async def analyze(  # noqa: PLR0913 - what can be asked of an analysis

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.audio.files.bit_rate import kbit_per_second
@@ -11,14 +13,32 @@ from outpaint_mcp.audio.files.decode import probe as read_header
 from outpaint_mcp.audio.files.measure import measure as measure_file
 from outpaint_mcp.audio.files.refusals import shown_name
 from outpaint_mcp.errors import OutpaintError, SourceTooLarge, SourceUnreachable
-from outpaint_mcp.workers.looks import Drawn, FileDigest, Lengths, LengthSeconds, Probed, WrittenForm
+from outpaint_mcp.workers.looks import (
+    Drawn,
+    FileDigest,
+    Lengths,
+    LengthSeconds,
+    Probed,
+    Waveform,
+    WrittenForm,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.audio.hearing.records import Analysis
     from outpaint_mcp.audio.surroundings import FullMusic
-    from outpaint_mcp.workers.looks import Analyze, Digest, Draw, Measure, Probe, ProbeMany, ReadForm, Survey
+    from outpaint_mcp.workers.looks import (
+        Analyze,
+        Digest,
+        Draw,
+        Measure,
+        Probe,
+        ProbeMany,
+        ReadForm,
+        ReadWaveform,
+        Survey,
+    )
     from outpaint_mcp.workers.order import ReportProgress
 
 _PICTURE_NAME = "picture.png"
@@ -132,3 +152,16 @@ def draw(order: Draw, report: ReportProgress) -> Drawn:
     path = order.folder / _PICTURE_NAME
     path.write_bytes(drawn)
     return Drawn(path=path)
+
+
+def read_waveform(order: ReadWaveform, report: ReportProgress) -> Waveform:
+    """Read a recording's extremes; raises as `audio.hearing.columns.read_swing` does."""
+    from outpaint_mcp.audio.hearing.columns import read_swing  # noqa: PLC0415 - so do analyses
+
+    pairs = read_swing(
+        order.path,
+        measure_file(order.path, inf).frames,
+        count=order.columns,
+        on_progress=lambda share: report(share, "drawing"),
+    )
+    return Waveform(pairs=base64.b64encode(pairs.tobytes()).decode())

@@ -172,3 +172,22 @@ class Survey(Order[FullMusic]):
     start_seconds: float
     end_seconds: float
     layout: Layout | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waveform:
+    """A recording's extremes over time.
+
+    Attributes:
+        pairs: lowest and highest value of each column as signed bytes, in base64.
+    """
+
+    pairs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadWaveform(Order[Waveform]):
+    """Read a recording's extremes in so many columns."""
+
+    path: Path
+    columns: int

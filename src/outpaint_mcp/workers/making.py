@@ -13,12 +13,13 @@ from outpaint_mcp.audio.files.decode import probe
 from outpaint_mcp.audio.files.encode import seal, suffix_of
 from outpaint_mcp.audio.files.formats import format_of, write_as
 from outpaint_mcp.audio.files.measure import Measured, measure
+from outpaint_mcp.audio.files.preview import write_preview as write_piece
 from outpaint_mcp.audio.joining import contexts
 from outpaint_mcp.audio.layout import Preserved
 from outpaint_mcp.audio.steering_words import describe_wish, read_wish
 from outpaint_mcp.audio.verdict.records import Asked
 from outpaint_mcp.workers.looks import LengthSeconds
-from outpaint_mcp.workers.orders import ContextFile, ConvertedFile
+from outpaint_mcp.workers.orders import ContextFile, ConvertedFile, PreviewFile
 from outpaint_mcp.workers.sealing import (
     WRITING_SHARE,
     atomic_output,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.results import Outcome
     from outpaint_mcp.wishes import Wishes
     from outpaint_mcp.workers.order import ReportProgress
-    from outpaint_mcp.workers.orders import Convert, Crop, Extend, WriteContext
+    from outpaint_mcp.workers.orders import Convert, Crop, Extend, WriteContext, WritePreview
 
 _VARIED = frozenset({"beats", "texture"})
 _METHODS = {
@@ -149,6 +150,13 @@ def convert(order: Convert, report: ReportProgress) -> ConvertedFile:
         after_seconds=order.after_seconds if order.part != "before" else 0.0,
         note=left_out,
     )
+
+
+def write_preview(order: WritePreview, report: ReportProgress) -> PreviewFile:  # noqa: ARG001 - as above
+    """Write a piece of a recording as MP3; raises as `audio.files.preview.write_preview` does."""
+    path = order.folder / "preview.mp3"
+    frames = write_piece(order.recording, path, start_seconds=order.start_seconds, seconds=order.seconds)
+    return PreviewFile(path=path, frames=frames)
 
 
 def _span_of(order: Convert, found: Measured) -> tuple[int, int | None]:

@@ -172,3 +172,29 @@ class Convert(Order[ConvertedFile]):
     preserved: tuple[Preserved, ...]
     before_seconds: float
     after_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewFile:
+    """A piece of a recording as MP3, as `audio.files.preview` writes it.
+
+    Attributes:
+        frames: its length at `PREVIEW_RATE_HZ`, without what surrounds it.
+    """
+
+    path: Path
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritePreview(Order[PreviewFile]):
+    """Write a piece of a recording for listening to it in a page.
+
+    Attributes:
+        folder: of this piece alone; it is written there.
+    """
+
+    recording: Path
+    folder: Path
+    start_seconds: int
+    seconds: int

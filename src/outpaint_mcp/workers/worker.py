@@ -54,11 +54,13 @@ TASKS: dict[type[Order[Any]], tuple[str, str]] = {
     looks.Digest: ("looking", "digest"),
     looks.Analyze: ("looking", "analyze"),
     looks.Draw: ("looking", "draw"),
+    looks.ReadWaveform: ("looking", "read_waveform"),
     orders.Crop: ("making", "crop"),
     orders.WriteContext: ("making", "write_context"),
     orders.Extend: ("making", "extend"),
     orders.Finish: ("finishing", "finish"),
     orders.Convert: ("making", "convert"),
+    orders.WritePreview: ("making", "write_preview"),
 }
 """The module and the function of each task; only that module, and what it needs, is loaded."""
 

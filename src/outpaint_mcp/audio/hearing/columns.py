@@ -14,6 +14,8 @@ from outpaint_mcp.audio.hearing.stream_analyzer import Mixer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy.typing as npt
+
     from outpaint_mcp.audio.types import Floats, Ints, Progress, Samples
 
 LOWEST_HZ, _HIGHEST_HZ = 40.0, 16_000.0
@@ -27,6 +29,8 @@ _LEAST_BINS = 1.2
 _TILT_DB_PER_OCTAVE = 3.0
 """Music falls off roughly like pink noise; without this tilt, nothing above 2 kHz would be visible."""
 _SILENT_POWER = 1e-11
+_STEPS = 127
+"""Full scale in eight bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,25 @@ def read_columns(
         spectrum_db=spectrum.finish(),
         highest_hz=highest_hz(rate),
     )
+
+
+def read_swing(
+    path: Path, frames: int, *, count: int, on_progress: Progress = lambda _fraction: None
+) -> npt.NDArray[np.int8]:
+    """Decode a recording and return the extremes of each column as steps of 1/127, `[columns, 2]`; lowest first.
+
+    Args and errors are those of `read_columns`.
+    """
+    with AudioReader(path) as source:
+        swing = _Swing(frames, min(count, frames))
+        for block in source.blocks(np.float32):
+            samples = finite(block)[: frames - swing.frames]
+            if not len(samples):
+                break
+            swing.add(samples)
+            on_progress(min(swing.frames / frames, 1.0))
+    steps = np.stack([np.floor(swing.lowest * _STEPS), np.ceil(swing.highest * _STEPS)], axis=1)
+    return np.clip(steps, -_STEPS, _STEPS).astype(np.int8)
 
 
 def highest_hz(sample_rate: int) -> float:

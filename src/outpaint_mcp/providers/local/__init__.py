@@ -19,6 +19,16 @@ Provider: local. Free. It plays on with the track's own music; no generative mod
 quiet; loud, driving; build) and sections ("like the chorus") steer. It cannot do new styles, lyrics or instruments.""",
     tool_text="Provider local: free; plays on with the track's own music; of the tags only energy (calm, quiet; loud,"
     " driving; build) and sections (like the chorus) steer.",
+    guide="""\
+It plays on with the recording's own music. Only these tags steer it, and the answer names those that did:
+
+- calmer: `calm`, `quiet`, `gentle`, `mellow`, `soft`, `less energy`
+- louder: `loud`, `driving`, `energetic`, `intense`, `full`, `more energy`
+- growing: `build`, `crescendo`, `rising`, `growing`
+- a section of the recording: `like the chorus`, `verse`, `bridge`, `intro`, `outro`, or one by the letter that
+  analyze_audio gives it: `like section b`
+
+`calm, like the verse` combines two of them. All other tags have no effect, nor have lyrics; `tags` may be empty.""",
 )
 
 

@@ -19,6 +19,28 @@ Provider: runcomfy, a paid generative model. Describe the existing track in tags
 the extension drifts to another style; use lyrics="[inst]" for no vocals. Tell the user the estimated cost, and later
 the actual cost.""",
     tool_text="Provider runcomfy: a generative model that tags and lyrics steer; costs money, as the answer estimates.",
+    guide="""\
+- Describe the recording as it is, or the new music drifts to another style. Begin with the tags that analyze_audio
+  measured (tempo, key, mood), and add what the user knows: genre, instruments, voice.
+  `dream pop, 92 bpm, a minor, dark, female vocals, reverb guitar, soft drums`
+- Five to ten short tags; no sentences. They hold for all of the new music.
+- A change that the user wants is a tag, too: `calm outro, slowing down`.
+
+Lyrics guide the vocals in the new music:
+
+- Empty: the model writes its own.
+- `[inst]` or `[instrumental]`: no vocals. Pass it for an instrumental recording.
+- Words to be sung: one sung line a line, with sections in brackets. Give only the new words, roughly a line for each
+  four to five seconds.
+
+```
+[verse]
+Headlights on the water
+Carry me along
+
+[chorus]
+Stay awake, stay awake
+```""",
     # Agents' frameworks give up on a call after five seconds at the earliest.
     accepts_within_seconds=3.5,
 )
