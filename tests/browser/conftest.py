@@ -220,7 +220,7 @@ def show(browser: Browser, mcp: Mcp) -> Show:
         page.locator("iframe").content_frame.locator("#player").wait_for()
         (shown.frame,) = (frame for frame in page.frames if frame is not page.main_frame)
         if result is not None:
-            shown.until("stage.hidden === false || state.textContent !== 'Getting the result…'")
+            shown.until("$('stage').hidden === false || $('state').textContent !== 'Getting the result…'")
         yield shown
         assert shown.errors == []
         context.close()

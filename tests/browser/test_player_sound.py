@@ -19,6 +19,8 @@ RATE = 44_100
 SEAM_SECONDS = 10.0
 SECOND_SEAM_SECONDS = 34.0
 LEAD_IN_SECONDS = 2.5
+FROM_SECONDS = SECOND_SEAM_SECONDS - LEAD_IN_SECONDS
+_MOST_SLIP = 20
 
 
 @pytest.fixture(scope="session")
@@ -36,10 +38,16 @@ def rendered(shown: Shown, seconds: float) -> npt.NDArray[np.float64]:
     return np.array(shown.frame.evaluate(f"rendered({begins}, {begins + seconds}, {RATE})"))
 
 
-def alike(heard: npt.NDArray[np.float64], music: npt.NDArray[np.float64], seconds: float) -> float:
-    """How well what is heard is the music from a second on, sample by sample: their correlation."""
+def slip(heard: npt.NDArray[np.float64], music: npt.NDArray[np.float64], seconds: float) -> int:
+    """By how many samples what is heard lies beside the music from a second on; MP3 in between costs some likeness."""
     first = round(seconds * RATE)
-    return float(np.corrcoef(heard, music[first : first + len(heard)])[0, 1])
+    likeness = {
+        by: float(np.corrcoef(heard, music[first + by : first + by + len(heard)])[0, 1])
+        for by in range(-_MOST_SLIP, _MOST_SLIP + 1)
+    }
+    best = max(likeness, key=likeness.__getitem__)
+    assert likeness[best] > 0.9
+    return best
 
 
 def test_it_plays_from_two_and_a_half_seconds_before_a_seam(
@@ -51,9 +59,8 @@ def test_it_plays_from_two_and_a_half_seconds_before_a_seam(
         assert shown.frame.get_by_role("button", name="Pause").is_visible()
         heard = rendered(shown, 4)
         assert np.sqrt(np.mean(heard**2)) > 0.03
-        assert alike(heard, music, SECOND_SEAM_SECONDS - LEAD_IN_SECONDS) > 0.995
-        # The control: one sample beside it is not the same music.
-        assert alike(heard[1:], music, SECOND_SEAM_SECONDS - LEAD_IN_SECONDS) < 0.995
+        assert slip(heard, music, FROM_SECONDS) == 0
+        assert slip(heard[3:], music, FROM_SECONDS) == 3  # the control
 
 
 def test_pieces_follow_one_another_to_the_sample(
@@ -65,12 +72,13 @@ def test_pieces_follow_one_another_to_the_sample(
         shown.play_for(0.5)
         shown.until("scheduled().length > 1")
         heard = rendered(shown, 6)
-        error = np.abs(heard - music[round(7.5 * RATE) :][: len(heard)])
-        first_join = round(2.5 * RATE)
-        around_it = error[first_join - 500 : first_join + 500]
-        assert around_it.max() <= error.max()
+        join = round(LEAD_IN_SECONDS * RATE)
+        assert slip(heard[:join], music, 7.5) == 0
+        assert slip(heard[join:], music, 10) == 0
+        error = heard - music[round(7.5 * RATE) :][: len(heard)]
+        around_it = error[join - 500 : join + 500]
+        assert np.abs(around_it).max() <= np.abs(error).max()
         assert np.sqrt(np.mean(around_it**2)) < 3 * np.sqrt(np.mean(error**2))
-        assert alike(heard, music, 7.5) > 0.995
 
 
 def test_another_take_goes_on_at_the_same_sample(
@@ -79,7 +87,7 @@ def test_another_take_goes_on_at_the_same_sample(
     with show(result) as shown:
         shown.frame.get_by_role("button", name="Seam 0:34").click()
         shown.play_for(0.4)
-        shown.frame.get_by_text("Take 2", exact=True).click()
+        shown.frame.get_by_label("Take 2").check()
         shown.until("scheduled().some((each) => each.stop !== null)")
         shown.play_for(0.2)
         sounds = shown.frame.evaluate("scheduled()")
@@ -89,8 +97,10 @@ def test_another_take_goes_on_at_the_same_sample(
         assert entered["offset"] - left["offset"] == pytest.approx(elapsed, abs=0.01 / RATE)
         # The takes are the same, value by value: nobody can hear where one became the other.
         heard = rendered(shown, 3)
-        assert alike(heard, music, SECOND_SEAM_SECONDS - LEAD_IN_SECONDS) > 0.995
-        around_it = slice(round(elapsed * RATE) - 500, round(elapsed * RATE) + 1000)
+        switched = round(elapsed * RATE)
+        assert slip(heard[:switched], music, FROM_SECONDS) == 0
+        assert slip(heard[switched:], music, FROM_SECONDS + elapsed) == 0
+        around_it = slice(switched - 500, switched + 1000)
         error = heard - music[round(31.5 * RATE) :][: len(heard)]
         assert np.sqrt(np.mean(error[around_it] ** 2)) < 3 * np.sqrt(np.mean(error**2))
 
@@ -99,12 +109,12 @@ def test_the_source_alone_is_the_take_without_what_was_added(
     show: Show, result: dict[str, Any], music: npt.NDArray[np.float64]
 ) -> None:
     with show(result) as shown:
-        shown.frame.get_by_text("Source", exact=True).click()
+        shown.frame.get_by_label("Source").check()
         shown.frame.get_by_role("button", name="Seam 0:34").click()
         shown.play_for(0.3)
         heard = rendered(shown, 4)
         until_seam = round(LEAD_IN_SECONDS * RATE)
-        assert alike(heard[:until_seam], music, SECOND_SEAM_SECONDS - LEAD_IN_SECONDS) > 0.995
+        assert slip(heard[:until_seam], music, FROM_SECONDS) == 0
         assert np.abs(heard[until_seam:]).max() == 0
 
 
@@ -121,7 +131,7 @@ def test_the_louder_take_is_turned_down_to_the_quieter_one(
             content["loudness_lufs"] = -10.0 if is_second or content["request_id"] == second else -16.0
 
     with show(result, reads=louder) as shown:
-        shown.frame.get_by_text("Take 2", exact=True).click()
+        shown.frame.get_by_label("Take 2").check()
         shown.frame.get_by_role("button", name="Seam 0:34").click()
         shown.play_for(0.3)
         heard = rendered(shown, 2)
@@ -148,7 +158,7 @@ def test_a_seam_is_repeated_without_an_end(
         back = jumps[0][1]["at"]
         heard = np.array(shown.frame.evaluate(f"rendered({back}, {back + 2}, {RATE})"))
         assert begins < back
-        assert alike(heard, music, SECOND_SEAM_SECONDS - LEAD_IN_SECONDS) > 0.99
+        assert slip(heard, music, FROM_SECONDS) == 0
 
 
 def test_seeking_and_pausing_leave_no_click(show: Show, result: dict[str, Any]) -> None:
@@ -158,7 +168,7 @@ def test_seeking_and_pausing_leave_no_click(show: Show, result: dict[str, Any]) 
         shown.frame.locator("#wave").press("ArrowRight")
         shown.play_for(0.3)
         shown.frame.locator("#play").click()
-        shown.until("play.getAttribute('aria-label') === 'Play'")
+        shown.until("$('play').getAttribute('aria-label') === 'Play'")
         heard = rendered(shown, 3)
         quiet_from = np.flatnonzero(heard)[-1]
         assert quiet_from < len(heard) - 1

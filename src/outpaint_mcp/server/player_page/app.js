@@ -146,12 +146,14 @@ function trackOf(take, seen, isBest) {
     { kind: "after", start_seconds: after, end_seconds: total },
   ];
   const inFrames = (each) => ({ ...each, from: Math.round(each.start_seconds * rate), to: Math.round(each.end_seconds * rate) });
+  const stretches = parts.map(inFrames).filter((part) => part.to > part.from);
   const track = {
     id: take.request_id,
     title: seen.title,
     rate,
     frames: Math.round(total * rate),
-    parts: parts.map(inFrames).filter((part) => part.to > part.from),
+    parts: stretches.reduce(joined, []),
+    joins: stretches.slice(1).map((part) => part.from), // seams, and where what was added is put together
     sections: (seen.sections ?? []).map(inFrames),
     lufs: seen.loudness_lufs ?? take.measured?.lufs,
     peaks: new Int8Array(bytesOf(seen.peaks ?? "").buffer),
@@ -166,6 +168,12 @@ function trackOf(take, seen, isBest) {
   track.seams = track.parts.slice(1).map((part) => part.from);
   if (seen.preview && !seen.sections) setTimeout(() => addSections(track, inFrames), SECTIONS_SECONDS * 1000);
   return track;
+}
+
+/** Put a stretch to those before it: as one with the last, where it is of the same kind. */
+function joined(parts, part) {
+  const last = parts.at(-1);
+  return last?.kind === part.kind ? [...parts.slice(0, -1), { ...last, to: part.to }] : [...parts, part];
 }
 
 /** Sections come from an analysis, which takes a while: look once more. */
@@ -238,7 +246,7 @@ function showTrack(track) {
   );
   const isPlayable = Boolean(track.pieceSeconds);
   $("controls").hidden = !isPlayable;
-  $("loop").hidden = track.seams.length === 0;
+  $("loop").hidden = track.joins.length === 0;
   $("wave").setAttribute("role", isPlayable ? "slider" : "img");
   $("wave").tabIndex = isPlayable ? 0 : -1;
   $("takes").hidden = !isPlayable && shown.tracks.length < 2;
@@ -268,20 +276,20 @@ const around = (seam) => {
 };
 
 async function toggleLoop() {
-  const seams = shown.track.seams;
-  if (seams.length === 0) return;
+  const { joins } = shown.track;
+  if (joins.length === 0) return;
   const here = sound.position();
-  const nearest = seams.reduce((best, each) => (Math.abs(each - here) < Math.abs(best - here) ? each : best));
+  const nearest = joins.reduce((best, each) => (Math.abs(each - here) < Math.abs(best - here) ? each : best));
   await sound.repeat(sound.loop ? null : around(nearest));
   showSound();
   if (sound.loop && !sound.isPlaying) await play();
 }
 
-function jumpToSeam(direction) {
+function jumpToJoin(direction) {
   const here = sound.position() + LEAD_IN_SECONDS * shown.track.rate;
   const slack = 1.5 * shown.track.rate; // so that a second press goes on to the next one
-  const { seams } = shown.track;
-  const next = direction > 0 ? seams.find((seam) => seam > here + 1) : seams.findLast((seam) => seam < here - slack);
+  const { joins } = shown.track;
+  const next = direction > 0 ? joins.find((join) => join > here + 1) : joins.findLast((join) => join < here - slack);
   if (next !== undefined) playSeam(next);
 }
 
@@ -295,8 +303,8 @@ const KEYS = {
   End: () => sound.seek(shown.track.frames),
   s: () => choose(shown.track, !sound.sourceOnly),
   l: toggleLoop,
-  "[": () => jumpToSeam(-1),
-  "]": () => jumpToSeam(1),
+  "[": () => jumpToJoin(-1),
+  "]": () => jumpToJoin(1),
 };
 
 document.addEventListener("keydown", (event) => {

@@ -22,14 +22,19 @@ function draw(canvas, track, sourceOnly) {
   pen.globalAlpha = 1;
   drawSections(pen, track, at, low, height);
   pen.fillStyle = colour("seam");
-  for (const seam of track.seams) {
-    pen.fillRect(Math.round(at(seam)) - 0.5, 0, 1.5, low);
-    pen.beginPath();
-    pen.moveTo(at(seam) - 5, 0);
-    pen.lineTo(at(seam) + 5, 0);
-    pen.lineTo(at(seam), 8);
-    pen.fill();
+  for (const join of track.joins) {
+    const isSeam = track.seams.includes(join);
+    if (isSeam) pen.fillRect(Math.round(at(join)) - 0.5, 0, 1.5, low);
+    drawFlag(pen, at(join), isSeam ? 5 : 3);
   }
+}
+
+function drawFlag(pen, x, size) {
+  pen.beginPath();
+  pen.moveTo(x - size, 0);
+  pen.lineTo(x + size, 0);
+  pen.lineTo(x, 1.6 * size);
+  pen.fill();
 }
 
 /** One bar every three points: the loudest of what lies beneath it. */
