@@ -1,7 +1,7 @@
 # The recipes; `make check` and `make environments` are what CI runs.
 PYTHON ?= python3
 
-.PHONY: check test environments attack build
+.PHONY: check test environments attack interop build
 
 check: .venv  ## all tests, with lint, types and import contracts beside them
 	.venv/bin/pytest -q -n 2 --dist worksteal --house
@@ -9,11 +9,14 @@ check: .venv  ## all tests, with lint, types and import contracts beside them
 test: .venv  ## the tests alone
 	.venv/bin/pytest -q -n 2 --dist worksteal
 
-environments:  ## the smoke part with the lowest and the highest versions allowed, and against the built wheel
-	$(PYTHON) tests/environments.py lowest highest wheel
+environments:  ## the smoke part on the built wheel, with the lowest and the highest versions allowed
+	$(PYTHON) tests/environments.py lowest highest
 
 attack: .venv  ## the whole attack again: seeded, on loopback only, some twenty minutes; SECURITY.md has its table
 	.venv/bin/python -m tests.attack --write
+
+interop: .venv  ## every client library and agent framework in an environment of its own; tests/interop/README.md has its table
+	.venv/bin/python -m tests.interop --write
 
 build: .venv  ## wheel and source distribution in dist/
 	.venv/bin/pip install -q build

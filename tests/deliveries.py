@@ -30,6 +30,8 @@ def add_request(  # noqa: PLR0913 - as a row begins
     after: float = 20,
     parent: str | None = None,
     takes: int = 1,
+    caller: str = "",
+    audio: str = "x.wav",
 ) -> str:
     """Write a request down; returns its id."""
     request = SubmitRequest.of(
@@ -42,19 +44,28 @@ def add_request(  # noqa: PLR0913 - as a row begins
             request_id=request_id,
             ids=ids,
             provider="local",
-            audio="x.wav",
+            audio=audio,
             title=title,
             source="/music/x.wav",
             after_seconds=after,
             parent_request_id=parent,
+            caller=caller,
         )
     )
     return request_id
 
 
-def add_completed(store: Store, outcome: Outcome, *, takes: int = 1, parent: str | None = None) -> str:
+def add_completed(  # noqa: PLR0913 - as a row begins
+    store: Store,
+    outcome: Outcome,
+    *,
+    takes: int = 1,
+    parent: str | None = None,
+    caller: str = "",
+    audio: str = "x.wav",
+) -> str:
     """Write down a request that every take of has this outcome; returns its id."""
-    request_id = add_request(store.journal, takes=takes, parent=parent)
+    request_id = add_request(store.journal, takes=takes, parent=parent, caller=caller, audio=audio)
     for _ in range(takes):
         store.queue.end(claim(store).lease, Status.COMPLETED, outcome=outcome)
     return request_id

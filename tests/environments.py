@@ -1,6 +1,7 @@
-"""The smoke part of the suite in environments of their own: the lowest versions, the highest, the built wheel.
+"""The smoke part of the suite on the built wheel, with the lowest versions of everything and with the highest.
 
-`python tests/environments.py lowest highest wheel`; needs Python with pip, and the package index.
+`python tests/environments.py lowest highest`; needs Python with pip, and the package index. Each has an environment of
+its own, and the tests of the source distribution: nothing comes from the checkout.
 """
 
 from __future__ import annotations
@@ -27,105 +28,127 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """What users get, built from the checkout, and the pip that installs it.
+
+    Attributes:
+        pip: the command of the newest pip, which installs into any environment.
+        wheel: as it is built from the source distribution.
+        root: the source distribution, unpacked, without the package itself.
+    """
+
+    pip: tuple[str | Path, ...]
+    wheel: Path
+    root: Path
+
+    @classmethod
+    def build(cls, scratch: Path, python: str) -> Release:
+        """Build it in a folder, with an environment for that alone.
+
+        Raises:
+            subprocess.CalledProcessError: it cannot be built.
+        """
+        tools = scratch / "tools"
+        _run(python, "-m", "venv", tools)
+        pip = (tools / "bin" / "python", "-m", "pip")
+        _run(*pip, "install", "--quiet", "--upgrade", "pip", "build")
+        _run(tools / "bin" / "python", "-m", "build", "--outdir", scratch)
+        (archive,) = scratch.glob("*.tar.gz")
+        with tarfile.open(archive) as packed:
+            packed.extractall(scratch, filter="data")
+        root = scratch / archive.name.removesuffix(".tar.gz")
+        (root / "src").rename(scratch / "not to be imported")
+        (wheel,) = scratch.glob("*.whl")
+        return cls(pip, wheel, root)
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
-    """A fresh virtual environment and the folder that the tests run in."""
+    """A fresh virtual environment with the wheel and the smoke part's own tools."""
 
     folder: Path
-    python: str
+    release: Release
 
-    def run(self, *command: str | Path, cwd: Path = ROOT, **variables: str) -> None:
-        """Run a program of this environment, with these environment variables besides ours.
+    def run(self, program: str, *arguments: str | Path, **variables: str) -> None:
+        """Run a program of this environment beside the tests, with these environment variables besides ours.
 
         Raises:
             subprocess.CalledProcessError: it failed.
         """
-        program = self.folder / "bin" / command[0]
-        subprocess.run([program, *command[1:]], cwd=cwd, check=True, env=os.environ | variables)
+        _run(self.folder / "bin" / program, *arguments, cwd=self.release.root, **variables)
 
-    def create(self) -> None:
-        """Make the environment, with the newest pip."""
-        subprocess.run([self.python, "-m", "venv", self.folder], check=True)
-        self.pip("--upgrade", "pip")
-
-    def pip(self, *arguments: str | Path) -> None:
-        """Install what is named, and the smoke part's own tools."""
-        self.run("python", "-m", "pip", "install", "--quiet", *arguments)
+    def create(self, python: str, *requirements: str) -> None:
+        """Make the environment, with these requirements besides the wheel's own."""
+        _run(python, "-m", "venv", "--without-pip", self.folder)
+        # What is never imported need not be compiled.
+        options = ("--quiet", "--no-compile", "--group", f"{self.release.root / 'pyproject.toml'}:smoke")
+        _run(*self._pip, "install", *options, f"{self.release.wheel}[upload]", *requirements)
 
     def versions(self, *options: str) -> dict[str, dict[str, str]]:
         """Return what pip says of each installed requirement of the package."""
-        command: list[str | Path] = [self.folder / "bin" / "python", "-m", "pip", "list", "--format=json"]
-        command += options
+        command = (*self._pip, "list", "--format=json", *options)
         listed = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         names = {_name(each) for each in REQUIREMENTS}
         return {each["name"].lower(): each for each in listed if each["name"].lower() in names}
 
-    def smoke(self, root: Path) -> None:
-        """Run the smoke part of the tests below a folder."""
+    def smoke(self) -> None:
+        """Run the program, and the smoke part of the tests."""
         versions = " ".join(f"{name} {each['version']}" for name, each in self.versions().items())
         print(f"   {versions}", flush=True)
-        files = sorted(
-            each for each in (root / "tests").rglob("test_*.py") if "mark.smoke" in each.read_text()
-        )
-        self.run("python", "-m", "pytest", "-q", "-n", "2", "-m", "smoke", *files, cwd=root)
+        self.run("outpaint-mcp", "--version")
+        data, demo = self.folder / "data", self.folder / "demo"
+        self.run("outpaint-mcp", "demo", "--output", demo, OUTPAINT_DATA_DIR=str(data))
+        tests = (self.release.root / "tests").rglob("test_*.py")
+        files = sorted(each for each in tests if "mark.smoke" in each.read_text(encoding="utf-8"))
+        options = ("-q", "-n", "2", "--dist", "worksteal", "-m", "smoke")
+        self.run("python", "-m", "pytest", *options, *files)
+
+    @property
+    def _pip(self) -> tuple[str | Path, ...]:
+        return (*self.release.pip, "--python", self.folder / "bin" / "python")
 
 
-def lowest(environment: Environment, _scratch: Path) -> None:
+def lowest(environment: Environment, python: str) -> None:
     """Every requirement at its lower bound."""
-    pins = [each.split(",")[0].replace(">=", "==") for each in REQUIREMENTS]
-    environment.pip("--group", "smoke", "-e", ".[upload]", *pins)
-    environment.smoke(ROOT)
+    environment.create(python, *(each.split(",")[0].replace(">=", "==") for each in REQUIREMENTS))
+    environment.smoke()
 
 
-def highest(environment: Environment, _scratch: Path) -> None:
+def highest(environment: Environment, python: str) -> None:
     """Every requirement at the newest version that there is."""
-    upgrade = ("--upgrade", "--upgrade-strategy", "eager")
-    environment.pip(*upgrade, "--group", "smoke", "-e", ".[upload]")
+    environment.create(python)  # pip takes the newest where nothing is installed
     for name, each in environment.versions("--outdated").items():
         print(
             f"   not the newest: {name} {each['version']}, since something refuses {each['latest_version']}"
         )
-    environment.smoke(ROOT)
-
-
-def wheel(environment: Environment, scratch: Path) -> None:
-    """The wheel as it is built from the source distribution, tested by the latter's tests and without a checkout."""
-    environment.pip("build")
-    environment.run("python", "-m", "build", "--outdir", scratch)
-    (archive,) = scratch.glob("*.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(scratch, filter="data")
-    root = scratch / archive.name.removesuffix(".tar.gz")
-    (root / "src").rename(scratch / "not to be imported")
-    (built,) = scratch.glob("*.whl")
-    environment.pip("--group", f"{root}/pyproject.toml:smoke", f"{built}[upload]")
-    environment.run("outpaint-mcp", "--version", cwd=scratch)
-    data = str(scratch / "data")
-    environment.run("outpaint-mcp", "demo", "--output", scratch / "demo", cwd=scratch, OUTPAINT_DATA_DIR=data)
-    environment.smoke(root)
+    environment.smoke()
 
 
 def main() -> int:
     """Run the environments that are asked for; the exit code is 1 where one failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    known = {each.__name__: each for each in (lowest, highest, wheel)}
+    known = {each.__name__: each for each in (lowest, highest)}
     parser.add_argument("environments", nargs="+", choices=known)
     parser.add_argument("--python", default=sys.executable, help="the interpreter (%(default)s)")
     asked = parser.parse_args()
     failed = []
-    for name in asked.environments:
-        since = time.monotonic()
-        print(f"== {name}, {asked.python}: {known[name].__doc__}", flush=True)
-        with tempfile.TemporaryDirectory() as scratch:
-            environment = Environment(Path(scratch, "environment"), asked.python)
+    with tempfile.TemporaryDirectory() as scratch:
+        release = Release.build(Path(scratch), asked.python)
+        for name in asked.environments:
+            since = time.monotonic()
+            print(f"== {name}, {asked.python}: {known[name].__doc__}", flush=True)
             try:
-                environment.create()
-                known[name](environment, Path(scratch))
+                known[name](Environment(Path(scratch, name), release), asked.python)
             except subprocess.CalledProcessError as error:
                 print(f"   {Path(error.cmd[0]).name} ended with {error.returncode}", flush=True)
                 failed.append(name)
-        print(f"== {name} took {time.monotonic() - since:.0f} s", flush=True)
+            print(f"== {name} took {time.monotonic() - since:.0f} s", flush=True)
     print(f"{len(asked.environments) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
+
+
+def _run(program: str | Path, *arguments: str | Path, cwd: Path = ROOT, **variables: str) -> None:
+    subprocess.run([program, *arguments], cwd=cwd, check=True, env=os.environ | variables)
 
 
 def _name(requirement: str) -> str:

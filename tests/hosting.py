@@ -241,7 +241,7 @@ async def open_house_around(
         context = provider_context(store, settings, pool, timing=timing)
         model, client = runcomfy_model(context), parts.client
         if client is not None:
-            model = dataclasses.replace(model, open_client=lambda: client)
+            model = dataclasses.replace(model, open_client=lambda _token: client)
         signal, provider = UpdateSignal(), RemoteProvider(context, model)
         stack.push_async_callback(provider.close)
         providers, folder = {"runcomfy": provider}, settings.data_dir / "jobs"

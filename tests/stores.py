@@ -18,6 +18,7 @@ from outpaint_mcp.storage.store import FILE_NAME, Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from outpaint_mcp.config import Allowance
     from outpaint_mcp.storage.records import Job, Lease
 
 LYRICS = "words that nobody else may read"
@@ -92,6 +93,7 @@ def new_request(  # noqa: PLR0913 - what a request has
     caller: str = "",
     account: str = "",
     limit_usd: float | None = None,
+    allowance: Allowance | None = None,
 ) -> NewRequest:
     """Return a request for one second before and two after."""
     request = SubmitRequest.of(
@@ -119,6 +121,7 @@ def new_request(  # noqa: PLR0913 - what a request has
         caller=caller,
         account=account,
         limit_usd=limit_usd,
+        allowance=allowance,
     )
 
 

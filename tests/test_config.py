@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from outpaint_mcp.config import Settings
 from outpaint_mcp.errors import ConfigError
+from outpaint_mcp.principals import PERSON, Principal
 
 FOLDERS = ("OUTPAINT_INPUT_DIRS", "OUTPAINT_OUTPUT_DIR", "OUTPAINT_DATA_DIR")
 VARIABLES = (*FOLDERS, "OUTPAINT_PROVIDER", "OUTPAINT_LOG_LEVEL")
@@ -29,6 +31,7 @@ def test_every_variable_is_heeded(tmp_path: Path) -> None:
     )
     assert settings == Settings(
         input_dirs=(tmp_path / "a", tmp_path / "b", tmp_path / "longer"),
+        shared_dirs=(tmp_path / "a", tmp_path / "b"),
         output_dir=tmp_path / "longer",
         data_dir=tmp_path / "data",
         export_dirs=(tmp_path / "desktop",),
@@ -178,3 +181,49 @@ def test_settings_never_change() -> None:
     settings = Settings.from_env({})
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.log_level = "DEBUG"  # type: ignore[misc]  # that is the point
+
+
+@pytest.mark.parametrize("shared", [".", "data", "data/callers/ann", "link"])
+def test_a_folder_for_all_callers_is_apart_from_those_of_each(tmp_path: Path, shared: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    apart = Settings(
+        input_dirs=(),
+        shared_dirs=(tmp_path / "music",),
+        output_dir=tmp_path / "out",
+        data_dir=tmp_path / "data",
+    )
+    apart.check_callers_apart()
+    settings = dataclasses.replace(apart, shared_dirs=(tmp_path / shared,))
+    with pytest.raises(ConfigError, match="OUTPAINT_INPUT_DIRS, which every caller may read"):
+        settings.check_callers_apart()
+
+
+def test_a_remote_caller_has_folders_of_their_own_and_those_that_were_named(tmp_path: Path) -> None:
+    settings = Settings(
+        input_dirs=(tmp_path / "Music", tmp_path / "out"),
+        output_dir=tmp_path / "out",
+        data_dir=tmp_path / "data",
+    )
+    ann, bob = (settings.reach_of(Principal(name)) for name in ("ann", "bob"))
+    assert set(ann.input_dirs) == {ann.output_dir, ann.upload_dir}, "the defaults are the person's"
+    assert not set(ann.input_dirs) & set(bob.input_dirs)
+    assert ann.export_dirs == ()
+    assert settings.reach_of(PERSON).input_dirs == settings.input_dirs
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Principal("ann", "https://a", "1"),
+        Principal("ann", "https://b", "1"),
+        Principal("ann", "https://a", "2"),
+        Principal("Ann"),
+        Principal("an", "n"),
+        Principal("../ann"),
+    ],
+)
+def test_callers_of_other_keys_issuers_and_subjects_are_others(other: Principal) -> None:
+    ann = Principal("ann")
+    assert other.owner != ann.owner
+    assert re.fullmatch(r"[a-z0-9-]+", other.owner), "it names a folder"
+    assert other.digest not in {"", ann.digest}

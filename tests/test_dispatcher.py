@@ -30,7 +30,7 @@ from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.models import Status
 from outpaint_mcp.storage.job_queue import JobQueue
 from outpaint_mcp.storage.leased_jobs import LeaseLost
-from outpaint_mcp.storage.records import CancelWish, Lease
+from outpaint_mcp.storage.records import CancelWish, Credentials, Lease
 from outpaint_mcp.storage.store import FILE_NAME
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class FakeExecutor:
 
     def __init__(self, work: Callable[[Run], Awaitable[Outcome]] = finish_at_once) -> None:
         self.most_running: int | None = None
+        self.credentials = Credentials()
         self.runs: list[Run] = []
         self._work = work
 
@@ -546,8 +547,8 @@ async def test_a_job_that_is_claimed_while_the_server_begins_to_stop_is_handed_b
     is_claiming, goes_on = threading.Event(), threading.Event()
 
     class SlowQueue(JobQueue):
-        def claim(self, server_id: str, provider: str, *, most_running: int | None = None) -> Job | None:
-            job = super().claim(server_id, provider, most_running=most_running)
+        def claim(self, *args: Any, **options: Any) -> Job | None:  # noqa: ANN401 - passed on
+            job = super().claim(*args, **options)
             if job is not None and job.request_id == second:
                 is_claiming.set()
                 goes_on.wait()

@@ -21,7 +21,16 @@ ROOT = Path(__file__).parent.parent
 RECORDS = {
     f"outpaint_mcp.audio{name}"
     for name in (
-        *("", ".sides", ".tonality", ".clock", ".layout", ".surroundings", ".steering_words"),
+        *(
+            "",
+            ".sides",
+            ".tonality",
+            ".clock",
+            ".layout",
+            ".preview_format",
+            ".surroundings",
+            ".steering_words",
+        ),
         *(".verdict", ".verdict.kinds", ".verdict.records", ".hearing", ".hearing.records"),
         *(".files", ".files.decoder", ".files.refusals", ".files.texts"),
     )

@@ -10,7 +10,7 @@ import pytest
 from tests.stores import add, at_work, claim, end, new_request
 from tests.waiting import until
 
-from outpaint_mcp.errors import Hint, RequestNotFound, ServerStopping
+from outpaint_mcp.errors import RequestNotFound
 from outpaint_mcp.jobs.signal import UpdateSignal
 from outpaint_mcp.models import Status
 from outpaint_mcp.principals import PERSON
@@ -20,6 +20,9 @@ from outpaint_mcp.storage.journal import Journal
 from outpaint_mcp.storage.records import RequestProgress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.storage.records import RequestRecord
     from outpaint_mcp.storage.store import Store
 
@@ -33,9 +36,13 @@ class CountingJournal(Journal):
 
     looks = 0
 
-    def takes(self, request_id: str) -> list[RequestRecord]:
+    def takes_of(self, principal: Principal, request_id: str) -> list[RequestRecord]:
         self.looks += 1
-        return super().takes(request_id)
+        return super().takes_of(principal, request_id)
+
+    def takes_of_all(self, request_ids: Sequence[str]) -> dict[str, list[RequestRecord]]:
+        self.looks += 1
+        return super().takes_of_all(request_ids)
 
 
 @pytest.fixture
@@ -141,12 +148,56 @@ async def test_a_look_that_is_under_way_ends_with_the_poller_whether_anybody_wai
     leaving.cancel()
     await asyncio.wait({leaving})
     await poller.close()
-    with pytest.raises(ServerStopping) as caught:
-        await waiting
-    assert (caught.value.hint, caught.value.request_id) == (Hint.GET_RESULT, requests[0])
+    assert [each.status for each in await waiting] == [Status.IN_QUEUE]
     assert asyncio.all_tasks() == before
-    with pytest.raises(ServerStopping):
-        await poller.follow(PERSON, requests[0], LONG_SECONDS)
+
+
+async def test_whoever_waits_when_waiting_ends_gets_where_the_request_is_and_so_does_whoever_comes_then(
+    store: Store, poller: StatusPoller
+) -> None:
+    requests = [add(store) for _ in range(3)]
+    waiting = [asyncio.create_task(poller.follow(PERSON, each, LONG_SECONDS)) for each in requests]
+    await until(lambda: len(poller._looks) == len(requests))
+    poller.stop_waiting()
+    with anyio.fail_after(60):
+        found = await asyncio.gather(*waiting, poller.follow(PERSON, requests[0], LONG_SECONDS))
+    assert [(each.request_id, each.status) for (each,) in found] == [
+        (each, Status.IN_QUEUE) for each in (*requests, requests[0])
+    ]
+
+
+async def test_all_that_are_waited_for_are_read_in_one_go(
+    store: Store, poller: StatusPoller, journal: CountingJournal
+) -> None:
+    requests = [add(store) for _ in range(30)]
+    updates = 0
+
+    async def count(_progress: RequestProgress) -> None:
+        nonlocal updates
+        updates += 1
+
+    waiting = [asyncio.create_task(poller.follow(PERSON, each, LONG_SECONDS, count)) for each in requests]
+    await until(lambda: updates >= 30 * 5)
+    first_looks, looks = len(requests), journal.looks
+    poller.stop_waiting()
+    await asyncio.gather(*waiting)
+    assert looks - first_looks <= updates / 3
+
+
+async def test_one_that_is_deleted_while_somebody_waits_is_not_found_any_more(
+    store: Store, poller: StatusPoller
+) -> None:
+    gone, other = add(store), add(store)
+    waiting = [asyncio.create_task(poller.follow(PERSON, each, LONG_SECONDS)) for each in (gone, other)]
+    await until(lambda: len(poller._looks) == 2)
+    with store._database.write("test") as connection:
+        connection.execute("DELETE FROM jobs WHERE request_id = ?", (gone,))
+        connection.execute("DELETE FROM requests WHERE request_id = ?", (gone,))
+    end(store, other)
+    with pytest.raises(RequestNotFound):
+        await waiting[0]
+    (found,) = await waiting[1]
+    assert found.status is Status.COMPLETED
 
 
 async def test_who_waits_is_kept_up_to_date(store: Store, poller: StatusPoller, signal: UpdateSignal) -> None:

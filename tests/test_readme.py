@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from outpaint_mcp import config
 from outpaint_mcp.cli import main
 from outpaint_mcp.providers.registry import PROVIDERS
+from outpaint_mcp.server import http
 from outpaint_mcp.server.tools import all_tools
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -62,18 +65,18 @@ def test_the_tool_docs_are_those_of_the_tools(pytestconfig: pytest.Config) -> No
         assert text[start:end] == tool_docs(), "run pytest --update-snapshots"
 
 
-def variables() -> set[str]:
-    """Every variable that is read, one of RunComfy's for each that means the same."""
-    texts = "".join(path.read_text() for path in Path(config.__file__).parent.glob("*.py"))
+def variables(*packages: ModuleType) -> set[str]:
+    """Every variable that packages read, one of RunComfy's for each that means the same."""
+    folders = [Path(package.__path__[0]) for package in packages]
+    texts = "".join(path.read_text() for folder in folders for path in folder.glob("*.py"))
     read = set(re.findall(r'"((?:OUTPAINT|RUNCOMFY)_[A-Z_]+)"', texts))
     return read - {"RUNCOMFY_TOKEN", "RUNCOMFY_API_KEY", "RUNCOMFY_CONFIG_DIR"}
 
 
 def test_the_settings_table_names_every_variable_that_is_read() -> None:
-    assert (
-        set(re.findall(r"^\| `((?:OUTPAINT|RUNCOMFY)_[A-Z_]+)`", README.read_text(), re.MULTILINE))
-        == variables()
-    )
+    assert set(
+        re.findall(r"^\| `((?:OUTPAINT|RUNCOMFY)_[A-Z_]+)`", README.read_text(), re.MULTILINE)
+    ) == variables(config, http)
 
 
 def test_the_exit_codes_are_those_that_the_command_line_ends_with() -> None:
@@ -82,9 +85,9 @@ def test_the_exit_codes_are_those_that_the_command_line_ends_with() -> None:
     assert codes == sorted({*main._EXIT_CODES.values(), *others})
 
 
-def test_server_json_names_every_variable_that_is_read() -> None:
+def test_server_json_names_every_variable_that_is_read_over_stdio() -> None:
     (package,) = json.loads((ROOT / "server.json").read_text())["packages"]
-    assert {variable["name"] for variable in package["environmentVariables"]} == variables()
+    assert {variable["name"] for variable in package["environmentVariables"]} == variables(config)
 
 
 def test_server_json_calls_the_token_a_secret() -> None:

@@ -31,6 +31,7 @@ words for these (`reports.wording.explain`). No message holds a token, a query s
   * DeliveryFailed        the result is there but could not be put into the output folder
   * StorageFailed         the data folder cannot be read or written
   * ServerBusy            this server has too much to do to take on more
+  * LimitReached          one caller has as much as one caller may have
   * ServerStopping        this server is shutting down
   * InternalError         a bug in this program
   * ConfigError           start-up only: a setting that cannot be used
@@ -74,6 +75,8 @@ class Hint(StrEnum):
     """Give the program what a paid provider knows its customers by, or use one that is free."""
     START = "start"
     """Submit what was only asked about."""
+    SEND_FILE = "send_file"
+    """Send the file to this server first, by a link."""
     SAVE_ATTACHMENT = "save_attachment"
     """Save the file on this machine first: a chat's attachments are out of reach."""
 
@@ -183,18 +186,7 @@ class ProviderUnavailable(ProviderError):
         retry_after_seconds: how long it wants to be left alone, where it says so.
     """
 
-    def __init__(  # noqa: PLR0913 - the root's, and one more
-        self,
-        message: str,
-        retry_after_seconds: float | None = None,
-        *,
-        hint: Hint | None = None,
-        request_id: str | None = None,
-        path: str | None = None,
-        field: str | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint, request_id=request_id, path=path, field=field)
-        self.retry_after_seconds = retry_after_seconds
+    retry_after_seconds: float | None = None
 
 
 class RateLimited(ProviderUnavailable):
@@ -218,7 +210,7 @@ class OverBudget(ProviderError):
         limit_usd: float,
         cost_usd: float,
         takes: int,
-        spent_usd: float = 0.0,
+        spent_usd: float = 0,
         sent_usd: float | None = None,
     ) -> OverBudget:
         """Say by how much, all takes together, after what was spent before; `sent_usd` is None before it is sent."""
@@ -269,6 +261,10 @@ class ServerBusy(OutpaintError):
     """This server has too much to do; nothing was begun, and its text says when to try again."""
 
 
+class LimitReached(OutpaintError):
+    """A caller has as much as one caller may have; nothing was begun, and its text says when there is room again."""
+
+
 class ServerStopping(OutpaintError):
     """This server is shutting down; another one can do what was asked."""
 
@@ -295,6 +291,4 @@ def error_of_kind(
     found = globals().get(kind or "")
     is_ours = isinstance(found, type) and issubclass(found, OutpaintError)
     error_type: type[OutpaintError] = found if is_ours else OutpaintError  # type: ignore[assignment]
-    error = error_type(message, hint=Hint(hint) if hint in set(Hint) else None)
-    error.field = field
-    return error
+    return error_type(message, hint=Hint(hint) if hint in set(Hint) else None, field=field)

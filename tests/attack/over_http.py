@@ -1,7 +1,8 @@
-"""HTTP on loopback, as another user of the machine, a web page, or a program without end would call it."""
+"""HTTP, as another user of the machine, a web page, or a program without end would call it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import socket
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from tests.attack.target import clean_environment, memory_mib, wait_until
+from tests.fakes.issuer import AUDIENCE, FakeIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +119,7 @@ def attack(attack: Attack) -> None:
         _strangers(attack, target, server)
         _pages(attack, server)
         _wire(attack, server)
+    _callers(attack)
     _refused_starts(attack)
 
 
@@ -270,8 +273,96 @@ def _wire(attack: Attack, server: Site) -> None:
         row.check(server.serves(), "its owner is not served afterwards")
 
 
+def _callers(attack: Attack) -> None:
+    """Call a team's server with keys and tokens that are no good, and reach for what is another's."""
+    alice, bob, late = (f"outpaint_{name * 43}" for name in "abc")
+    entries = [
+        f"{name}={hashlib.sha256(key.encode()).hexdigest()}" for name, key in (("alice", alice), ("bob", bob))
+    ]
+    entries.append(f"late={hashlib.sha256(late.encode()).hexdigest()};expires=2020-01-01")
+    options = ("--allow-host", "127.0.0.1", "--allow-origin", "https://outpaint.example.org")
+    with (
+        attack.book.row(
+            "HTTP", "a team's callers: keys and tokens that are no good, and another's session"
+        ) as row,
+        FakeIssuer() as issuer,
+        attack.target() as target,
+        site(
+            target,
+            *options,
+            OUTPAINT_API_KEYS=",".join(entries),
+            OUTPAINT_OAUTH_ISSUER=issuer.url,
+            OUTPAINT_PUBLIC_URL=AUDIENCE.removesuffix("/mcp"),
+        ) as server,
+    ):
+
+        def status(given: str, message: object = None, **headers: str) -> int:
+            return server.post(message, headers=_ACCEPT | {"Authorization": given} | headers)
+
+        for good in (alice, bob, issuer.token(), issuer.token("ES256")):
+            row.check(status(f"Bearer {good}") == 200, "a caller is not served")
+        hour_ago = int(time.time()) - 3600
+        bad = [
+            *(
+                late,
+                alice[:-1],
+                alice + "x",
+                alice.upper(),
+                entries[0],
+                entries[0].split("=")[1],
+                "alice",
+                "",
+                "x",
+            ),
+            *(issuer.unsigned(), issuer.signed_with_the_public_key(), issuer.signed_by_somebody_else()),
+            *(issuer.token(aud="https://evil.example/mcp"), issuer.token(aud=None), issuer.token(aud=[])),
+            *(issuer.token(iss="https://evil.example"), issuer.token(exp=hour_ago), issuer.token(exp=None)),
+            *(issuer.token(nbf=hour_ago + 7200), issuer.token(sub=None), issuer.token(key_id="made-up")),
+            *(
+                issuer.token("RS384"),
+                issuer.token("PS256"),
+                issuer.token()[:-4],
+                "a.b.c",
+                "e30.e30.",
+                ".." * 4000,
+            ),
+        ]
+        for given in bad:
+            for scheme in ("Bearer", "bearer", "Basic", "Token"):
+                row.check(
+                    status(f"{scheme} {given}".strip()) in {400, 401, 403, 431}, f"{scheme} {given}"[:90]
+                )
+        for host, origin in (
+            ("evil.example", ""),
+            ("localhost", ""),
+            ("", "null"),
+            ("", "https://evil.example"),
+        ):
+            headers = {name: value for name, value in (("Host", host), ("Origin", origin)) if value}
+            row.check(status(f"Bearer {alice}", **headers) in {403, 421}, f"with {headers}")
+        with httpx.Client(headers=_ACCEPT, timeout=_GOOD_SECONDS, trust_env=False) as client:
+            opened = client.post(server.url, json=call(), headers={"Authorization": f"Bearer {alice}"})
+            for session in (opened.headers["mcp-session-id"], "0" * 32):
+                for given in (bob, issuer.token()):
+                    for method in ("POST", "GET", "DELETE"):
+                        answer = client.request(
+                            method,
+                            server.url,
+                            json=call("ping"),
+                            headers={"Authorization": f"Bearer {given}", "Mcp-Session-Id": session},
+                        )
+                        row.check(
+                            answer.status_code == 404, f"{method} in another's session: {answer.status_code}"
+                        )
+        server.said.seek(0)
+        said = server.said.read().decode()
+        row.check(not any(secret in said for secret in (alice, bob, late)), "a key is in the log")
+        row.check(issuer.violations == [], f"the issuer was sent {issuer.violations}")
+
+
 def _refused_starts(attack: Attack) -> None:
     token = {"RUNCOMFY_API_TOKEN": "rc-x", "OUTPAINT_PROVIDER": "runcomfy"}
+    keys = {"OUTPAINT_API_KEYS": "alice=" + "0" * 64}
     with attack.book.row(
         "HTTP", "starts that would let strangers spend or reach in: refused with the reason"
     ) as row:
@@ -283,6 +374,12 @@ def _refused_starts(attack: Attack) -> None:
             (("--host", "127.0.0.2"), {}),
             (("--host", "example.org"), {}),
             (("--host", "10.0.0.1", "--no-key"), {}),
+            (("--host", "0.0.0.0", "--allow-host", "x.example", "--allow-origin", "https://x.example"), {}),
+            (("--host", "0.0.0.0", "--allow-host", "*", "--allow-origin", "*"), keys),
+            (("--host", "0.0.0.0"), keys),
+            (("--no-key",), keys),
+            ((), {"OUTPAINT_API_KEYS": "alice=in-the-clear"}),
+            ((), {"OUTPAINT_OAUTH_ISSUER": "http://issuer.example"}),
         ):
             with attack.target() as target:
                 try:

@@ -35,7 +35,7 @@ def by_mpg123(content: bytes) -> Wave:
 
 
 def by_ffmpeg(content: bytes) -> Wave:
-    with av.open(BytesIO(content), format="mp3") as file:
+    with av.open(BytesIO(content), "r", format="mp3") as file:
         return np.concatenate([frame.to_ndarray() for frame in file.decode(audio=0)], axis=1).T
 
 
@@ -135,10 +135,4 @@ def test_a_waveform_has_the_extremes_of_each_column(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "clicks.wav", samples, 8_000, subtype="FLOAT")
     swing = read_swing(tmp_path / "clicks.wav", 1_000, count=10)
     assert swing.shape == (10, 2)
-    assert swing.tolist() == [
-        [0, 0],
-        [0, 64],
-        [-127, 0],
-        *[[0, 0]] * 6,
-        [0, 1],
-    ]
+    assert swing.tolist() == [[0, 0], [0, 64], [-127, 0], *[[0, 0]] * 6, [0, 1]]

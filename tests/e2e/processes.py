@@ -66,6 +66,15 @@ def workers_on(data_dir: Path, request_id: str) -> list[int]:
     return [pid for pid in workers_of(data_dir) if fnmatch.filter(_open_files(pid), lock)]
 
 
+def workers_at_work(data_dir: Path) -> list[int]:
+    """Return the ids of the worker processes that have a job or an analysis in hand."""
+    return [
+        pid
+        for pid in workers_of(data_dir)
+        if any(each.startswith(str(data_dir)) and each.endswith("/lock") for each in _open_files(pid))
+    ]
+
+
 @contextmanager
 def recording_workers(data_dir: Path) -> Iterator[set[int]]:
     """Take down the ids of all workers that have a job's folder in hand at some time while the block lasts."""

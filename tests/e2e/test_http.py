@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import httpx2
 import pytest
 from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
 from tests.e2e.over_http import INITIALIZE, START, http_server
 from tests.e2e.rpc import PATIENCE_SECONDS
 from tests.e2e.sound import check_longer_file
 from tests.fakes.runcomfy import TOKEN
+from tests.task_client import TakesTasks, create
 
 if sys.platform != "win32":
     import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tests.conftest import MakeSong
     from tests.e2e.over_http import HttpServer
@@ -218,6 +222,63 @@ async def test_a_signal_ends_it_in_good_order_whoever_is_connected(
     check_longer_file(start_server().finished(submission["request_id"]), song)
 
 
+ALICE, BOB = "outpaint_alices", "outpaint_bobs"
+KEYS = {
+    "OUTPAINT_API_KEYS": ",".join(
+        f"{name}={hashlib.sha256(key.encode()).hexdigest()}" for name, key in (("alice", ALICE), ("bob", BOB))
+    )
+}
+ALLOWED = ["--allow-host", "127.0.0.1", "--allow-origin", "https://outpaint.example.org"]
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1"])
+async def test_a_team_calls_by_keys_and_each_has_requests_of_their_own(
+    environment: dict[str, str], song: Path, address: str, era: str
+) -> None:
+    options = ["--host", address, *ALLOWED]
+    environment["OUTPAINT_LOG_LEVEL"] = "DEBUG"
+    with http_server(environment | KEYS, *options) as server:
+        url = f"http://127.0.0.1:{server.port}/mcp"
+        assert "for those with an API key" in server.words
+        assert ("not encrypted" in server.words) == (address == "0.0.0.0")
+
+        @asynccontextmanager
+        async def caller(key: str) -> AsyncIterator[Client]:
+            headers = {"Authorization": f"Bearer {key}"}
+            async with (
+                httpx2.AsyncClient(headers=headers, timeout=PATIENCE_SECONDS) as http,
+                Client(streamable_http_client(url, http_client=http), mode=era) as client,
+            ):
+                yield client
+
+        async with caller(ALICE) as alice, caller(BOB) as bob:
+            asked = {"audio": str(song), "tags": "", "extend_after_duration": 1}
+            request_id = (await _tool(alice, "submit_outpaint", **asked))["request_id"]
+            foreign, unknown = [
+                (await bob.call_tool("get_outpaint_status", {"request_id": each})).content[0]
+                for each in (request_id, "op_" + "0" * 20)
+            ]
+            assert foreign.text == unknown.text.replace("op_" + "0" * 20, request_id)  # type: ignore[union-attr]  # both are texts
+            listed = [(await _tool(each, "list_outpaints"))["requests"] for each in (alice, bob)]
+            assert [[each["request_id"] for each in theirs] for theirs in listed] == [[request_id], []]
+        async with httpx.AsyncClient(headers=ACCEPT, timeout=PATIENCE_SECONDS) as http:
+            statuses = [
+                (await http.post(url + path, json=INITIALIZE, headers=headers)).status_code
+                for path, headers in (
+                    ("", {}),
+                    ("", {"Authorization": "Bearer alice"}),
+                    (f"/{ALICE}", {}),
+                    ("", {"Authorization": f"Bearer {BOB}"}),
+                    ("", {"Authorization": f"Bearer {BOB}", "Host": "localhost"}),
+                    ("", {"Authorization": f"Bearer {BOB}", "Origin": "https://evil.example"}),
+                )
+            ]
+    assert statuses == [401, 401, 401, 200, 421, 403]
+    assert ALICE not in server.words_at_the_end
+    assert BOB not in server.words_at_the_end
+    assert not await asyncio.to_thread(Path(environment["OUTPAINT_DATA_DIR"], "http-key").exists)
+
+
 MONEY = {"RUNCOMFY_API_TOKEN": TOKEN}
 LIMIT = {"OUTPAINT_MAX_COST_USD": "0.25"}
 
@@ -231,6 +292,18 @@ LIMIT = {"OUTPAINT_MAX_COST_USD": "0.25"}
         (["--no-key"], MONEY | LIMIT, "Leave out --no-key"),
         (["--host", "0.0.0.0"], {}, "--host 0.0.0.0 is not allowed"),
         (["--host", "example.org"], {}, "loopback"),
+        (["--host", "0.0.0.0"], KEYS, "--allow-host"),
+        (["--host", "0.0.0.0", "--allow-host", "x.example"], KEYS, "--allow-origin"),
+        (["--host", "0.0.0.0", *ALLOWED], {}, "OUTPAINT_API_KEYS"),
+        (["--host", "192.0.2.1", *ALLOWED], KEYS, "Cannot listen on 192.0.2.1"),
+        (["--no-key"], KEYS, "Leave out --no-key"),
+        ([], {"OUTPAINT_API_KEYS": "alice=secret"}, "NAME=SHA256"),
+        ([], {"OUTPAINT_API_KEYS": "@/nowhere"}, "/nowhere cannot be read"),
+        (
+            ["--host", "0.0.0.0", *ALLOWED],
+            {"OUTPAINT_OAUTH_ISSUER": "https://i.example"},
+            "OUTPAINT_PUBLIC_URL",
+        ),
         (["--port", "65536"], {}, "another --port"),
     ],
 )
@@ -248,9 +321,24 @@ def test_what_would_let_others_in_or_spend_is_refused_with_the_reason(
     assert done.returncode == 8
     assert words in done.stderr
     assert done.stdout == ""
+    assert "secret" not in done.stderr
     assert not Path(environment["OUTPAINT_DATA_DIR"]).exists()
 
 
 def test_with_a_token_and_a_limit_it_starts(environment: dict[str, str]) -> None:
     with http_server(environment | MONEY | LIMIT) as server:
         assert server.key
+
+
+async def test_a_task_outlives_the_server_that_took_it(environment: dict[str, str], song: Path) -> None:
+    takes = TakesTasks(follows=False)
+    with http_server(environment) as first:
+        async with Client(first.url, extensions=[takes]) as client:
+            created = await create(client, takes, audio=str(song), total_seconds=60)
+        first.process.kill()
+        first.process.wait()
+    with http_server(environment) as second:
+        async with Client(second.url, extensions=[takes]) as client:
+            answer = await takes.follow(client.session, created["taskId"])
+    assert takes.seen[-1]["createdAt"] == created["createdAt"]
+    check_longer_file(answer.structured_content, song)

@@ -40,14 +40,14 @@ class Person:
     """
 
     def __init__(self, *answers: ElicitResult) -> None:
-        self._answers = [*answers]
+        self.answers = [*answers]
         self.asked: list[ElicitRequestFormParams] = []
 
     async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         del context
         assert isinstance(params, ElicitRequestFormParams)
         self.asked.append(params)
-        return self._answers.pop(0)
+        return self.answers.pop(0)
 
 
 class Host:
@@ -77,7 +77,12 @@ class Host:
 async def host(
     fake: FakeRunComfy, settings: Settings, song: Path, era: str, person: Person | None
 ) -> AsyncIterator[Host]:
-    """Connect a host, and wait until the request is held; `person` is None where the host cannot ask."""
+    """Connect a host, and wait until the request is held; `person` is None where the host cannot ask.
+
+    They have agreed to its steps by then.
+    """
+    if person is not None:
+        person.answers.insert(0, AGREED)
     fake.switches = replace(fake.switches, bill=0.25)
     server = build_server(
         settings_on(fake, settings), surroundings=around(timing=RemoteTiming(schedule=quick_schedule()))
@@ -87,6 +92,8 @@ async def host(
         both = {"extend_before_duration": 1, "extend_after_duration": 1}
         submission = await opened.call("submit_outpaint", audio=str(song), tags="lofi", **both)
         opened.request_id = submission["request_id"]
+        if person is not None:
+            person.asked.clear()
         with anyio.fail_after(PATIENCE_SECONDS):
             while (
                 "waiting for agreement"

@@ -92,6 +92,7 @@ async def test_what_was_accepted_meanwhile_is_told_with_its_id_and_is_in_the_log
     submission = await house.submit(song)
     assert submission.request_id.startswith("op_")
     assert "has not accepted it yet" in submission.message
+    await until(lambda: bool(house.jobs()))  # half a second may not have been enough for that
     (job,) = house.jobs()
     known = f"{submission.request_id} (the service's request {job.request_id}) cannot be written until this is fixed"
     await until(lambda: known in caplog.text)

@@ -18,17 +18,27 @@ from outpaint_mcp.cli.serving import listen
 from outpaint_mcp.server.app import build_server
 from outpaint_mcp.server.http.limits import Limits
 from outpaint_mcp.server.http.serving import http_server
+from outpaint_mcp.server.http.settings import HttpSettings
+from outpaint_mcp.server.wording import TOOLS
+from outpaint_mcp.service.file_links import FileLinks
+from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
     import uvicorn
+    from mcp.server import MCPServer
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.server.content import Lifespan
 
 KEY = "k" * 43
+LINK_KEY = b"l" * 32
+PERSONAL = HttpSettings(secret=KEY)
+"""One person's server, as it is on loopback."""
+
 HEADERS = {
     "Accept": "application/json, text/event-stream",
     "Content-Type": "application/json",
@@ -97,15 +107,21 @@ class Door:
     Attributes:
         server: uvicorn's.
         manager: the SDK's, of sessions.
+        mcp: ours.
+        service: what the tools work with.
         origin: its address without a path.
         http: a client with the key.
+        links: those to files.
         wires: all connections that were opened besides.
     """
 
     server: uvicorn.Server
     manager: StreamableHTTPSessionManager
+    mcp: MCPServer[Lifespan]
+    service: ServiceOnDemand
     origin: str
     http: httpx.AsyncClient
+    links: FileLinks
     wires: list[Wire] = field(default_factory=list)
 
     async def connect(self, *, receive_buffer: int = 0) -> Wire:
@@ -134,26 +150,44 @@ class Serve(Protocol):
     """Runs a server; takes the limits by name."""
 
     def __call__(
-        self, *, key: str | None = ..., send_buffer: int = ..., **limits: float
+        self,
+        *,
+        http: HttpSettings = ...,
+        settings: Settings | None = ...,
+        send_buffer: int = ...,
+        port: int = ...,
+        **limits: float,
     ) -> AbstractAsyncContextManager[Door]: ...
 
 
 @pytest.fixture
 def serve(settings: Settings) -> Serve:
     """See `Serve`."""
+    usual = settings
 
     @asynccontextmanager
-    async def run(*, key: str | None = KEY, send_buffer: int = 0, **limits: Any) -> AsyncIterator[Door]:  # noqa: ANN401 - as declared there
-        (listening,) = listen("127.0.0.1", 0)
+    async def run(
+        *,
+        http: HttpSettings = PERSONAL,
+        settings: Settings | None = None,
+        send_buffer: int = 0,
+        port: int = 0,
+        **limits: Any,  # noqa: ANN401 - as declared there
+    ) -> AsyncIterator[Door]:
+        (listening,) = listen("127.0.0.1", port)
         if send_buffer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        mcp = build_server(settings, surroundings=around())
-        server = http_server(mcp, Limits(**limits), key)
-        serving = asyncio.create_task(server.serve([listening]))
         origin = "http://{}:{}".format(*listening.getsockname())
+        links = FileLinks(LINK_KEY, origin)
+        service = ServiceOnDemand(settings or usual, TOOLS, around(), links)
+        mcp = build_server(settings or usual, service=service)
+        server = http_server(mcp, service, links, http, Limits(**limits))
+        serving = asyncio.create_task(server.serve([listening]))
         try:
-            async with httpx.AsyncClient(base_url=origin, headers=HEADERS, timeout=PATIENCE_SECONDS) as http:
-                door = Door(server, mcp.session_manager, origin, http)
+            async with httpx.AsyncClient(
+                base_url=origin, headers=HEADERS, timeout=PATIENCE_SECONDS
+            ) as client:
+                door = Door(server, mcp.session_manager, mcp, service, origin, client, links)
                 yield door
                 for wire in door.wires:
                     wire.writer.transport.abort()

@@ -9,10 +9,11 @@ import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from tests.e2e.over_http import INITIALIZE
-from tests.over_http.conftest import KEY
+from tests.over_http.conftest import KEY, PERSONAL
 from tests.waiting import PATIENCE_SECONDS
 
 from outpaint_mcp.server.http.gate import Gate
+from outpaint_mcp.server.http.settings import HttpSettings
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -123,7 +124,7 @@ async def test_host_and_origin_are_checked_besides(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/mcp", f"/mcp/{KEY}"])
 async def test_without_a_key_everybody_is_let_in(serve: Serve, path: str) -> None:
-    async with serve(key=None) as door, bare(door) as http:
+    async with serve(http=HttpSettings()) as door, bare(door) as http:
         assert (await http.post(path, json=INITIALIZE)).status_code == 200
 
 
@@ -147,7 +148,13 @@ async def test_what_is_let_in_does_not_see_the_key_in_its_address() -> None:
         raise AssertionError
 
     path = f"/mcp/{KEY}"
-    scope = {"type": "http", "path": path, "raw_path": path.encode(), "headers": [], "method": "GET"}
-    await Gate(look, KEY)(scope, never, never)
+    scope = {
+        "type": "http",
+        "headers": [(b"host", b"localhost")],
+        "path": path,
+        "raw_path": path.encode(),
+        "method": "GET",
+    }
+    await Gate(look, PERSONAL)(scope, never, never)
     assert KEY not in repr(seen)
     assert [each["path"] for each in seen] == ["/mcp"]

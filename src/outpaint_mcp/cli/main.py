@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from outpaint_mcp import errors
 from outpaint_mcp._version import __version__
-from outpaint_mcp.cli.options import add_delivery, add_request, source_text
+from outpaint_mcp.cli.options import add_delivery, add_keys, add_request, source_text
 from outpaint_mcp.cli.output import finish, is_closed_pipe, prepare
 from outpaint_mcp.cli.serving import add_options, serve_mcp
 from outpaint_mcp.cli.wording import TERMINAL
@@ -30,6 +30,7 @@ _EXIT_CODES: dict[type[errors.OutpaintError], int] = {
     errors.DeliveryFailed: 6,
     errors.StorageFailed: 6,
     errors.ServerBusy: 6,
+    errors.LimitReached: 6,
     errors.ServerStopping: 6,
     errors.InternalError: 70,
     errors.RequestNotFound: 7,
@@ -102,6 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="serve MCP over stdio, or over Streamable HTTP with --http")
     add_options(serve)
 
+    keys = commands.add_parser("keys", help="make, list and remove the API keys of callers over HTTP")
+    add_keys(keys)
+    keys.set_defaults(run=_keys)
+
     extend = commands.add_parser("extend", help="extend a recording and wait for the result")
     add_request(extend)
     add_delivery(extend)
@@ -155,3 +160,9 @@ def _command(parsed: argparse.Namespace, settings: Settings) -> int:
     from outpaint_mcp.cli.commands import COMMANDS  # noqa: PLC0415 - loads pydantic
 
     return 0 if COMMANDS[parsed.command](parsed, settings) else _CANCELLED_EXIT_CODE
+
+
+def _keys(parsed: argparse.Namespace, _settings: Settings) -> int:
+    from outpaint_mcp.cli.keys import run_keys  # noqa: PLC0415 - for this alone
+
+    return run_keys(parsed)

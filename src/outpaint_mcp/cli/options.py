@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import date
 from pathlib import Path
 from typing import get_args
 
@@ -124,3 +125,25 @@ def add_delivery(command: argparse.ArgumentParser) -> None:
         "--no-restore", action="store_true", help="the provider's own file, with its rendering of the source"
     )
     command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_keys(keys: argparse.ArgumentParser) -> None:
+    """Add what can be done with API keys."""
+    actions = keys.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
+    add = actions.add_parser("add", help="make a key, and show it once")
+    add.add_argument(
+        "name", metavar="NAME", help="whose it is: what is asked for with the key belongs to that name"
+    )
+    add.add_argument(
+        "--expires", type=_day, metavar="YYYY-MM-DD", help="last day on which it is good, in UTC (no end)"
+    )
+    actions.add_parser("list", help="list whose keys there are")
+    remove = actions.add_parser("remove", help="take a name's keys away; a running server notices at once")
+    remove.add_argument("name", metavar="NAME", help="whose")
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; give one such as 2027-01-31") from None

@@ -37,6 +37,7 @@ _ADVICE = {
     Hint.OPEN_FOLDER: "Copy the file into one of these folders, or add its folder to OUTPAINT_INPUT_DIRS.",
     Hint.SET_CREDENTIALS: "Set that variable in this shell's environment, or use --provider local, which is free.",
     Hint.START: "To start it, run this again without --dry-run.",
+    Hint.SEND_FILE: "Send the file at {link}, then give its name.",
     Hint.SAVE_ATTACHMENT: "Save the file on this machine and give its path, or give a public https link to it.",
 }
 
@@ -63,9 +64,9 @@ class TerminalWords:
             else f"{option} {text}"
         )
 
-    def advise(self, hint: Hint, *, request_id: str | None = None) -> str:
+    def advise(self, hint: Hint, *, request_id: str | None = None, link: str = "") -> str:
         """See `Vocabulary.advise`."""
-        return _ADVICE[hint].replace("{id}", request_id or "ID")
+        return _ADVICE[hint].replace("{id}", request_id or "ID").replace("{link}", link)
 
 
 TERMINAL: Vocabulary = TerminalWords()

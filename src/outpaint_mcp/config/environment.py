@@ -28,6 +28,8 @@ _UPLOAD = re.compile(
     r"(?P<scheme>s3|gs|az)://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]*)(?P<prefix>(/(?!\.\.?(/|$))[A-Za-z0-9._=-]*)*)"
 )
 
+_COUNT_DIGITS = 10
+
 # Some hosts pass `${user_config.x}` on unsubstituted when the person left it blank.
 _UNSUBSTITUTED = re.compile(r"\$\{[^}]*\}")
 
@@ -127,15 +129,43 @@ def upload_of(env: Mapping[str, str]) -> str | None:
 def dollars(env: Mapping[str, str], name: str) -> float | None:
     """Read an amount of US dollars; None where it is unset."""
     text = variable(env, name)
-    if text is None:
-        return None
+    return (
+        None
+        if text is None
+        else _number(name, text.removeprefix("$"), "a number of US dollars, such as 0.25")
+    )
+
+
+def amount(env: Mapping[str, str], name: str, default: float, unit: str) -> float:
+    """Read a number above 0 of some unit."""
+    text = variable(env, name)
+    wanted = f"a number of {unit} above 0, such as {default:g}"
+    found = default if text is None else _number(name, text, wanted)
+    if not found:
+        raise ConfigError(f"{name} is 0; give {wanted}.")
+    return found
+
+
+def _number(name: str, text: str, wanted: str) -> float:
     try:
-        most = float(text.removeprefix("$"))
+        number = float(text)
     except ValueError:
-        most = math.nan
-    if not 0 <= most < math.inf:
-        raise ConfigError(f"{name} is {text!r}; give a number of US dollars, such as 0.25.")
-    return most
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ConfigError(f"{name} is {text!r}; give {wanted}.")
+    return number
+
+
+def count(env: Mapping[str, str], name: str, default: int) -> int:
+    """Read a limit.
+
+    Raises:
+        ConfigError: it is no whole number above 0.
+    """
+    text = variable(env, name) or str(default)
+    if not (text.isascii() and text.isdigit() and len(text) < _COUNT_DIGITS and int(text)):
+        raise ConfigError(f"{name} is {text!r}; give a whole number from 1 on, such as {default}.")
+    return int(text)
 
 
 def folder(env: Mapping[str, str], name: str) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OTHERS = 0o077
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def _umask() -> int:
@@ -64,6 +66,23 @@ def create(path: Path) -> BufferedRandom:
     if hasattr(os, "fchmod"):
         os.fchmod(file.fileno(), 0o666 & ~_PERSONS_UMASK)
     return file
+
+
+def replace_private(path: Path, text: str) -> None:
+    """Put a file that is its owner's only in the place of what is there; whole, or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def remove(folder: Path) -> None:

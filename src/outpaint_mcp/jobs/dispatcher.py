@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.jobs.liveness import Presence
     from outpaint_mcp.jobs.signal import UpdateSignal
     from outpaint_mcp.results import Outcome
-    from outpaint_mcp.storage.records import Job, Lease
+    from outpaint_mcp.storage.records import Credentials, Job, Lease
     from outpaint_mcp.storage.store import Store
 
 _log = logging.getLogger(__name__)
@@ -45,6 +45,10 @@ class Executor(Protocol):
     """
 
     most_running: int | None
+
+    @property
+    def credentials(self) -> Credentials:
+        """Whose are known here; may change at any time."""
 
     async def carry_out(self, run: Run) -> Outcome:
         """Carry a job out from wherever it is.
@@ -184,10 +188,10 @@ class Dispatcher:
                 self._start(group, job, executor)
 
     def _claim(self, provider: str, executor: Executor) -> Job | None:
-        queue = self._store.queue
-        if not queue.has_claimable(provider, most_running=executor.most_running):
+        queue, most, credentials = self._store.queue, executor.most_running, executor.credentials
+        if not queue.has_claimable(provider, most_running=most, credentials=credentials):
             return None
-        return queue.claim(self._presence.server_id, provider, most_running=executor.most_running)
+        return queue.claim(self._presence.server_id, provider, most_running=most, credentials=credentials)
 
     def _start(self, group: asyncio.TaskGroup, job: Job, executor: Executor) -> None:
         folder = self._folder / job.request_id

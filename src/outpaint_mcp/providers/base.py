@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from outpaint_mcp.errors import OutpaintError
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.models import SubmitRequest
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.providers.remote.schedule import PollSchedule
     from outpaint_mcp.results import Outcome
+    from outpaint_mcp.storage.records import Credentials
     from outpaint_mcp.storage.store import Store
     from outpaint_mcp.workers.pool import WorkerPool
 
@@ -34,6 +36,7 @@ class ProviderDescription:
         instructions: for the server's instructions, where it takes new requests.
         tool_text: for the tool that submits, in a sentence or two, where it takes new requests.
         guide: how to write tags and lyrics for it, in Markdown.
+        token_header: the HTTP header in which a caller brings a token of their own along; empty where none is needed.
         accepts_within_seconds: how long a submission waits for it to accept or refuse; 0 where it accepts everything.
     """
 
@@ -44,6 +47,7 @@ class ProviderDescription:
     instructions: str
     tool_text: str
     guide: str
+    token_header: str = ""
     accepts_within_seconds: float = 0.0
 
 
@@ -68,6 +72,7 @@ class Forecast:
 
     Attributes:
         cost_usd: the most that one take costs; None where it is free, or not known yet.
+        steps: in how many paid steps each take would be generated, as far as that is known.
         basis: how that was computed and how the request would be carried out, in sentences.
         wait_seconds: roughly how long all takes need from their turn on; None where nobody knows.
         warnings: what should be known before it is submitted, in sentences.
@@ -75,6 +80,7 @@ class Forecast:
     """
 
     cost_usd: float | None = None
+    steps: int = 0
     basis: str = ""
     wait_seconds: float | None = None
     warnings: tuple[str, ...] = ()
@@ -126,16 +132,21 @@ class Provider(Protocol):
 
     Attributes:
         description: what it says of itself.
-        is_ready: whether it can carry jobs out in this process.
         most_running: how many of its jobs may run on this machine at a time; None for any number.
     """
 
     description: ProviderDescription
-    is_ready: bool
     most_running: int | None
 
-    def admit(self, request: SubmitRequest) -> Terms:
-        """Say on what terms a request is taken, before it is written.
+    @property
+    def credentials(self) -> Credentials:
+        """Whose jobs it can carry out in this process; may change at any time."""
+
+    def recognize(self, principal: Principal) -> bool:
+        """Learn the credentials that a caller brings along; returns whether they are new here."""
+
+    def admit(self, principal: Principal, request: SubmitRequest) -> Terms:
+        """Say on what terms a caller's request is taken, before it is written.
 
         Raises:
             InvalidRequest: it can never be carried out.
@@ -143,11 +154,16 @@ class Provider(Protocol):
         """
 
     async def foresee(
-        self, request: SubmitRequest, source_seconds: float | None, music: FullMusic | None
+        self,
+        principal: Principal,
+        request: SubmitRequest,
+        source_seconds: float | None,
+        music: FullMusic | None,
     ) -> Forecast:
         """Say what would become of a request; nothing is started, sent or written.
 
         Args:
+            principal: whose it would be.
             request: what would be asked.
             source_seconds: the length of what would be extended; None where that is not known yet.
             music: where its full music begins and ends; None where that does not matter, or is not known yet.

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from outpaint_mcp.storage.records import RequestRecord
 
 
-def summary(record: RequestRecord, vocabulary: Vocabulary, takes: Sequence[RequestRecord]) -> RequestSummary:
-    """Put a request into one line, and each of several takes into another."""
+def summary(
+    record: RequestRecord, vocabulary: Vocabulary, takes: Sequence[RequestRecord], *, shows_paths: bool = True
+) -> RequestSummary:
+    """Put a request into one line, and each of several takes into another; paths where they mean something."""
     lines = [
         TakeSummary(
-            request_id=take.request_id, status=take.status, path=take.delivery.path if take.delivery else None
+            request_id=take.request_id,
+            status=take.status,
+            path=take.delivery.path if take.delivery and shows_paths else None,
         )
         for take in takes
     ]

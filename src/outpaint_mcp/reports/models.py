@@ -56,11 +56,16 @@ class DryRun(_Answer):
 
 
 class SubmitAnswer(DryRun):
-    """What submitting answers: a receipt, or what a dry run found."""
+    """What submitting answers: a receipt, or what a dry run found; as a task, the result itself in the end.
 
-    request_id: str | SkipJsonSchema[None] = _absent("Absent after a dry run.")
+    Of the result only what is looked at first: the rest is `ResultReport`'s, and no schema forbids it here.
+    """
+
+    request_id: str | SkipJsonSchema[None] = _absent()
     status: Status | SkipJsonSchema[None] = _absent()
     is_repeat: bool | SkipJsonSchema[None] = _absent("Nothing new was started.")
+    path: str | SkipJsonSchema[None] = _absent()
+    verdict: str | SkipJsonSchema[None] = _absent()
 
 
 class StatusReport(_Answer):
@@ -84,6 +89,7 @@ class TakeReport(_Answer):
     status: Status
     seed: int | SkipJsonSchema[None] = _absent()
     path: str | SkipJsonSchema[None] = _absent()
+    url: str | SkipJsonSchema[None] = _absent()
     verdict: str | SkipJsonSchema[None] = _absent()
     error: str | SkipJsonSchema[None] = _absent()
 
@@ -115,6 +121,8 @@ class ResultReport(_Answer):
     """The error's class, for the command line's exit code; never part of an answer."""
     awaits_agreement: SkipJsonSchema[bool] = Field(default=False, exclude=True)
     """Whether it waits for the person, whom the command line asks; never part of an answer."""
+    delete_url: SkipJsonSchema[str | None] = Field(default=None, exclude=True)
+    """Where a remote caller deletes the request; for pages, not for agents."""
     message: str
 
 

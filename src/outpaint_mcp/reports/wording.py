@@ -27,12 +27,13 @@ class Vocabulary(Protocol):
             value: what to set it to.
         """
 
-    def advise(self, hint: Hint, *, request_id: str | None = None) -> str:
+    def advise(self, hint: Hint, *, request_id: str | None = None, link: str = "") -> str:
         """Say what to do next, in a full sentence.
 
         Args:
             hint: what to do.
             request_id: the request to do it with.
+            link: where to do it.
         """
 
 
@@ -44,7 +45,9 @@ def explain(error: OutpaintError, vocabulary: Vocabulary) -> str:
         for each in faults
     ]
     hints = dict.fromkeys(each.hint for each in faults if each.hint is not None)
-    return " ".join((*sentences, *(vocabulary.advise(each, request_id=error.request_id) for each in hints)))
+    link = getattr(error, "link", "")  # of a file that is on another machine
+    advice = (vocabulary.advise(each, request_id=error.request_id, link=link) for each in hints)
+    return " ".join((*sentences, *advice))
 
 
 def _sentence(text: str) -> str:

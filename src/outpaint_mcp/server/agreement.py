@@ -15,24 +15,15 @@ from mcp.server.mcpserver.resolve import (
     ElicitationResult,
     Resolve,
 )
-from pydantic import BaseModel, Field
 
 from outpaint_mcp.server.content import Lifespan, principal
+from outpaint_mcp.server.questions import Agreement, can_ask
 from outpaint_mcp.service.agreements import Question
-
-# From this version on a question is part of an answer; before, it is a request of its own.
-_QUESTIONS_IN_ANSWERS = "2026-07-28"
-
-
-class Agreement(BaseModel):
-    """What the person answers."""
-
-    agree: bool = Field(title="I agree", description="Go on, and pay what is named above.")
 
 
 async def _question(ctx: Context[Lifespan, Any], request_id: str) -> Question | None:
     """Return what the request asks, if the host can ask it."""
-    if not _can_ask(ctx):
+    if not can_ask(ctx):
         return None
     service = await ctx.request_context.lifespan_context()
     return await service.agreements.question(principal(), request_id, again=False)
@@ -60,10 +51,3 @@ async def _settle(
 
 Agreed = Annotated[None, Resolve(_settle)]
 """A parameter by which a tool asks the person before it does anything."""
-
-
-def _can_ask(ctx: Context[Lifespan, Any]) -> bool:
-    elicitation = ctx.client_capabilities.elicitation if ctx.client_capabilities else None
-    can_fill_forms = elicitation is not None and (elicitation.form is not None or elicitation.url is None)
-    in_answer = (ctx.protocol_version or "") >= _QUESTIONS_IN_ANSWERS
-    return can_fill_forms and (in_answer or ctx.session.can_send_request)

@@ -15,8 +15,10 @@ from outpaint_mcp.providers.registry import describe
 from outpaint_mcp.server.completion import add_completion
 from outpaint_mcp.server.player import player
 from outpaint_mcp.server.prompts import add_prompts
+from outpaint_mcp.server.request_tasks import RequestTasks
 from outpaint_mcp.server.resources import add_resources
 from outpaint_mcp.server.subscriptions import Subscriptions
+from outpaint_mcp.server.tasks import Tasks
 from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.on_demand import ServiceOnDemand
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.server.content import Lifespan
     from outpaint_mcp.service.lifespan import Surroundings
-    from outpaint_mcp.service.service import OutpaintService
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def build_server(
     on_closed: Callable[[], None] = lambda: None,
     may_outlive: Callable[[], bool] = lambda: False,
     surroundings: Surroundings | None = None,
+    service: ServiceOnDemand | None = None,
 ) -> MCPServer[Lifespan]:
     """Build the server; nothing is opened until it runs.
 
@@ -63,16 +65,12 @@ def build_server(
         on_closed: called when everything is closed again, however that went.
         may_outlive: asked at the end whether local jobs under way may be finished after it.
         surroundings: as `open_service` takes them.
+        service: what the tools work with, where others do so, too; closed when the server ends.
     """
-    running: list[Lifespan] = []
-
-    async def open_service() -> OutpaintService:
-        return await running[-1]()
+    service = service or ServiceOnDemand(settings, TOOLS, surroundings)
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Lifespan]) -> AsyncIterator[Lifespan]:
-        service = ServiceOnDemand(settings, TOOLS, surroundings)
-        running.append(service)
         opening = asyncio.create_task(_open_soon(service))
         try:
             yield service
@@ -80,7 +78,6 @@ def build_server(
             try:
                 await _closed(service, outlive=may_outlive())
             finally:
-                running.remove(service)
                 opening.cancel()
                 on_closed()
 
@@ -93,14 +90,14 @@ def build_server(
             folders=_listed(settings.input_dirs), provider=describe(settings.provider).instructions
         ),
         tools=all_tools(settings.provider),
-        extensions=[player()],
+        extensions=[Tasks(RequestTasks(settings.retention_days)), player()],
         log_level=settings.log_level,
         lifespan=lifespan,
         subscriptions=subscriptions,
         middleware=[subscriptions],
     )
-    add_resources(server, open_service)
-    add_completion(server, open_service)
+    add_resources(server, service)
+    add_completion(server, service)
     add_prompts(server)
     return server
 

@@ -35,7 +35,7 @@ def add_completion(
         open_service: returns the service while the server runs.
     """
 
-    @server.completion()
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # the SDK's
     async def complete(
         ref: PromptReference | ResourceTemplateReference,  # noqa: ARG001 - an argument is called the same everywhere
         argument: CompletionArgument,

@@ -11,6 +11,7 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
 from outpaint_mcp.principals import PERSON, Principal
+from outpaint_mcp.reports.models import ResultReport
 from outpaint_mcp.reports.progress import in_words
 from outpaint_mcp.service.on_demand import ServiceOnDemand
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 # Some hosts give up on a silent call.
 _SIGN_OF_LIFE_SECONDS = 5.0
 
+DELETE_URL = "outpaint-mcp/deleteUrl"
+"""Under which a page finds where a result can be deleted; an agent is not shown it."""
+
 Lifespan = ServiceOnDemand
 """What the server's tools work with."""
 
@@ -33,10 +37,13 @@ def answer(report: BaseModel, *images: ContentBlock) -> CallToolResult:
 
     A file is named by its path and URL only: several clients lose or refuse an answer that has a `resource_link` in it.
     """
+    delete_url = report.delete_url if isinstance(report, ResultReport) else None
     structure = report.model_dump(mode="json", exclude_none=True)
     text = json.dumps(structure, ensure_ascii=False, separators=(",", ":"))
     return CallToolResult(
-        content=[TextContent(type="text", text=text), *images], structured_content=structure
+        content=[TextContent(type="text", text=text), *images],
+        structured_content=structure,
+        _meta={DELETE_URL: delete_url} if delete_url else None,
     )
 
 
@@ -45,8 +52,13 @@ def principal() -> Principal:
     token = get_access_token()
     if token is None:
         return PERSON
-    issuer = (token.claims or {}).get("iss", "")
-    return Principal(client=token.client_id, issuer=str(issuer), subject=token.subject or "")
+    claims = token.claims or {}
+    return Principal(
+        client=token.client_id,
+        issuer=claims.get("iss", ""),
+        subject=token.subject or "",
+        tokens=claims.get("tokens", ()),
+    )
 
 
 def image(drawn: bytes | None) -> list[ContentBlock]:

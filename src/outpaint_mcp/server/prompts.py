@@ -25,7 +25,7 @@ sooner), again and again until status is completed, failed, cancelled or unknown
 ended. Tell me the path and what the verdict says, faults included. If there is a cost, tell me that, too."""
 _TAGS = """\
 Call analyze_audio with audio={audio} until it is completed. Then call submit_outpaint with the same audio and, as tags,
-those that it measured, and what I have told you about the style. If it has no vocals, pass lyrics="[inst]"."""
+those that it measured, and the style that I ask for, if any. If it has no vocals, pass lyrics="[inst]"."""
 
 
 class _Wish(NamedTuple):
@@ -115,10 +115,10 @@ a fade (ending="fade"). {_WAIT}""",
             ("takes", "How many takes. 3 unless given.", "3"),
         ),
         f"""\
-Make {{takes}} takes of {{audio}}, each longer by {{seconds}} seconds, and compare them. Each take is billed separately:
-with a paid provider, call submit_outpaint with dry_run=true first, and ask me whether I agree to the cost. {_TAGS} Pass
-extend_after_duration={{seconds}} and takes={{takes}}. {_WAIT} The answer lists the takes, best first. Compare their
-verdicts in a short table, recommend one with the reason, and ask which I want to keep.""",
+Make {{takes}} takes of {{audio}}, each longer by {{seconds}} seconds, and compare them. {_TAGS} Pass
+extend_after_duration={{seconds}} and takes={{takes}}. Each take is billed separately: with a paid provider, pass
+dry_run=true first, and ask me whether I agree to the cost. {_WAIT} The answer lists the takes, best first. Compare
+their verdicts in a short table, recommend one with the reason, and ask which I want to keep.""",
     ),
 )
 
@@ -146,6 +146,7 @@ def _prompt(wish: _Wish) -> Prompt:
             for name, description, default in wish.arguments
         ],
         fn=render,
+        context_kwarg=None,
     )
 
 

@@ -51,6 +51,7 @@ from outpaint_mcp.server.arguments import (
 )
 from outpaint_mcp.server.content import Lifespan, answer, image, principal, reporter
 from outpaint_mcp.server.player import shown_by_player
+from outpaint_mcp.server.questions import Meant, PlanAgreed
 from outpaint_mcp.server.schemas import tool
 from outpaint_mcp.service.destinations import fit_format
 
@@ -60,7 +61,9 @@ if TYPE_CHECKING:
 
 async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by field, and ours
     ctx: Context[Lifespan, Any],
-    audio: AnyAudio,
+    source: Meant,
+    agreed: PlanAgreed,  # noqa: ARG001 - the person has been asked by now, where there was something to ask
+    audio: AnyAudio,  # noqa: ARG001 - what is meant by it is the source
     tags: Tags,
     extend_before_duration: ExtendBeforeDuration = 0,
     extend_after_duration: ExtendAfterDuration = 30,
@@ -87,7 +90,7 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
     {provider}
     """
     request = SubmitRequest.of(
-        audio=audio,
+        audio=source,
         tags=tags,
         extend_before_duration=extend_before_duration,
         extend_after_duration=extend_after_duration,
@@ -181,9 +184,10 @@ async def list_outpaints(
     )
 
 
-async def analyze_audio(
+async def analyze_audio(  # noqa: PLR0913 - what can be asked of an analysis
     ctx: Context[Lifespan, Any],
-    audio: Annotated[str, Field(description="As in submit_outpaint.")],
+    source: Meant,
+    audio: Annotated[str, Field(description="As in submit_outpaint.")],  # noqa: ARG001 - as above
     wait_seconds: WaitSeconds = MAX_WAIT_SECONDS,
     details: Annotated[bool, Field(description="Include all measurements.")] = False,  # noqa: FBT002 - named by the agent
     picture: Annotated[bool, Field(description="Include an image: waveform and spectrogram.")] = False,  # noqa: FBT002 - as above
@@ -195,7 +199,7 @@ async def analyze_audio(
     service = await ctx.request_context.lifespan_context()
     report, drawn = await service.analyze(
         principal(),
-        audio,
+        source,
         wait_seconds=wait_seconds,
         details=details,
         picture=picture,

@@ -30,6 +30,8 @@ _ADVICE = {
     Hint.SET_CREDENTIALS: "Ask the user to add that variable to this server's env in the host's settings and to restart"
     ' the host, or submit with provider="local", which is free.',
     Hint.START: "To start it, call submit_outpaint again with dry_run=false.",
+    Hint.SEND_FILE: "Ask the user to open {link} and drop the file there (one file, within the hour); or, where you can"
+    ' run commands beside the file: curl -T FILE "{put}?name=NAME". Then call again with its name as audio.',
     Hint.SAVE_ATTACHMENT: "This server cannot see files attached to the chat: ask the user to save the file into one of"
     " these folders and give its name, or give a public https link to it.",
 }
@@ -51,9 +53,10 @@ class ToolWords:
             f"{name}={f'{value:.10g}' if isinstance(value, float) else json.dumps(value, ensure_ascii=False)}"
         )
 
-    def advise(self, hint: Hint, *, request_id: str | None = None) -> str:
+    def advise(self, hint: Hint, *, request_id: str | None = None, link: str = "") -> str:
         """See `Vocabulary.advise`; an agent has the id at hand, a person has not."""
-        return _ADVICE[hint].replace("{id}", request_id or "ID")
+        put = link.replace("/drop/", "/files/")
+        return _ADVICE[hint].replace("{id}", request_id or "ID").replace("{link}", link).replace("{put}", put)
 
 
 TOOLS: Vocabulary = ToolWords()

@@ -1,4 +1,4 @@
-"""Having one take of a request stopped, whoever carries it out."""
+"""Having takes of a request stopped, whoever carries them out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from outpaint_mcp.models import CancelOutcome, Status
 from outpaint_mcp.storage.records import CancelWish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from outpaint_mcp.jobs.signal import UpdateSignal
@@ -50,7 +50,13 @@ class Canceller:
         self._ring = ring
         self._cancel_seconds = cancel_seconds
 
-    async def cancel(self, take: RequestRecord) -> CancelOutcome:
+    async def cancel(self, takes: Sequence[RequestRecord]) -> CancelOutcome:
+        """Have takes stopped that have not ended; says whether all of these are cancelled."""
+        outcomes = await asyncio.gather(*(self._cancel(take) for take in takes if not take.status.is_final))
+        is_cancelled = bool(outcomes) and all(each is CancelOutcome.CANCELLED for each in outcomes)
+        return CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
+
+    async def _cancel(self, take: RequestRecord) -> CancelOutcome:
         """Have one take stopped; what is not known to be cancelled is not called so, as it may be carried out."""
         queue, request_id = self._store.queue, take.request_id
         if not await asyncio.to_thread(queue.cancel, request_id):

@@ -14,17 +14,20 @@ from outpaint_mcp.reports import requests as reports
 from outpaint_mcp.reports.forms import in_words
 from outpaint_mcp.service.destinations import WAV_FORMATS, check_container, fit_format
 from outpaint_mcp.service.exporter import BeingWritten
+from outpaint_mcp.service.invitations import without_folder
+from outpaint_mcp.service.result_links import place_named
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.storage.records import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from outpaint_mcp.export_options import ExportOptions
     from outpaint_mcp.reports.models import ResultReport
     from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.service.exporter import Delivered, Exporter
     from outpaint_mcp.service.poller import OnUpdate, StatusPoller
+    from outpaint_mcp.service.result_links import ResultLinks
     from outpaint_mcp.service.rooms import Room
     from outpaint_mcp.storage.lineage import Lineage
     from outpaint_mcp.storage.records import RequestRecord
@@ -41,6 +44,7 @@ class ResultDesk:
         forms: FormReader,
         lineage: Lineage,
         vocabulary: Vocabulary,
+        links: ResultLinks,
         *,
         delivery_seconds: float,
     ) -> None:
@@ -52,6 +56,7 @@ class ResultDesk:
             forms: reads in which form they were written.
             lineage: where files come from.
             vocabulary: the words of the surface that asks.
+            links: takes the place of paths, for remote callers.
             delivery_seconds: how long a call waits for a file to be written, at least.
         """
         self._poller = poller
@@ -59,6 +64,7 @@ class ResultDesk:
         self._forms = forms
         self._lineage = lineage
         self._vocabulary = vocabulary
+        self._links = links
         self._delivery_seconds = delivery_seconds
 
     async def result(  # noqa: PLR0913 - see `OutpaintService.result`
@@ -76,7 +82,10 @@ class ResultDesk:
         """See `OutpaintService.result`; `room` is of whoever asks."""
         until = time.monotonic() + max(wait_seconds, self._delivery_seconds)
         if save_as:  # before any waiting: a place that cannot be used is known by now
-            target = await asyncio.to_thread(room.destinations.target_of, save_as)
+            if room.principal.is_remote:
+                target = place_named(save_as, room.reach.output_dir)
+            else:
+                target = await asyncio.to_thread(room.destinations.target_of, save_as)
         if target is not None and not await asyncio.to_thread(target.is_dir):
             options = fit_format(target.name, options)
         takes = await self._poller.follow(room.principal, request_id, wait_seconds, on_update)
@@ -85,8 +94,15 @@ class ResultDesk:
             return reports.not_delivered(as_one(takes), self._vocabulary)
         if target is not None:
             options = await self._fitted(target, options, takes, completed)
-        delivered = await self._deliver(completed, options, target, until, on_update)
-        return await self._report(takes, delivered, options, details=details)
+        # What a remote caller names is a download: here, the file has its own name.
+        place = None if room.principal.is_remote else target
+        delivered = await self._deliver(completed, options, place, until, on_update)
+        if room.principal.is_remote:
+            delivered = {each: _without_folder(found, room) for each, found in delivered.items()}
+        report, ready = await self._report(takes, delivered, options, details=details)
+        if not ready:
+            return report
+        return self._links.linked(report, room.principal, ready, options, target.name if target else "")
 
     async def _fitted(
         self,
@@ -148,12 +164,13 @@ class ResultDesk:
 
     async def _report(
         self, takes: Sequence[RequestRecord], delivered: Delivered, options: ExportOptions, *, details: bool
-    ) -> ResultReport:
+    ) -> tuple[ResultReport, Mapping[str, Delivery]]:
+        """Return the report, and the files that it is about, by the id of each take."""
         whole = as_one(takes)
         open_ones = [each for each in delivered.values() if isinstance(each, BeingWritten)]
         if open_ones:
             written = len(delivered) - len(open_ones) + sum(each.progress for each in open_ones)
-            return reports.being_written(whole, self._vocabulary, options, written / len(delivered))
+            return reports.being_written(whole, self._vocabulary, options, written / len(delivered)), {}
         ready = {each: found for each, found in delivered.items() if isinstance(found, Delivery)}
         missing = {each: why for each, why in delivered.items() if isinstance(why, OutpaintError)}
         if not ready:
@@ -167,4 +184,10 @@ class ResultDesk:
             else ""
         )
         message = " ".join(filter(None, (report.message, same)))
-        return report.model_copy(update={"written": form and in_words(form), "message": message})
+        return report.model_copy(update={"written": form and in_words(form), "message": message}), ready
+
+
+def _without_folder(
+    found: Delivery | OutpaintError | BeingWritten, room: Room
+) -> Delivery | OutpaintError | BeingWritten:
+    return without_folder(found, room.reach.output_dir) if isinstance(found, OutpaintError) else found

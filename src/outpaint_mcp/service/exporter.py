@@ -22,7 +22,7 @@ from outpaint_mcp.service.file_threads import FileThreads
 from outpaint_mcp.storage.records import RequestProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from outpaint_mcp.export_options import ExportOptions
@@ -83,7 +83,12 @@ class Exporter:
         self._locks: WeakValueDictionary[tuple[str, ExportOptions], asyncio.Lock] = WeakValueDictionary()
         self._threads = FileThreads()
         self._converter = Converter(folder, pool, self._threads)
+        self._waits_no_longer = False
         self._is_closed = False
+
+    def stop_waiting(self) -> None:
+        """Let nobody wait any longer: whoever does gets how far the file is, within a second."""
+        self._waits_no_longer = True
 
     async def close(self) -> None:
         """Stop all exports; whoever waits for one gets `ServerStopping`, and nothing is left half written."""
@@ -131,7 +136,7 @@ class Exporter:
         }
         tasks = [export.task for export in exports.values()]
         until = time.monotonic() + wait_seconds
-        while (left := until - time.monotonic()) > 0:
+        while not self._waits_no_longer and (left := until - time.monotonic()) > 0:
             _, pending = await asyncio.wait(tasks, timeout=min(left, self._update_seconds))
             if not pending:
                 break
@@ -161,6 +166,14 @@ class Exporter:
         """Whether a delivered file is there and still has the content that was delivered; reads all of it."""
         self._check_open()
         return await self._threads.run(self._output_folder.is_unchanged, delivery)
+
+    async def forget(self, request_ids: Collection[str]) -> None:
+        """Stop what is being written of these requests; nothing is left half written."""
+        keys = [key for key in self._exports if key[0] in request_ids]
+        tasks = [self._exports.pop(key).task for key in keys]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def tidy(self) -> None:
         """Remove what was being converted when a server was killed; blocks."""

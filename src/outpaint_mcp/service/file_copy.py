@@ -54,18 +54,30 @@ def place_copy(
                 raise ContentChanged(str(source))
             if not os.path.samestat(part.lstat(), os.fstat(writer.fileno())):
                 raise OSError(errno.ESTALE, "another file was put in its place", str(part))
-        if not _link(part, target):  # a disk without hard links
-            create(target).close()  # fails where the name is somebody else's
-            try:
-                part.replace(target)
-            except OSError:
-                with suppress(OSError):
-                    target.unlink()
-                raise
+        give_name(part, target)
     finally:
         with suppress(OSError):
             part.unlink()
     _sync_folder(target.parent)  # the next step may delete `source`
+
+
+def give_name(part: Path, target: Path) -> None:
+    """Give a file that is complete its final name in the same folder; it may keep the other one.
+
+    Raises:
+        FileExistsError: something is at `target` already.
+        OSError: it cannot be named so.
+    """
+    if _link(part, target):
+        return
+    # A disk without hard links.
+    create(target).close()  # fails where the name is somebody else's
+    try:
+        part.replace(target)
+    except OSError:
+        with suppress(OSError):
+            target.unlink()
+        raise
 
 
 def digest(path: Path, check_stopping: Callable[[], None] = lambda: None) -> str:

@@ -17,6 +17,7 @@ from outpaint_mcp.models import Status
 from outpaint_mcp.service.analyses import tidy_analyses
 from outpaint_mcp.service.conversion import STORED_DAYS
 from outpaint_mcp.service.preview_files import FOLDER, PreviewFiles
+from outpaint_mcp.storage.erasure import StillNeeded
 from outpaint_mcp.storage.journal import UNFETCHED_DAYS
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
+    from outpaint_mcp.service.caller_files import CallerFiles
     from outpaint_mcp.service.exporter import Exporter
     from outpaint_mcp.service.output_folder import OutputFolder
     from outpaint_mcp.storage.records import RequestRecord
@@ -41,10 +43,19 @@ _log = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """Deletes files that belong to requests that are over, or that nobody will need again."""
+    """Deletes files that belong to requests that are over, or that nobody will need again.
+
+    Attributes:
+        vitals: whether work can be done, and figures of what was.
+    """
 
     def __init__(
-        self, store: Store, settings: Settings, exporter: Exporter, output_folder: OutputFolder
+        self,
+        store: Store,
+        settings: Settings,
+        exporter: Exporter,
+        output_folder: OutputFolder,
+        files: CallerFiles,
     ) -> None:
         """Prepare; nothing is deleted yet.
 
@@ -53,12 +64,15 @@ class Housekeeper:
             settings: where everybody's files are.
             exporter: converts files.
             output_folder: receives them.
+            files: what callers have sent and been given.
         """
+        self.vitals = store.vitals
         self._store = store
         self._settings = settings
         self._jobs_folder = settings.data_dir / "jobs"
         self._exporter = exporter
         self._output_folder = output_folder
+        self._files = files
 
     async def keep_tidy(self, sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
         """Tidy up now, and again every so many seconds: a server may run for weeks."""
@@ -78,9 +92,10 @@ class Housekeeper:
 
     def _tidy(self, stopping: threading.Event) -> None:
         # The person's folder comes last: its drive is the one most likely to hang.
-        jobs = partial(self._tidy_jobs, stopping)
-        previews = PreviewFiles(self._settings.data_dir / FOLDER)
-        for tidy in (jobs, self._tidy_analyses, previews.tidy, self._exporter.tidy, self._output_folder.tidy):
+        jobs, callers = (partial(each, stopping) for each in (self._tidy_jobs, self._tidy_callers))
+        previews = PreviewFiles(self._settings.data_dir / FOLDER).tidy
+        mine = (jobs, self._tidy_analyses, previews, callers)
+        for tidy in (*mine, self._exporter.tidy, self._output_folder.tidy):
             if stopping.is_set():
                 return
             try:
@@ -112,6 +127,19 @@ class Housekeeper:
                 record.status is Status.COMPLETED and record.outcome
             ):  # by a server that was killed before it did this
                 clear(folder, record.outcome.file_names)
+
+    def _tidy_callers(self, stopping: threading.Event) -> None:
+        """Delete what remote callers have sent, and their requests, once these were stored for long enough."""
+        journal, seconds = self._store.journal, self._settings.retention_days * _DAY_SECONDS
+        self._files.uploads.tidy(seconds)
+        for family in self._store.erasure.families_of_remote(older_than_seconds=seconds):
+            if stopping.is_set():
+                return
+            with suppress(RequestNotFound, StorageFailed, StillNeeded):
+                takes = journal.takes(family)
+                limits = {"delivered_seconds": seconds, "unfetched_seconds": seconds}
+                if all(journal.is_stale(take, **limits) for take in takes):
+                    self._files.eraser.erase(takes)
 
     def _tidy_analyses(self) -> None:
         for folder in self._settings.analyses_folders():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.providers.base import Provider
     from outpaint_mcp.reports.wording import Vocabulary
+    from outpaint_mcp.service.file_links import FileLinks
 
 CANCEL_SECONDS = 3.5
 """Whoever works on a job sees a wish to cancel within a second, and then asks the service that has it."""
@@ -53,6 +55,7 @@ class Surroundings:
         cancel_seconds: how long a cancellation waits for whoever carries the request out.
         delivery_seconds: how long a call waits for a file to be written, at least.
         tidy_seconds: how often what is not needed any more is deleted.
+        links: by which remote callers reach files; None where there are none.
     """
 
     now: Callable[[], float] = time.time
@@ -64,11 +67,17 @@ class Surroundings:
     cancel_seconds: float = CANCEL_SECONDS
     delivery_seconds: float = _DELIVERY_SECONDS
     tidy_seconds: float = _TIDY_SECONDS
+    links: FileLinks | None = None
 
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, *, vocabulary: Vocabulary, runs: bool = True, surroundings: Surroundings | None = None
+    settings: Settings,
+    *,
+    vocabulary: Vocabulary,
+    runs: bool = True,
+    surroundings: Surroundings | None = None,
+    links: FileLinks | None = None,
 ) -> AsyncIterator[OutpaintService]:
     """Open the service for as long as the block lasts.
 
@@ -79,11 +88,12 @@ async def open_service(
         vocabulary: the words of the surface that opens it.
         runs: whether to carry requests out meanwhile, or only to look.
         surroundings: clocks, the network and workers; None for the real ones.
+        links: by which remote callers reach files; None where there are none.
 
     Raises:
         StorageFailed: the data folder cannot be used.
     """
-    surroundings = surroundings or Surroundings()
+    surroundings = dataclasses.replace(surroundings or Surroundings(), links=links)
     async with AsyncExitStack() as stack:
         store = await asyncio.to_thread(Store, settings.data_dir, now=surroundings.now)
         stack.push_async_callback(asyncio.to_thread, store.close)
@@ -141,8 +151,7 @@ async def _start_dispatcher(  # noqa: PLR0913 - what it works with
     folder = settings.data_dir / "jobs"
     with storage_errors(settings.data_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    executors = {name: provider for name, provider in providers.items() if provider.is_ready}
-    dispatcher = Dispatcher(store, presence, signal, executors, folder, sleep=surroundings.sleep)
+    dispatcher = Dispatcher(store, presence, signal, providers, folder, sleep=surroundings.sleep)
     running = asyncio.create_task(dispatcher.run())
     running.add_done_callback(_log_death)
     stack.push_async_callback(_end, running)

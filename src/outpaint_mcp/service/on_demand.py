@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.reports.wording import Vocabulary
+    from outpaint_mcp.service.file_links import FileLinks
     from outpaint_mcp.service.lifespan import Surroundings
     from outpaint_mcp.service.service import OutpaintService
 
@@ -22,11 +23,16 @@ class ServiceOnDemand:
     """A service that is opened when it is first asked for, and tried again where that failed."""
 
     def __init__(
-        self, settings: Settings, vocabulary: Vocabulary, surroundings: Surroundings | None = None
+        self,
+        settings: Settings,
+        vocabulary: Vocabulary,
+        surroundings: Surroundings | None = None,
+        links: FileLinks | None = None,
     ) -> None:
         self._settings = settings
         self._vocabulary = vocabulary
         self._surroundings = surroundings
+        self._links = links
         self._stack = AsyncExitStack()
         self._opening: asyncio.Task[OutpaintService] | None = None
         self._service: OutpaintService | None = None
@@ -53,11 +59,32 @@ class ServiceOnDemand:
             # In a thread: it loads most of the house, while the host may be asking something.
             open_service = await asyncio.to_thread(_load)
             self._service = await self._stack.enter_async_context(
-                open_service(self._settings, vocabulary=self._vocabulary, surroundings=self._surroundings)
+                open_service(
+                    self._settings,
+                    vocabulary=self._vocabulary,
+                    surroundings=self._surroundings,
+                    links=self._links,
+                )
             )
             return self._service
         finally:
             self._opening = None
+
+    @property
+    def opened(self) -> OutpaintService | None:
+        """The service, where it is open by now."""
+        return self._service
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nobody gets it any more."""
+        return self._is_closed
+
+    def stop_waiting(self) -> None:
+        """Give it to nobody any more, and have all who wait answered with where their requests are now."""
+        self._is_closed = True
+        if self._service is not None:
+            self._service.stop_waiting()
 
     async def close(self, *, outlive: bool = False) -> None:
         """Close the service if it was opened; it is not opened again.

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp import sources
+from outpaint_mcp.disk.folders import existing_folders
 from outpaint_mcp.errors import Hint, InvalidRequest, OutpaintError
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports.takes import best_first
 from outpaint_mcp.service.file_copy import has_content
+from outpaint_mcp.service.invitations import NOT_HERE, Invitations
 from outpaint_mcp.service.origins import NO_RESULT, Origin, origin_of
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import LocalFile
+from outpaint_mcp.sources.path_errors import SeveralFiles
 from outpaint_mcp.storage.ids import is_request_id
 from outpaint_mcp.storage.records import Delivery
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Reach
     from outpaint_mcp.principals import Principal
     from outpaint_mcp.service.exporter import Exporter
+    from outpaint_mcp.service.file_links import FileLinks
     from outpaint_mcp.service.poller import StatusPoller
     from outpaint_mcp.sources import Source
     from outpaint_mcp.storage.records import RequestRecord
@@ -67,14 +71,22 @@ class AnalyzedSource(NamedTuple):
 class ReferenceResolver:
     """Finds what a caller means, in the folders that are open to them and among their earlier requests."""
 
-    def __init__(
-        self, principal: Principal, reach: Reach, store: Store, poller: StatusPoller, exporter: Exporter
+    def __init__(  # noqa: PLR0913 - what it works with
+        self,
+        principal: Principal,
+        reach: Reach,
+        store: Store,
+        poller: StatusPoller,
+        exporter: Exporter,
+        links: FileLinks | None,
     ) -> None:
         self._principal = principal
         self._reach = reach
         self._store = store
         self._poller = poller
         self._exporter = exporter
+        is_asked = links is not None and principal.is_remote
+        self._invitations = Invitations(principal, reach, links) if is_asked and links else None
 
     async def resolve(self, audio: str) -> ResolvedSource:
         """Find what an `audio` argument refers to.
@@ -90,16 +102,42 @@ class ReferenceResolver:
             parent, delivery, note = await self._earlier(audio)
             audio = delivery.path
             folders = (Path(audio).parent,)  # ours to read, wherever it was put at the time
-        source = await asyncio.to_thread(
-            sources.resolve_source, audio, input_dirs=folders, own=self._reach.output_dir
-        )
+        source = await asyncio.to_thread(self._find, audio, folders)
         if isinstance(source, LocalFile) and parent is None:
             parent = await asyncio.to_thread(self._result_at, source.path)
         if isinstance(source, LocalFile) and not source.is_exact:
-            return ResolvedSource(
-                source, sources.stored_text(source.path), parent, taken=sources.legible(source.path.name)
+            shown = self._shown(source, sources.stored_text(source.path))
+            return ResolvedSource(source, shown, parent, taken=sources.legible(source.path.name))
+        return ResolvedSource(source, self._shown(source, audio), parent, note=note)
+
+    def _find(self, audio: str, folders: Sequence[Path]) -> Source:
+        try:
+            return sources.resolve_source(audio, input_dirs=folders, own=self._reach.output_dir)
+        except NOT_HERE as exc:
+            if self._invitations is None:
+                raise
+            return self._invitations.sent_as(audio, exc)
+
+    def _shown(self, source: Source, audio: str) -> str:
+        """Return what stands for a source in the journal; of what a remote caller has sent, its name alone."""
+        if not isinstance(source, LocalFile) or not self._principal.is_remote:
+            return audio
+        is_sent = source.path.parent in existing_folders([self._reach.upload_dir])
+        return source.path.name if is_sent else sources.stored_text(source.path)
+
+    async def files_meant(self, audio: str) -> tuple[str, ...]:
+        """Return the names of the files that a name fits, where there are several."""
+        if is_request_id(audio.strip()):
+            return ()
+        try:
+            await asyncio.to_thread(
+                sources.resolve_source, audio, input_dirs=self._reach.input_dirs, own=self._reach.output_dir
             )
-        return ResolvedSource(source, audio, parent, note=note)
+        except SeveralFiles as exc:
+            return exc.names
+        except OutpaintError:  # whoever uses it says so
+            pass
+        return ()
 
     def _result_at(self, path: Path) -> RequestRecord | None:
         """Find the take whose extended file lies at a place, whatever it is called there: it is known what it is."""

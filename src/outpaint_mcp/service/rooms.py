@@ -15,12 +15,13 @@ from outpaint_mcp.workers.probing import Prober
 from outpaint_mcp.workers.source_copies import SourceCopies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.principals import Principal
     from outpaint_mcp.service.exporter import Exporter
+    from outpaint_mcp.service.file_links import FileLinks
+    from outpaint_mcp.service.lifespan import Surroundings
     from outpaint_mcp.service.poller import StatusPoller
     from outpaint_mcp.storage.store import Store
     from outpaint_mcp.workers.pool import WorkerPool
@@ -34,6 +35,8 @@ class Room:
 
     Attributes:
         principal: the caller.
+        reach: the folders that are open to them.
+        allowance: how much they may have; None for no limit.
         references: finds what an `audio` argument refers to.
         prober: looks at sources.
         analyses: listens to them.
@@ -50,10 +53,13 @@ class Room:
         copies: SourceCopies,
         poller: StatusPoller,
         exporter: Exporter,
+        links: FileLinks | None,
     ) -> None:
         reach, folder = settings.reach_of(principal), settings.analyses_folder(principal.owner)
         self.principal = principal
-        self.references = ReferenceResolver(principal, reach, store, poller, exporter)
+        self.reach = reach
+        self.allowance = settings.allowance if principal.is_remote else None
+        self.references = ReferenceResolver(principal, reach, store, poller, exporter, links)
         self.prober = Prober(pool, copies)
         self.analyses = Analyses(SourceAnalyzer(pool, copies, folder), self.references.origin_of_file)
         self.lister = AudioLister(principal, reach, store.journal, self.prober)
@@ -68,7 +74,7 @@ class Rooms:
         settings: Settings,
         store: Store,
         pool: WorkerPool,
-        fetch: Callable[..., Coroutine[object, object, str | None]],
+        surroundings: Surroundings,
         scratch: Path,
         poller: StatusPoller,
         exporter: Exporter,
@@ -79,7 +85,7 @@ class Rooms:
             settings: where things are.
             store: every request there ever was.
             pool: runs worker processes.
-            fetch: fetches a link into a file, as `sources.fetch` does.
+            surroundings: the network.
             scratch: holds copies of audio that is no file yet.
             poller: follows requests.
             exporter: writes files.
@@ -87,7 +93,7 @@ class Rooms:
         self._settings = settings
         self._store = store
         self._pool = pool
-        self._fetch = fetch
+        self._surroundings = surroundings
         self._scratch = scratch
         self._poller = poller
         self._exporter = exporter
@@ -97,9 +103,16 @@ class Rooms:
         """Return a caller's room."""
         room = self._rooms.get(principal)
         if room is None:
-            copies = SourceCopies(self._fetch, self._scratch / (principal.owner or "own"))
+            copies = SourceCopies(self._surroundings.fetch, self._scratch / (principal.owner or "own"))
             room = self._rooms[principal] = Room(
-                principal, self._settings, self._store, self._pool, copies, self._poller, self._exporter
+                principal,
+                self._settings,
+                self._store,
+                self._pool,
+                copies,
+                self._poller,
+                self._exporter,
+                self._surroundings.links,
             )
             while (
                 len(self._rooms) > _MOST_ROOMS
@@ -108,6 +121,11 @@ class Rooms:
                 del self._rooms[oldest.principal]
         self._rooms.move_to_end(principal)
         return room
+
+    def stop_waiting(self) -> None:
+        """Let nobody wait any longer for an analysis."""
+        for room in self._rooms.values():
+            room.analyses.stop_waiting()
 
     async def close(self) -> None:
         """End what goes on in this process."""

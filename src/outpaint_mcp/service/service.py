@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
-from outpaint_mcp.errors import InvalidRequest
 from outpaint_mcp.export_options import ExportOptions
-from outpaint_mcp.models import CancelOutcome, Status
-from outpaint_mcp.reports import analysis, listing
 from outpaint_mcp.reports import requests as reports
-from outpaint_mcp.reports.models import RequestList
 from outpaint_mcp.reports.submissions import naming
 from outpaint_mcp.service.admission import Admission
 from outpaint_mcp.service.agreements import Agreements
+from outpaint_mcp.service.analyses import reported
+from outpaint_mcp.service.caller_files import CallerFiles
 from outpaint_mcp.service.cancelling import Canceller
 from outpaint_mcp.service.delivery import ResultDesk
 from outpaint_mcp.service.exporter import Exporter
-from outpaint_mcp.service.forecast import foresee
+from outpaint_mcp.service.forecast import foresee, paid_plan
+from outpaint_mcp.service.history import newest_requests
 from outpaint_mcp.service.housekeeping import Housekeeper
 from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.service.poller import StatusPoller
 from outpaint_mcp.service.previews import Previews
+from outpaint_mcp.service.result_links import ResultLinks
 from outpaint_mcp.service.rooms import Rooms
+from outpaint_mcp.service.standings import Standings
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
-from outpaint_mcp.storage.records import RequestProgress
 from outpaint_mcp.workers.forms import FormReader
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.jobs.dispatcher import Dispatcher
     from outpaint_mcp.jobs.signal import UpdateSignal
-    from outpaint_mcp.models import SubmitRequest
+    from outpaint_mcp.models import Status, SubmitRequest
     from outpaint_mcp.principals import Principal
     from outpaint_mcp.providers.base import Provider
     from outpaint_mcp.reports.models import (
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
         AudioList,
         Cancellation,
         DryRun,
+        RequestList,
         ResultReport,
         StatusReport,
         Submission,
@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.service.lifespan import Surroundings
     from outpaint_mcp.service.poller import OnUpdate
+    from outpaint_mcp.service.rooms import Room
     from outpaint_mcp.storage.store import Store
     from outpaint_mcp.workers.pool import WorkerPool
 
-_MOST_LISTED = 1_000_000
 _DEFAULT = ExportOptions()
 
 
@@ -62,9 +62,11 @@ class OutpaintService:
     """Takes requests on, follows them, and delivers their results.
 
     Attributes:
-        housekeeper: deletes what is not needed any more.
+        housekeeper: deletes what is not needed any more, and knows what there is.
         agreements: asks the person where a request costs more than was expected.
         previews: shows results to a page.
+        standings: says where requests stand.
+        files: what callers send and fetch.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -95,7 +97,6 @@ class OutpaintService:
         self._store = store
         self._providers = providers
         self._pool = pool
-        self._signal = signal
         self._dispatcher = dispatcher
         self._vocabulary = vocabulary
         jobs_folder = settings.data_dir / "jobs"
@@ -108,16 +109,19 @@ class OutpaintService:
             FormReader(pool),
             store.lineage,
             vocabulary,
+            ResultLinks(settings, surroundings.links),
             delivery_seconds=surroundings.delivery_seconds,
         )
-        self._rooms = Rooms(settings, store, pool, surroundings.fetch, scratch, self._poller, self._exporter)
+        self._rooms = Rooms(settings, store, pool, surroundings, scratch, self._poller, self._exporter)
         self.previews = Previews(settings, store.journal, pool, self._poller, self._exporter, self._rooms)
-        self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder)
         self.agreements = Agreements(store)
+        self.standings = Standings(self._poller, vocabulary, self._enter)
         ring = None if dispatcher is None else dispatcher.ring
         self._canceller = Canceller(
             store, providers, signal, jobs_folder, ring=ring, cancel_seconds=surroundings.cancel_seconds
         )
+        self.files = CallerFiles(settings, store, self._poller, self._canceller, self._exporter)
+        self.housekeeper = Housekeeper(store, settings, self._exporter, output_folder, self.files)
         self._admission = Admission()
         self._submitter = Submitter(
             store.journal,
@@ -130,15 +134,25 @@ class OutpaintService:
             accept_seconds=surroundings.accept_seconds,
         )
 
+    def stop_waiting(self) -> None:
+        """Answer all who wait with where their requests are now, as the server is about to leave."""
+        for each in (self._poller, self._exporter, self.previews, self._rooms):
+            each.stop_waiting()
+
     async def close(self, *, outlive: bool = False) -> None:
         """End what goes on here; `outlive` lets workers of local jobs finish, for the next server to take up."""
         if self._dispatcher is not None:
             self._dispatcher.leave()
         await self._pool.close(outlive=outlive)
-        await self._poller.close()
-        await self._exporter.close()
-        await self.previews.close()
-        await self._rooms.close()
+        for each in (self._poller, self._exporter, self.previews, self._rooms):
+            await each.close()
+
+    def _enter(self, principal: Principal) -> Room:
+        """Open a caller's room; what waits for the credentials that they bring along goes on."""
+        news = [each.recognize(principal) for each in self._providers.values()]
+        if any(news) and self._dispatcher is not None:
+            self._dispatcher.ring()
+        return self._rooms.of(principal)
 
     async def analyze(  # noqa: PLR0913 - what can be asked of an analysis
         self,
@@ -163,20 +177,12 @@ class OutpaintService:
         Raises:
             InvalidRequest, SourceError: it cannot be measured.
         """
-        room = self._rooms.of(principal)
+        room = self._enter(principal)
         found = await room.references.resolve_for_analysis(audio)
         done = await room.analyses.follow(
             found, picture=picture, wait_seconds=wait_seconds, on_update=on_update
         )
-        if isinstance(done, RequestProgress):
-            return analysis.not_finished(found.title, done, self._vocabulary), None
-        report = analysis.report(
-            done.analysis,
-            title=found.title,
-            details=details,
-            carry_on_from_seconds=done.origin.carry_on_from_seconds,
-        )
-        return report, done.picture
+        return reported(found, done, self._vocabulary, details=details)
 
     async def submit(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> Submission:
         """Take a request on; see `Submitter.submit`.
@@ -184,8 +190,8 @@ class OutpaintService:
         Raises:
             ServerBusy: too many others are being taken on.
         """
-        async with self._admission.turn():
-            room = self._rooms.of(principal)
+        async with self._admission.turn(principal):
+            room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
             submission = await self._submitter.submit(room, request, resolved, provider=provider)
             return naming(resolved.taken, submission)
@@ -193,11 +199,24 @@ class OutpaintService:
     async def foresee(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> DryRun:
         """Say what would become of a request; see `forecast.foresee`."""
         chosen = self._submitter.provider(provider)
-        async with self._admission.turn():
-            room = self._rooms.of(principal)
+        async with self._admission.turn(principal):
+            room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
-            found = await foresee(room.prober, self._vocabulary, request, resolved, chosen)
+            found = await foresee(room, self._vocabulary, request, resolved, chosen)
             return naming(resolved.taken, found)
+
+    async def paid_plan(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> str:
+        """Say what a request of several paid steps costs, for the person to agree to; see `forecast.paid_plan`."""
+        chosen = self._submitter.provider(provider)
+        if not chosen.description.is_paid:
+            return ""
+        async with self._admission.turn(principal):
+            room = self._enter(principal)
+            return await paid_plan(room, request, await room.references.resolve(request.audio), chosen)
+
+    async def files_meant(self, principal: Principal, audio: str) -> tuple[str, ...]:
+        """Return the names of the files that an `audio` argument fits, where there are several."""
+        return await self._enter(principal).references.files_meant(audio)
 
     async def status(
         self,
@@ -212,6 +231,7 @@ class OutpaintService:
         Raises:
             RequestNotFound: they have no such request.
         """
+        self._enter(principal)
         takes = await self._poller.follow(principal, request_id, wait_seconds, on_update)
         return reports.status(as_one(takes), self._vocabulary, takes)
 
@@ -246,7 +266,7 @@ class OutpaintService:
             DeliveryFailed: the file cannot be put into the output folder, or has been removed.
         """
         return await self._desk.result(
-            self._rooms.of(principal),
+            self._enter(principal),
             request_id,
             wait_seconds=wait_seconds,
             options=options,
@@ -257,41 +277,21 @@ class OutpaintService:
         )
 
     async def cancel(self, principal: Principal, request_id: str) -> Cancellation:
-        """Stop a request that has not ended, with all its takes; by a take's own id, that one alone.
-
-        Raises:
-            RequestNotFound: they have no such request.
-        """
+        """Stop a request that has not ended, with its takes; by a take's own id, that one alone; raises as `status`."""
+        self._enter(principal)
+        outcome = await self._canceller.cancel(await self._poller.takes(principal, request_id))
         takes = await self._poller.takes(principal, request_id)
-        outcomes = await asyncio.gather(
-            *(self._canceller.cancel(take) for take in takes if not take.status.is_final)
-        )
-        takes = await self._poller.takes(principal, request_id)
-        is_cancelled = bool(outcomes) and all(each is CancelOutcome.CANCELLED for each in outcomes)
-        outcome = CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE
         return reports.cancellation(as_one(takes), self._vocabulary, outcome, takes)
 
     async def list_audio(
         self, principal: Principal, *, folder: str = "", query: str = "", limit: int = 20
     ) -> AudioList:
         """List what can be extended; see `AudioLister.list`."""
-        return await self._rooms.of(principal).lister.list(folder=folder, query=query, limit=limit)
+        return await self._enter(principal).lister.list(folder=folder, query=query, limit=limit)
 
     async def list(
         self, principal: Principal, *, limit: int = 20, status: Status | None = None
     ) -> RequestList:
-        """Return a caller's requests of every server and every day, newest first.
-
-        Raises:
-            InvalidRequest: `limit` is below 1 or beyond all measure.
-        """
-        if not 1 <= limit <= _MOST_LISTED:
-            raise InvalidRequest(f"It is {limit}; use 1 to {_MOST_LISTED}.", field="limit")
-        journal, ledger = self._store.journal, self._store.ledger
-        families = await asyncio.to_thread(journal.newest, principal, limit=limit, status=status)
-        spent, open_estimate = await asyncio.to_thread(ledger.spent_usd, principal)
-        return RequestList(
-            requests=[listing.summary(as_one(takes), self._vocabulary, takes) for takes in families],
-            spent_usd=round(spent, 6),
-            open_estimate_usd=round(open_estimate, 6),
-        )
+        """Return a caller's requests; see `newest_requests`."""
+        self._enter(principal)
+        return await newest_requests(self._store, self._vocabulary, principal, limit=limit, status=status)

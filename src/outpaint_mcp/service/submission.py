@@ -123,7 +123,7 @@ class Submitter:
         self, room: Room, request: SubmitRequest, resolved: ResolvedSource, provider: Provider
     ) -> NewRequest:
         source, parent = resolved.source, resolved.parent
-        terms = provider.admit(request)
+        terms = provider.admit(room.principal, request)
         probed = await room.prober.look(source)
         source_seconds = None if probed is None else probed.seconds
         length = None if source_seconds is None else request.expected_seconds(source_seconds)
@@ -146,6 +146,7 @@ class Submitter:
             account=terms.account,
             limit_usd=terms.limit_usd,
             day_limit_usd=terms.day_limit_usd,
+            allowance=room.allowance,
         )
 
     def _add(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, unquote_to_bytes
 
-from outpaint_mcp.sources.names import title_of_name
+from outpaint_mcp.sources.names import title_of_name, without_folders
 
 _MOST_CHARACTERS = 2_000
 """Of the header; the longest file name has 255 bytes, percent-encoded three times as many."""
@@ -18,15 +18,18 @@ _CHARSETS = {"utf-8", "iso-8859-1"}
 def title_in(header: str) -> str | None:
     """Return the title in a Content-Disposition header, fit for a file's name; None where it gives none.
 
-    `filename*` goes before `filename`. A folder in front of the name and an extension behind it are left out.
+    A folder in front of the name and an extension behind it are left out.
     """
+    return next(filter(None, map(title_of_name, names_in(header))), None)
+
+
+def names_in(header: str) -> list[str]:
+    """Return the names in a Content-Disposition header without folders, as they are given: `filename*` goes first."""
     found: dict[str, str] = {}
     for name, value in _PARAMETER.findall(f";{header[:_MOST_CHARACTERS]}"):
         found.setdefault(name.lower(), value.strip())
-    for name in (_extended(found.get("filename*", "")), _plain(found.get("filename", ""))):
-        if title := title_of_name(re.split(r"[/\\]", name)[-1]):
-            return title
-    return None
+    given = (_extended(found.get("filename*", "")), _plain(found.get("filename", "")))
+    return [without_folders(each) for each in given if each]
 
 
 def _extended(value: str) -> str:

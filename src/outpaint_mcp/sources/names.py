@@ -38,6 +38,11 @@ _TITLE_CHARACTERS = 80
 _TITLE_BYTES = 90
 """In UTF-8: eCryptfs has names of 143, and `, extended 240s before and 240s after (99).flac` takes 47 of them."""
 
+_NAME_CHARACTERS = 100
+_NAME_BYTES = 120
+"""Of a file's name as it is, which gets nothing but a number behind it."""
+_EXTENSION_CHARACTERS = 8
+
 _SHOWN_CHARACTERS = 160
 
 
@@ -118,7 +123,31 @@ def title_of(audio: str) -> str:
 
 def title_of_name(name: str) -> str:
     """The title in a file's name, as `title_of` gives it; may be empty."""
-    return _safe(_EXTENSION.sub("", name.strip()))
+    return _safe(_EXTENSION.sub("", name.strip()), _TITLE_CHARACTERS, _TITLE_BYTES)
+
+
+def without_folders(path: str) -> str:
+    """The last part of a path of any system."""
+    return re.split(r"[/\\]", path)[-1]
+
+
+def safe_name(name: str) -> str:
+    """A file's name, with or without an extension, as every system takes it; may be empty."""
+    return _safe(name, _NAME_CHARACTERS, _NAME_BYTES)
+
+
+def file_name_of(path: str) -> str:
+    """A name with an extension under which a file can be put on every system and found again; empty where it has none.
+
+    Args:
+        path: its name elsewhere, which may have folders of any system in front.
+    """
+    stem, dot, suffix = without_folders(path[-_LOOKED_AT_CHARACTERS:]).strip().rpartition(".")
+    safe = safe_name(stem)
+    # In front of a path, a tilde is somebody's home.
+    return (
+        f"{re.sub('^~', '_', safe)}{dot}{_safe(suffix, _EXTENSION_CHARACTERS, _NAME_BYTES)}" if safe else ""
+    )
 
 
 def legible(name: str) -> str:
@@ -135,14 +164,14 @@ def unescaped(path: str) -> str:
     return re.sub(r"\\([^\w\\])", r"\1", path)
 
 
-def _safe(name: str) -> str:
+def _safe(name: str, most_characters: int, most_bytes: int) -> str:
     """`name` without what Windows, macOS or Linux refuse in a file's name; may be empty."""
     spaced = " ".join(unicodedata.normalize("NFC", name).split())
     visible = "".join(mark for mark in spaced if not unicodedata.category(mark).startswith("C"))
     clean = re.sub(r'[<>:"/\\|?*�]', "_", visible).strip(" .")
     if _RESERVED.match(clean):
         clean = f"_{clean}"
-    short = clean[:_TITLE_CHARACTERS].encode()[:_TITLE_BYTES].decode(errors="ignore")
+    short = clean[:most_characters].encode()[:most_bytes].decode(errors="ignore")
     return short.rstrip(" .")
 
 

@@ -27,6 +27,30 @@ _CHAT_FOLDERS = ("/mnt/data/", "/mnt/user-data/", "/home/oai/", "/home/claude/")
 """Where chat products put attachments, in sandboxes of their own that agents take for this machine."""
 
 
+class FileElsewhere(SourceUnreachable):
+    """The file is on its owner's own machine, which this one cannot see.
+
+    Attributes:
+        link: by which they can send it; a secret of theirs, and in no text.
+    """
+
+    def __init__(self, message: str, link: str) -> None:
+        super().__init__(message, hint=Hint.SEND_FILE)
+        self.link = link
+
+
+class SeveralFiles(SourceUnreachable):
+    """A name fits several files.
+
+    Attributes:
+        names: of these, as they can be given; no more than are named in a message.
+    """
+
+    def __init__(self, message: str, names: Sequence[str]) -> None:
+        super().__init__(message)
+        self.names = tuple(names)
+
+
 def folders_named(input_dirs: Sequence[Path]) -> str:
     """List the folders that may be read, for a message."""
     return ", ".join(map(str, input_dirs)) or "(none: set OUTPAINT_INPUT_DIRS)"
@@ -91,10 +115,12 @@ def missing(
     rest = ", and their subfolders" if is_complete else ", but there is too much in them: give the whole path"
     searched = f"Searched: {folders_named(roots)}{rest}."
     if called:
-        named = ", ".join(f'"{each}"' for each in as_given(called, roots))
-        return SourceUnreachable(
+        names = as_given(called, roots)
+        named = ", ".join(f'"{each}"' for each in names)
+        return SeveralFiles(
             f"{quoted(text)} fits {len(called)} files: {named}{', …' if len(called) > MOST_NAMED else ''}. Give one of"
-            " these names in full."
+            " these names in full.",
+            names,
         )
     if _LIKE_REQUEST_ID.fullmatch(text):
         return RequestNotFound(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.errors import Hint, RequestNotFound, StorageFailed
 from outpaint_mcp.models import Status
 from outpaint_mcp.storage.leased_jobs import ENDED, IS_MINE, IS_OPEN, IS_UNSENT, LeasedJobs
-from outpaint_mcp.storage.records import CancelWish, Lease, StepState
+from outpaint_mcp.storage.records import CALLERS, CancelWish, Credentials, Lease, StepState
 from outpaint_mcp.storage.rows import pack_outcome, read_job, unpack_outcome
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ FETCHING = "fetching"
 """The step of a job whose source is on its way here: that needs no core, so it takes none of the places of others."""
 MOST_FETCHING = 8
 
+WAITING = "waiting for its caller's token: it goes on with their next call"
+"""The step of a job that no server can carry out before its caller brings their token along again."""
+
 _CANCELLED = f"status = 'cancelled', {ENDED}"
 
 
@@ -44,29 +47,39 @@ class _Unreadable(Exception):
 class JobQueue(LeasedJobs):
     """Claims jobs, cancels them, and leaves those of dead servers to others; may be called from any thread."""
 
-    def claim(self, server_id: str, provider: str, *, most_running: int | None = None) -> Job | None:
+    def claim(
+        self,
+        server_id: str,
+        provider: str,
+        *,
+        most_running: int | None = None,
+        credentials: Credentials = Credentials(),  # noqa: B008 - immutable
+    ) -> Job | None:
         """Take the first job that no server carries out.
 
         Args:
             server_id: who takes it.
             provider: whose jobs to look at.
             most_running: how many of these may run on this machine at a time; None for any number.
+            credentials: whose are known here.
         """
         while True:
             try:
-                return self._claim(server_id, provider, most_running)
+                return self._claim(server_id, provider, most_running, credentials)
             except _Unreadable as exc:  # it would be in the way of every job behind it
                 self._end_unreadable(exc)
 
-    def _claim(self, server_id: str, provider: str, most_running: int | None) -> Job | None:
+    def _claim(
+        self, server_id: str, provider: str, most_running: int | None, credentials: Credentials
+    ) -> Job | None:
         with self._database.write("queue") as connection:
-            if (condition := _condition(connection, provider, most_running)) is None:
+            if (condition := _condition(connection, provider, most_running, credentials)) is None:
                 return None
             row = connection.execute(
                 "UPDATE jobs SET server_id = ?, attempt = attempt + 1, progress = NULL WHERE position ="
                 f" (SELECT position FROM jobs WHERE provider = ? AND {condition}"
                 " ORDER BY position LIMIT 1) RETURNING *",
-                (server_id, provider),
+                (server_id, provider, *credentials.callers),
             ).fetchone()
             if row is None:
                 return None
@@ -94,13 +107,20 @@ class JobQueue(LeasedJobs):
                 ),
             )
 
-    def has_claimable(self, provider: str, *, most_running: int | None = None) -> bool:
+    def has_claimable(
+        self,
+        provider: str,
+        *,
+        most_running: int | None = None,
+        credentials: Credentials = Credentials(),  # noqa: B008 - immutable
+    ) -> bool:
         """Whether a claim is likely to succeed; cheaper than one in vain."""
         with self._database.read() as connection:
-            if (condition := _condition(connection, provider, most_running)) is None:
+            if (condition := _condition(connection, provider, most_running, credentials)) is None:
                 return False
             row = connection.execute(
-                f"SELECT 1 FROM jobs WHERE provider = ? AND {condition} LIMIT 1", (provider,)
+                f"SELECT 1 FROM jobs WHERE provider = ? AND {condition} LIMIT 1",
+                (provider, *credentials.callers),
             ).fetchone()
         return row is not None
 
@@ -146,9 +166,9 @@ class JobQueue(LeasedJobs):
             (self._now(), *values),
         )
         connection.execute(
-            f"UPDATE jobs SET server_id = NULL, status = CASE WHEN {IS_UNSENT} THEN 'in_queue' ELSE status END"
-            f" WHERE {condition}",
-            values,
+            f"UPDATE jobs SET server_id = NULL, status = CASE WHEN {IS_UNSENT} THEN 'in_queue' ELSE status END,"
+            f" step = CASE WHEN account LIKE '{CALLERS}%' AND {IS_OPEN} THEN ? ELSE step END WHERE {condition}",
+            (WAITING, *values),
         )
 
     def cancel(self, request_id: str) -> bool:
@@ -216,9 +236,16 @@ class JobQueue(LeasedJobs):
             connection.execute("UPDATE deliveries SET url = NULL WHERE request_id = ?", (request_id,))
 
 
-def _condition(connection: sqlite3.Connection, provider: str, most_running: int | None) -> str | None:
-    """Return what makes a job one that may be claimed now; None where enough of them run."""
-    is_waiting = f"server_id IS NULL AND {IS_OPEN}"
+def _condition(
+    connection: sqlite3.Connection, provider: str, most_running: int | None, credentials: Credentials
+) -> str | None:
+    """Return what makes a job one that may be claimed now; None where enough of them run.
+
+    Its values are the accounts of the callers whose credentials are known.
+    """
+    own = f"account NOT LIKE '{CALLERS}%'" if credentials.has_own else "1 = 0"
+    callers = ", ".join("?" * len(credentials.callers))
+    is_waiting = f"server_id IS NULL AND {IS_OPEN} AND ({own} OR account IN ({callers}))"
     if most_running is None:
         return is_waiting
     running, fetching = connection.execute(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp.errors import Hint, RequestNotFound
 from outpaint_mcp.models import Status
+from outpaint_mcp.storage.allowances import check_allowance
 from outpaint_mcp.storage.ids import is_request_id
 from outpaint_mcp.storage.new_requests import insert_request, select_identical
 from outpaint_mcp.storage.rows import IS_THEIRS, RECORD_COLUMNS, read_record, theirs
@@ -32,7 +33,10 @@ _PLANNED_SECONDS = 40 * 86_400.0
 # Databases take some thousands of values in a statement.
 _MOST_VALUES = 500
 
-_RECORDS = f"SELECT {RECORD_COLUMNS} FROM requests JOIN jobs ON jobs.request_id = requests.request_id"
+_RECORDS = (
+    f"SELECT {RECORD_COLUMNS} FROM requests JOIN jobs ON jobs.request_id = requests.request_id"
+    " AND requests.deleted_at IS NULL"
+)
 
 _DELIVERY_COLUMNS = (
     *("path", "sha256", "size_bytes", "duration_seconds", "before_seconds", "after_seconds"),
@@ -41,7 +45,7 @@ _DELIVERY_COLUMNS = (
 
 _FAMILIES = (
     "SELECT coalesce(requests.take_of, requests.request_id) AS family FROM jobs"
-    " JOIN requests ON requests.request_id = jobs.request_id"
+    " JOIN requests ON requests.request_id = jobs.request_id AND requests.deleted_at IS NULL"
 )
 # Of several takes some have ended while others still wait.
 _IS_HALF_DONE = (
@@ -64,6 +68,9 @@ class Journal:
         Returns:
             Its takes, and whether it is new. One that failed or was cancelled, or whose files were removed, does
             not count as identical; one that is open, or whose fate is unknown, does so at any age.
+
+        Raises:
+            LimitReached: it is new, and more than its caller may have.
         """
         now = self._now()
         removed = self._removed(self._identical(new.dedup_key, now))
@@ -71,6 +78,7 @@ class Journal:
             for row in select_identical(connection, new.dedup_key, now):
                 if row["request_id"] not in removed:
                     return self.takes(row["take_of"] or row["request_id"]), False
+            check_allowance(connection, new, now)
             insert_request(connection, new, now)
             return self.takes(
                 new.request_id
@@ -115,6 +123,18 @@ class Journal:
             if takes:
                 return takes
         return [self.get(request_id)]
+
+    def takes_of_all(self, request_ids: Sequence[str]) -> dict[str, list[RequestRecord]]:
+        """Return the takes of several requests that are there, as `takes` does, in one go."""
+        found: dict[str, list[RequestRecord]] = {request_id: [] for request_id in request_ids}
+        for first in range(0, len(request_ids), _MOST_VALUES):
+            some = request_ids[first : first + _MOST_VALUES]
+            marks = ", ".join("?" * len(some))
+            where = f"WHERE requests.request_id IN ({marks}) OR requests.take_of IN ({marks}) ORDER BY jobs.position"
+            for take in self._read(where, *some, *some):
+                for request_id in {take.request_id, take.family} & found.keys():
+                    found[request_id].append(take)
+        return found
 
     def takes_of(self, principal: Principal, request_id: str) -> list[RequestRecord]:
         """Return all takes of a request as `takes` does, for whoever asks.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp.export_options import ExportOptions
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.audio.sides import Side
     from outpaint_mcp.audio.verdict.records import Verdict
+    from outpaint_mcp.config import Allowance
     from outpaint_mcp.models import Status, SubmitRequest
     from outpaint_mcp.results import Outcome
 
@@ -155,6 +156,7 @@ class NewRequest:
         account: a digest of the credentials that it is sent with; empty where none are needed.
         limit_usd: the most that it may cost; None for no limit.
         day_limit_usd: the most that all requests of its caller may cost within 24 hours; likewise.
+        allowance: how much its caller may have; None for no limit.
     """
 
     request: SubmitRequest
@@ -172,6 +174,23 @@ class NewRequest:
     account: str = ""
     limit_usd: float | None = None
     day_limit_usd: float | None = None
+    allowance: Allowance | None = None
+
+
+CALLERS = "caller:"
+"""How the account of a job begins that is carried out with the credentials of its caller, and nobody else's."""
+
+
+class Credentials(NamedTuple):
+    """With whose credentials a server can carry out jobs of a provider.
+
+    Attributes:
+        has_own: whether it has the operator's, or needs none.
+        callers: the accounts of callers whose credentials it knows.
+    """
+
+    has_own: bool = True
+    callers: frozenset[str] = frozenset()
 
 
 class StepState(StrEnum):

@@ -6,7 +6,8 @@ VERSION = 5
 # Kept to what SQLite and PostgreSQL share, but for AUTOINCREMENT and BLOB (there IDENTITY and BYTEA). `position` is the
 # order in which requests came, whatever the clock said.
 TABLES = (
-    # A row for each take and, where there are several, one without a job for the whole, which is their `take_of`.
+    # A row for each take and, where there are several, one without a job for the whole, which is their `take_of`. What
+    # was deleted has a row for what it cost, which says nothing else.
     """
     CREATE TABLE requests (
         request_id TEXT PRIMARY KEY,
@@ -21,7 +22,8 @@ TABLES = (
         takes INTEGER NOT NULL,
         expected_duration_seconds DOUBLE PRECISION,
         dedup_key TEXT,
-        created_at DOUBLE PRECISION NOT NULL
+        created_at DOUBLE PRECISION NOT NULL,
+        deleted_at DOUBLE PRECISION
     )
     """,
     "CREATE INDEX requests_by_dedup_key ON requests (dedup_key) WHERE dedup_key IS NOT NULL",

@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.storage.database import Database
+from outpaint_mcp.storage.erasure import Erasure
 from outpaint_mcp.storage.job_queue import JobQueue
 from outpaint_mcp.storage.journal import Journal
 from outpaint_mcp.storage.ledger import Ledger
 from outpaint_mcp.storage.lineage import Lineage
+from outpaint_mcp.storage.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,8 @@ class Store:
         queue: what is being done.
         ledger: what it costs.
         lineage: where files come from.
+        erasure: takes requests out.
+        vitals: whether it can be written, and figures of all of it.
     """
 
     def __init__(self, folder: Path, *, now: Callable[[], float] = time.time) -> None:
@@ -43,6 +47,8 @@ class Store:
         self.queue = JobQueue(self._database, now=now)
         self.ledger = Ledger(self._database, now=now)
         self.lineage = Lineage(self._database, self.journal)
+        self.erasure = Erasure(self._database, now=now)
+        self.vitals = Vitals(self._database, now=now)
 
     def close(self) -> None:
         """Close the database, once every statement under way is through."""

@@ -104,7 +104,7 @@ def read_swing(
             swing.add(samples)
             on_progress(min(swing.frames / frames, 1.0))
     steps = np.stack([np.floor(swing.lowest * _STEPS), np.ceil(swing.highest * _STEPS)], axis=1)
-    return np.clip(steps, -_STEPS, _STEPS).astype(np.int8)
+    return np.asarray(np.clip(steps, -_STEPS, _STEPS), np.int8)
 
 
 def highest_hz(sample_rate: int) -> float:

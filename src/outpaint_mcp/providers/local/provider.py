@@ -14,7 +14,7 @@ from outpaint_mcp.providers.base import Forecast, Terms
 from outpaint_mcp.providers.local import DESCRIPTION
 from outpaint_mcp.sources import fetch_patiently, stored_path
 from outpaint_mcp.storage.job_queue import FETCHING
-from outpaint_mcp.storage.records import RequestProgress
+from outpaint_mcp.storage.records import Credentials, RequestProgress
 from outpaint_mcp.workers import outliving
 from outpaint_mcp.workers.orders import Extend
 from outpaint_mcp.workers.probing import MAX_SOURCE_SECONDS
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from outpaint_mcp.audio.surroundings import FullMusic
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.models import SubmitRequest
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.providers.base import ProviderContext
     from outpaint_mcp.results import Outcome
 
@@ -59,7 +60,7 @@ class LocalProvider:
     """Extends recordings on this machine; tags and lyrics do not steer it."""
 
     description = DESCRIPTION
-    is_ready = True
+    credentials = Credentials()
 
     def __init__(self, context: ProviderContext, *, hang_seconds: float = HANG_SECONDS) -> None:
         """Prepare to carry jobs out.
@@ -72,12 +73,17 @@ class LocalProvider:
         self._hang_seconds = hang_seconds
         self.most_running: int | None = context.pool.long_slots
 
-    def admit(self, request: SubmitRequest) -> Terms:  # noqa: ARG002 - whatever is asked is free
+    def recognize(self, principal: Principal) -> bool:  # noqa: ARG002 - it needs none
+        """See `Provider.recognize`."""
+        return False
+
+    def admit(self, principal: Principal, request: SubmitRequest) -> Terms:  # noqa: ARG002 - whatever is asked is free
         """See `Provider.admit`."""
         return Terms()
 
     async def foresee(
         self,
+        principal: Principal,  # noqa: ARG002 - it is the same for all
         request: SubmitRequest,
         source_seconds: float | None,
         music: FullMusic | None,  # noqa: ARG002 - it makes no difference to what it costs

@@ -1,4 +1,4 @@
-"""Before a step is sent: what is left is priced anew, and waits for the person where it costs more than they know."""
+"""Before a step is sent: what is left is priced anew, held against the limits, and waits for the person if need be."""
 
 from __future__ import annotations
 
@@ -23,6 +23,22 @@ if TYPE_CHECKING:
     from outpaint_mcp.storage.records import Step
     from outpaint_mcp.storage.spending import Costs
     from outpaint_mcp.workers.orders import GeneratedPart
+
+
+async def hold_against_own_limits(remote: RemoteRun) -> None:
+    """See that a job that was submitted under higher limits than this server's is held against these."""
+    settings, job = remote.context.shared.settings, remote.job
+    limit_usd = _lower(job.limit_usd, settings.max_cost_usd)
+    day_limit_usd = _lower(job.day_limit_usd, settings.max_day_usd)
+    if (limit_usd, day_limit_usd) != (job.limit_usd, job.day_limit_usd):
+        ledger = remote.context.shared.store.ledger
+        await asyncio.to_thread(ledger.lower_limits, job.lease, limit_usd, day_limit_usd)
+        remote.run.job = dataclasses.replace(job, limit_usd=limit_usd, day_limit_usd=day_limit_usd)
+
+
+def _lower(one: float | None, other: float | None) -> float | None:
+    """Return the lower of two limits; None is no limit."""
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 async def send_when_agreed(
@@ -80,7 +96,7 @@ async def _estimate_anew(remote: RemoteRun) -> None:
     """Estimate what is left at the price of now; where that cannot be read, the one that was read last stands."""
     await remote.context.schedule.turn()
     try:
-        price = await remote.context.client().price(within_seconds=PRICE_SECONDS)
+        price = await remote.client.price(within_seconds=PRICE_SECONDS)
     except OutpaintError:
         return
     planned = tuple(step for step in remote.job.steps if step.state is StepState.PLANNED)

@@ -74,9 +74,7 @@ async def download(remote: RemoteRun, step: Step, result: RemoteResult) -> str:
         await remote.stop_if_cancelled()
         await schedule.turn()
         try:
-            fresh = await remote.context.client().result(
-                step.remote_id or "", submitted_audio=remote.job.source
-            )
+            fresh = await remote.client.result(step.remote_id or "", submitted_audio=remote.job.source)
         except RequestNotFound as exc:
             if absence.lasts() and not remote.is_of_another_account:
                 raise PermanentFailure(

@@ -169,8 +169,9 @@ class RemoteModel:
     Attributes:
         description: what it says of itself.
         limits: what it can do at a time.
-        open_client: makes the client at the first need; may take a moment.
-        account: a digest of the credentials; empty where there are none.
+        open_client: makes a client at the first need, with a caller's token or the operator's; may take a moment.
+        account: a digest of the operator's credentials; empty where there are none.
+        account_of: returns such a digest of a token.
         how_to_log_in: what to do where there are none.
         policy: where its results may be fetched from.
         list_price: what to estimate with while the price cannot be read.
@@ -178,8 +179,9 @@ class RemoteModel:
 
     description: ProviderDescription
     limits: Limits
-    open_client: Callable[[], ModelClient]
+    open_client: Callable[[str | None], ModelClient]
     account: str
+    account_of: Callable[[str], str]
     how_to_log_in: str
     policy: DownloadPolicy
     list_price: Price

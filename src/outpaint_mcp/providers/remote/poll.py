@@ -70,7 +70,7 @@ def billed(step: Step, result: RemoteResult) -> Step:
 
 async def _ended(remote: RemoteRun, step: Step) -> RemoteResult | None:
     """Ask for the result of a step that has ended; None while it has not."""
-    client, remote_id = remote.context.client(), step.remote_id or ""
+    client, remote_id = remote.client, step.remote_id or ""
     status = await client.status(remote_id)
     if status.status.is_final:
         await remote.context.schedule.turn()
@@ -142,7 +142,7 @@ async def _cancel_if_wanted(remote: RemoteRun, step: Step, refusal: Absence) -> 
     if not remote.run.cancel_wanted.is_set() or not await remote.run.is_cancel_wanted():
         return
     try:
-        outcome = await remote.context.client().cancel(step.remote_id or "")
+        outcome = await remote.client.cancel(step.remote_id or "")
     except RequestNotFound as exc:
         if remote.is_of_another_account:
             raise RunCancelled(

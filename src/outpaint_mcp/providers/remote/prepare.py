@@ -165,7 +165,7 @@ async def settle_plan(remote: RemoteRun, source: PreparedSource) -> None:
 
 async def _price(remote: RemoteRun) -> Price:
     try:
-        return await remote.context.client().price(within_seconds=PRICE_SECONDS)
+        return await remote.client.price(within_seconds=PRICE_SECONDS)
     except Unauthorized:
         raise
     except OutpaintError as exc:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import threading
 from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
@@ -22,7 +21,8 @@ from outpaint_mcp.errors import (
 from outpaint_mcp.jobs.dispatcher import log_crash
 from outpaint_mcp.jobs.run import PermanentFailure, RunCancelled
 from outpaint_mcp.providers.base import Forecast, Terms
-from outpaint_mcp.providers.remote.agreement import send_when_agreed
+from outpaint_mcp.providers.remote.accounts import Accounts
+from outpaint_mcp.providers.remote.agreement import hold_against_own_limits, send_when_agreed
 from outpaint_mcp.providers.remote.download import download, is_here
 from outpaint_mcp.providers.remote.estimate import estimate, price_words
 from outpaint_mcp.providers.remote.finish import finish, part_of
@@ -46,11 +46,12 @@ if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.models import SubmitRequest
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.providers.base import ProviderContext
-    from outpaint_mcp.providers.remote.model import ModelClient, Price, RemoteModel
+    from outpaint_mcp.providers.remote.model import Price, RemoteModel
     from outpaint_mcp.providers.remote.prepare import PreparedSource
     from outpaint_mcp.results import Outcome
-    from outpaint_mcp.storage.records import Step
+    from outpaint_mcp.storage.records import Credentials, Step
     from outpaint_mcp.workers.orders import GeneratedPart
 
 # A bucket that is slow is no reason to let the person wait.
@@ -70,42 +71,58 @@ class RemoteProvider:
             model: the model, and where it is.
         """
         self.description = model.description
-        self.is_ready = bool(model.account)
-        self.client = LazyClient(model)
+        self._accounts = Accounts(model)
         self._context = RunContext(
             shared=context,
             model=model,
-            client=self.client,
+            accounts=self._accounts,
             transfer=_transfer(context.settings, model),
             schedule=context.timing.schedule or PollSchedule(),
         )
 
-    def admit(self, request: SubmitRequest) -> Terms:
+    @property
+    def credentials(self) -> Credentials:
+        """See `Provider`."""
+        return self._accounts.credentials
+
+    def recognize(self, principal: Principal) -> bool:
+        """See `Provider.recognize`."""
+        known = self.credentials
+        self._accounts.admit(principal.token_for(self.description.name))
+        return self.credentials != known
+
+    def admit(self, principal: Principal, request: SubmitRequest) -> Terms:
         """See `Provider.admit`."""
         model = self._context.model
-        if not model.account:
-            raise self._no_account()
+        account = self._accounts.admit(principal.token_for(self.description.name))
+        if not account:
+            raise self._no_account(principal)
         check_request(model.title, model.limits, request)
         settings = self._context.shared.settings
-        return Terms(
-            account=model.account, limit_usd=settings.max_cost_usd, day_limit_usd=settings.max_day_usd
-        )
+        return Terms(account=account, limit_usd=settings.max_cost_usd, day_limit_usd=settings.max_day_usd)
 
-    def _no_account(self) -> Unauthorized:
+    def _no_account(self, principal: Principal) -> Unauthorized:
         model = self._context.model
-        price = dataclasses.replace(model.list_price, origin="the list price")
+        price = price_words(dataclasses.replace(model.list_price, origin="the list price"), model.title)
+        if not principal.is_remote:
+            return Unauthorized(f"{price} {model.how_to_log_in}", hint=Hint.SET_CREDENTIALS)
         return Unauthorized(
-            f"{price_words(price, model.title)} {model.how_to_log_in}", hint=Hint.SET_CREDENTIALS
+            f"{price} {model.title} needs a token, and this server has none. Send one of your own with each request,"
+            f" in the header {self.description.token_header}."
         )
 
     async def foresee(
-        self, request: SubmitRequest, source_seconds: float | None, music: FullMusic | None
+        self,
+        principal: Principal,
+        request: SubmitRequest,
+        source_seconds: float | None,
+        music: FullMusic | None,
     ) -> Forecast:
         """See `Provider.foresee`; the price is asked for, which is free."""
         model = self._context.model
         check_request(model.title, model.limits, request)
         limit_usd = self._context.shared.settings.max_cost_usd
-        known_price, obstacle = await self._price(limit_usd)
+        known_price, obstacle = await self._price(principal, limit_usd)
         price = known_price or model.list_price
         unknown = f"How long it takes is up to {model.title}: minutes, as a rule."
         if source_seconds is None:
@@ -121,16 +138,25 @@ class RemoteProvider:
             obstacle = OverBudget.beyond(limit_usd, cost_usd, request.takes)
         if known_price is None:
             return Forecast(warnings=(unknown,), obstacle=obstacle)
-        return Forecast(cost_usd=found.cost_usd, basis=found.basis, warnings=(unknown,), obstacle=obstacle)
+        return Forecast(
+            cost_usd=found.cost_usd,
+            steps=len(found.steps),
+            basis=found.basis,
+            warnings=(unknown,),
+            obstacle=obstacle,
+        )
 
-    async def _price(self, limit_usd: float | None) -> tuple[Price | None, OutpaintError | None]:
+    async def _price(
+        self, principal: Principal, limit_usd: float | None
+    ) -> tuple[Price | None, OutpaintError | None]:
         """Return the price, or the list price where that will do, and why a request would not be taken on."""
         model = self._context.model
-        if not model.account:
-            return model.list_price, self._no_account()
+        account = self._accounts.admit(principal.token_for(self.description.name))
+        if not account:
+            return model.list_price, self._no_account(principal)
         try:
-            await asyncio.to_thread(self.client)
-            return await self.client().price(within_seconds=PRICE_SECONDS), None
+            client = await asyncio.to_thread(self._accounts.client, account)
+            return await client.price(within_seconds=PRICE_SECONDS), None
         except Unauthorized as exc:
             return model.list_price, exc
         except OutpaintError as exc:
@@ -161,7 +187,7 @@ class RemoteProvider:
     async def _until_it_ends(self, remote: RemoteRun) -> Outcome:
         for attempt in count():
             try:
-                await asyncio.to_thread(self.client)
+                await asyncio.to_thread(self._accounts.client, remote.job.account)
                 outcome = await _carry_out(remote)
             except (RunCancelled, LeaseLost, ServerStopping):
                 raise
@@ -170,7 +196,7 @@ class RemoteProvider:
             except (SubmissionUnknown, NothingNew) as exc:
                 raise _with_bill(exc, remote) from exc
             except OutpaintError as exc:
-                failure = exc
+                failure = remote.in_words_for_its_caller(exc)
             except Exception as exc:  # noqa: BLE001 - money may hang on it
                 failure = log_crash(remote.job.request_id, exc)
             else:
@@ -199,28 +225,7 @@ class RemoteProvider:
 
     async def close(self) -> None:
         """See `Provider.close`."""
-        await self.client.close()
-
-
-class LazyClient:
-    """The one client of a process, made at the first call, as its library takes a while to load."""
-
-    def __init__(self, model: RemoteModel) -> None:
-        self._model = model
-        self._client: ModelClient | None = None
-        self._lock = threading.Lock()
-
-    def __call__(self) -> ModelClient:
-        """Return the client; the first time in a thread, since it takes a quarter of a second."""
-        with self._lock:
-            if self._client is None:
-                self._client = self._model.open_client()
-            return self._client
-
-    async def close(self) -> None:
-        """Close it if it was opened."""
-        if self._client is not None:
-            await self._client.aclose()
+        await self._accounts.close()
 
 
 async def _carry_out(remote: RemoteRun) -> Outcome:
@@ -230,7 +235,7 @@ async def _carry_out(remote: RemoteRun) -> Outcome:
             lost(
                 remote, step, lost_answer(remote.context.model.title, "the server stopped before it arrived")
             )
-    await _hold_against_own_limits(remote)
+    await hold_against_own_limits(remote)
     await asyncio.to_thread(remote.folder.mkdir, mode=0o700, parents=True, exist_ok=True)
     source = None if remote.job.source_seconds is not None else await _prepare(remote)
     parts: dict[Side, list[GeneratedPart]] = {side: [] for side in Side}
@@ -243,22 +248,6 @@ async def _carry_out(remote: RemoteRun) -> Outcome:
             step, url = await _fetch(remote, step)  # noqa: PLW2901 - as above
         parts[step.side].append(part_of(remote, step))
     return await finish(remote, source or await prepare_source(remote), url)
-
-
-async def _hold_against_own_limits(remote: RemoteRun) -> None:
-    """See that a job that was submitted under higher limits than this server's is held against these."""
-    settings, job = remote.context.shared.settings, remote.job
-    limit_usd = _lower(job.limit_usd, settings.max_cost_usd)
-    day_limit_usd = _lower(job.day_limit_usd, settings.max_day_usd)
-    if (limit_usd, day_limit_usd) != (job.limit_usd, job.day_limit_usd):
-        ledger = remote.context.shared.store.ledger
-        await asyncio.to_thread(ledger.lower_limits, job.lease, limit_usd, day_limit_usd)
-        remote.run.job = dataclasses.replace(job, limit_usd=limit_usd, day_limit_usd=day_limit_usd)
-
-
-def _lower(one: float | None, other: float | None) -> float | None:
-    """Return the lower of two limits; None is no limit."""
-    return min((each for each in (one, other) if each is not None), default=None)
 
 
 async def _prepare(remote: RemoteRun) -> PreparedSource:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from outpaint_mcp.errors import Unauthorized
 from outpaint_mcp.jobs.run import RunCancelled
 from outpaint_mcp.models import Status
-from outpaint_mcp.storage.records import RequestProgress, StepState
+from outpaint_mcp.storage.records import CALLERS, RequestProgress, StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
     from pathlib import Path
 
+    from outpaint_mcp.errors import OutpaintError
     from outpaint_mcp.jobs.run import Run
     from outpaint_mcp.providers.base import ProviderContext
+    from outpaint_mcp.providers.remote.accounts import Accounts
     from outpaint_mcp.providers.remote.model import ModelClient, RemoteModel
     from outpaint_mcp.providers.remote.schedule import PollSchedule
     from outpaint_mcp.providers.remote.transfer import AudioTransfer
@@ -35,14 +38,14 @@ class RunContext:
     Attributes:
         shared: what every provider works with.
         model: the model, and where it is.
-        client: returns its one client, made at the first need.
+        accounts: with whose credentials it is called.
         transfer: makes files readable for it.
         schedule: how often it is asked.
     """
 
     shared: ProviderContext
     model: RemoteModel
-    client: Callable[[], ModelClient]
+    accounts: Accounts
     transfer: AudioTransfer
     schedule: PollSchedule
 
@@ -72,6 +75,11 @@ class RemoteRun:
     def job(self) -> Job:
         """The job as it is by now."""
         return self.run.job
+
+    @property
+    def client(self) -> ModelClient:
+        """What calls the service for the job."""
+        return self.context.accounts.client(self.job.account)
 
     @property
     def folder(self) -> Path:
@@ -163,6 +171,16 @@ class RemoteRun:
             return
         raise RunCancelled(f"Cancelled. {self.bill}" if self.bill else "")
 
+    def in_words_for_its_caller(self, failure: OutpaintError) -> OutpaintError:
+        """Return a failure with what to do about it, where the caller's own token was refused."""
+        if not (isinstance(failure, Unauthorized) and self.job.account.startswith(CALLERS)):
+            return failure
+        description = self.context.model.description
+        return Unauthorized(
+            f"{description.title} does not accept the token that came with this request. Submit it again with another"
+            f" one in the header {description.token_header}."
+        )
+
     @property
     def bill(self) -> str:
         """What the service has carried out, in a sentence, if anything."""
@@ -192,4 +210,4 @@ class RemoteRun:
     @property
     def is_of_another_account(self) -> bool:
         """Whether the job was taken on with other credentials than those here."""
-        return self.job.account != self.context.model.account
+        return not self.context.accounts.has(self.job.account)

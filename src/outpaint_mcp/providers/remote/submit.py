@@ -124,7 +124,7 @@ async def _post(
     """Send a step, once; whatever becomes of it is on disk."""
     title = remote.context.model.title
     try:
-        remote_id = await remote.context.client().submit(request, inline=transferred.inline)
+        remote_id = await remote.client.submit(request, inline=transferred.inline)
     except SubmissionUnknown as exc:
         lost(remote, step, str(exc), exc)
     except OutpaintError as exc:
@@ -133,8 +133,9 @@ async def _post(
             hint = f" If it takes no audio inside requests: {HOW_TO_HOST}" if transferred.inline else ""
             raise PermanentFailure(ProviderRejected(f"{exc}{hint}")) from exc
         if isinstance(exc, ProviderUnavailable):
-            words = f"{exc} This was not accepted, and is not billed."
-            raise type(exc)(words, exc.retry_after_seconds) from exc
+            unavailable = type(exc)(f"{exc} This was not accepted, and is not billed.")
+            unavailable.retry_after_seconds = exc.retry_after_seconds
+            raise unavailable from exc
         raise
     except LeaseLost:
         raise

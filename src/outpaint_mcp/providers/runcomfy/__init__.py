@@ -41,6 +41,7 @@ Carry me along
 [chorus]
 Stay awake, stay awake
 ```""",
+    token_header="X-RunComfy-Token",  # noqa: S106 - a name
     # Agents' frameworks give up on a call after five seconds at the earliest.
     accepts_within_seconds=3.5,
 )

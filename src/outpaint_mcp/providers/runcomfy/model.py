@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.config.environment import RUNCOMFY_BASE
@@ -51,11 +52,11 @@ def runcomfy_model(context: ProviderContext) -> RemoteModel:
     """Describe the model at the place and for the account that the settings name."""
     settings, timing = context.settings, context.timing
 
-    def open_client() -> ModelClient:
+    def open_client(token: str | None) -> ModelClient:
         from outpaint_mcp.providers.runcomfy.api.client import RunComfyClient  # noqa: PLC0415 - loads httpx
 
         return RunComfyClient(
-            settings.token,
+            token or settings.token,
             base_url=settings.runcomfy_base,
             timeout=timing.timeout_seconds,
             sleep=timing.sleep,
@@ -67,6 +68,7 @@ def runcomfy_model(context: ProviderContext) -> RemoteModel:
         limits=LIMITS,
         open_client=open_client,
         account=account_of(settings),
+        account_of=partial(_account, settings.runcomfy_base),
         how_to_log_in=HOW_TO_LOG_IN,
         policy=_policy(settings.runcomfy_base),
         list_price=LIST_PRICE,
@@ -75,9 +77,11 @@ def runcomfy_model(context: ProviderContext) -> RemoteModel:
 
 def account_of(settings: Settings) -> str:
     """Return a digest that tells tokens apart and reveals nothing of them; empty where there is none."""
-    if settings.token is None:
-        return ""
-    return hashlib.sha256(f"{settings.runcomfy_base} {settings.token}".encode()).hexdigest()[:16]
+    return "" if settings.token is None else _account(settings.runcomfy_base, settings.token)
+
+
+def _account(base: str, token: str) -> str:
+    return hashlib.sha256(f"{base} {token}".encode()).hexdigest()[:16]
 
 
 def _policy(base: str) -> DownloadPolicy:

@@ -54,13 +54,13 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take in what has come."""
         super().data_received(data)
-        if self._is_in_request:
+        if self.is_in_request:
             self._leave_waiting()
 
     def on_response_complete(self) -> None:
         """Await the next header, unless it has come already, or that the answer is read, if it is the last."""
         super().on_response_complete()
-        if not self._is_in_request:
+        if not self.is_in_request:
             self._await_header()
 
     def pause_writing(self) -> None:
@@ -80,7 +80,8 @@ class Connection(H11Protocol):
         self.transport.abort()
 
     @property
-    def _is_in_request(self) -> bool:
+    def is_in_request(self) -> bool:
+        """Whether a request has come over it that is not answered."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
@@ -98,6 +99,13 @@ class Connection(H11Protocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+
+def is_awaiting_answer(connection: object) -> bool:
+    """Whether a client has sent a request over a connection, and its answer is not all sent; a stream is none."""
+    if not isinstance(connection, Connection) or not connection.is_in_request:
+        return False
+    return bool(connection.scope["method"] != "GET")
 
 
 def protocol(limits: Limits) -> Callable[..., Connection]:

@@ -1,61 +1,96 @@
-"""Who may call: whoever has the key, and only at the one address that there is."""
+"""The door: what is here, and who may call it."""
 
 from __future__ import annotations
 
-from hmac import compare_digest
+import dataclasses
+import re
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.providers.registry import PROVIDERS
+from outpaint_mcp.server.http.callers import Callers, as_user
+from outpaint_mcp.server.http.protected_resource import ProtectedResource
+from outpaint_mcp.server.http.rates import Rates, address_of
 from outpaint_mcp.server.http.refusals import Refusal
+from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH, PATH
+from outpaint_mcp.server.http.signs_of_life import HEALTH_PATH, READINESS_PATH
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-PATH = "/mcp"
+    from outpaint_mcp.server.http.settings import HttpSettings
+
+# What there is, and whether it has to be known who asks for it; the first that matches counts.
+_ROUTES: tuple[tuple[re.Pattern[str], bool], ...] = (
+    (re.compile(rf"{PATH}(?:/.*)?", re.DOTALL), True),
+    (CALLER_PATH, True),
+    (LINK_PATH, False),
+    (re.compile("|".join(map(re.escape, (HEALTH_PATH, READINESS_PATH)))), False),
+)
+
+# In which callers bring tokens of their own along, and for which provider.
+_TOKEN_HEADERS = {
+    each.description.token_header.lower().encode(): name
+    for name, each in PROVIDERS.items()
+    if each.description.token_header
+}
+_SECRET_HEADERS = {b"authorization", *_TOKEN_HEADERS}
 
 _NOT_HERE = Refusal(status=404, message=f"There is nothing at this address: MCP is at {PATH}.")
-_NO_KEY = Refusal(
-    status=401,
-    message=(
-        "This server needs its key, and the request has none or a wrong one. The key is in the file http-key in the"
-        " server's data folder, which only the user who runs the server can read. Give it in the header"
-        f' "Authorization: Bearer KEY", or at the end of the URL: {PATH}/KEY.'
-    ),
-    headers=((b"www-authenticate", b'Bearer realm="outpaint-mcp"'),),
-)
 
 
 class Gate:
-    """Lets through what has the key, before any of its body is read, and takes the key out of the address."""
+    """Lets through, before any of its body is read, what comes from whoever may call.
 
-    def __init__(self, app: ASGIApp, key: str | None) -> None:
-        """Guard an application.
+    It says who that is where the SDK's `get_access_token` finds it, and passes on nothing that they have shown.
+    """
 
-        Args:
-            app: the application.
-            key: the key; None lets everybody through.
-        """
+    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
+        """Guard an application."""
         self._app = app
-        self._key = None if key is None else key.encode()
+        self._resource = ProtectedResource(settings)
+        self._callers = Callers(settings, self._resource)
+        # Apart, so that no number of strangers makes it forget a caller.
+        self._rates, self._strangers = (Rates(settings.requests_per_minute) for _ in range(2))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request as ASGI has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path, _, in_address = scope["path"].removeprefix("/").partition("/")
-        if f"/{path}" != PATH:
-            await _NOT_HERE.answer(send)
-        elif self._key is not None and not any(
-            compare_digest(given, self._key) for given in (in_address.strip("/").encode(), _bearer(scope))
-        ):
-            await _NO_KEY.answer(send)
+        if scope["path"] in self._resource.paths:
+            await self._resource.answer(scope["method"], send)
+            return
+        admitted = await self._admit(scope)
+        if isinstance(admitted, Refusal):
+            await admitted.answer(send)
         else:
-            await self._app({**scope, "path": PATH, "raw_path": PATH.encode()}, receive, send)
+            await self._app(admitted, receive, send)
+
+    async def _admit(self, scope: Scope) -> Scope | Refusal:
+        """Return the request as the application is to see it, or what is wrong with it."""
+        path = scope["path"]
+        needs_caller = next((needed for form, needed in _ROUTES if form.fullmatch(path)), None)
+        if needs_caller is None:
+            return _NOT_HERE
+        headers = [each for each in scope["headers"] if each[0] not in _SECRET_HEADERS]
+        if not needs_caller:
+            return {**scope, "headers": headers}
+        is_mcp = path.startswith(PATH)
+        in_address = path.removeprefix(PATH).strip("/") if is_mcp else ""
+        caller = await self._callers.identify(scope, in_address.encode())
+        if isinstance(caller, Refusal):
+            return self._strangers.take(address_of(scope)) or caller
+        if caller.is_remote and (refusal := self._rates.take(caller.owner)) is not None:
+            return refusal
+        caller = dataclasses.replace(caller, tokens=_tokens(scope))
+        admitted = {**scope, "headers": headers, "user": as_user(caller)}
+        return {**admitted, "path": PATH, "raw_path": PATH.encode()} if is_mcp else admitted
 
 
-def _bearer(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
-        scheme, _, given = value.partition(b" ")
-        if name == b"authorization" and scheme.lower() == b"bearer":
-            return bytes(given.strip())
-    return b""
+def _tokens(scope: Scope) -> tuple[tuple[str, str], ...]:
+    """Return the tokens for providers that came with a request; of one that came twice neither."""
+    given = [(_TOKEN_HEADERS[name], value) for name, value in scope["headers"] if name in _TOKEN_HEADERS]
+    names = [provider for provider, _ in given]
+    return tuple(
+        (provider, value.decode("latin-1").strip()) for provider, value in given if names.count(provider) == 1
+    )

@@ -1,4 +1,4 @@
-"""The key that callers show: a secret in the data folder, which only its owner can read."""
+"""Secrets in the data folder, which only its owner can read: what callers show, and what links are signed with."""
 
 from __future__ import annotations
 
@@ -10,41 +10,44 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from outpaint_mcp.disk.opening import open_own
-from outpaint_mcp.disk.writing import make_private
+from outpaint_mcp.disk.writing import make_private, replace_private
 from outpaint_mcp.storage.failures import storage_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "http-key"
+"""Has what the person at this machine shows."""
+LINKS_FILE_NAME = "link-key"
+"""Has what links are signed with."""
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 _KEY_BYTES = 32
 _LOCK_SECONDS = 10
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _OTHERS = 0o077
 
 
-def load_key(folder: Path) -> tuple[str, bool]:
-    """Return the key of a data folder, and whether it is new.
+def load_key(folder: Path, name: str = FILE_NAME) -> tuple[str, bool]:
+    """Return a key of a data folder, and whether it is new.
 
     Clients have it in their configuration, so it stays the same for as long as nobody else can have read it.
 
     Args:
         folder: the data folder; created if it is not there.
+        name: of the key's file.
 
     Raises:
         StorageFailed: the folder cannot be used.
     """
-    path = folder / FILE_NAME
+    path = folder / name
     with storage_errors(folder):
         make_private(folder)
-        with FileLock(folder / f"{FILE_NAME}.lock", timeout=_LOCK_SECONDS, mode=0o600):
+        with FileLock(folder / f"{name}.lock", timeout=_LOCK_SECONDS, mode=0o600):
             key = _read(path)
             if key is not None:
                 return key, False
             key = secrets.token_urlsafe(_KEY_BYTES)
-            _write(path, key)
+            replace_private(path, f"{key}\n")
             return key, True
 
 
@@ -60,15 +63,3 @@ def _read(path: Path) -> str | None:
             return None
         text = file.read(100).decode("ascii", "replace").strip()
     return text if _KEY.fullmatch(text) else None
-
-
-def _write(path: Path, key: str) -> None:
-    fresh = path.with_name(f".{FILE_NAME}.{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{key}\n")
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise

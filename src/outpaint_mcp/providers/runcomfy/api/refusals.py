@@ -42,6 +42,13 @@ def refusal(
         kind = int(code or 0) // 1000  # 400002 is a 400, 500001 a 500
     words = words_of(body)
     details = f" (HTTP {http_status}{f': {words}' if words else ''})"
+    error = _error_of(kind, code, details, is_silent=not body)
+    if isinstance(error, ProviderUnavailable):
+        error.retry_after_seconds = retry_after_seconds
+    return error
+
+
+def _error_of(kind: int, code: float | None, details: str, *, is_silent: bool) -> OutpaintError:
     error: OutpaintError
     match kind, code:
         case (401, _) | (_, _Code.NO_TOKEN):
@@ -58,22 +65,17 @@ def refusal(
             error = Unauthorized(
                 f"RunComfy's token may not use this model{details}. Use the token of an account that may."
             )
-        case (404 | 410, _) if not body:
+        case (404 | 410, _) if is_silent:
             # A gateway's word, which knows nothing of requests.
             error = ProviderUnavailable(
-                f"RunComfy is not at this address{details}. Check RUNCOMFY_MODEL_API_BASE, or try again later.",
-                retry_after_seconds,
+                f"RunComfy is not at this address{details}. Check RUNCOMFY_MODEL_API_BASE, or try again later."
             )
         case (404 | 410, _) | (_, _Code.NOT_FOUND):
             error = RequestNotFound(f"RunComfy does not know the request, or no longer{details}.")
         case (429, _):
-            error = RateLimited(
-                f"RunComfy wants fewer requests{details}. Try again in a minute.", retry_after_seconds
-            )
+            error = RateLimited(f"RunComfy wants fewer requests{details}. Try again in a minute.")
         case _ if kind >= 500 or kind in {408, 425}:  # noqa: PLR2004
-            error = ProviderUnavailable(
-                f"RunComfy has a problem{details}. Try again later.", retry_after_seconds
-            )
+            error = ProviderUnavailable(f"RunComfy has a problem{details}. Try again later.")
         case _:
             error = ProviderRejected(
                 f"RunComfy refused the request{details}. Correct what it names, then submit again."
