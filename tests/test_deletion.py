@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,6 @@ from outpaint_mcp.service.output_folder import OutputFolder
 from outpaint_mcp.storage.erasure import StillNeeded
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from outpaint_mcp.config import Settings
     from outpaint_mcp.results import Outcome
     from outpaint_mcp.service.service import OutpaintService
