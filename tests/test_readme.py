@@ -85,19 +85,9 @@ def test_the_exit_codes_are_those_that_the_command_line_ends_with() -> None:
     assert codes == sorted({*main._EXIT_CODES.values(), *others})
 
 
-OF_REMOTE_CALLERS = {
-    "OUTPAINT_MAX_OPEN_JOBS",
-    "OUTPAINT_MAX_SUBMISSIONS_PER_HOUR",
-    "OUTPAINT_MAX_UPLOAD_MIB",
-    "OUTPAINT_RETENTION_DAYS",
-    "OUTPAINT_UPLOAD_QUOTA_MIB",
-}
-"""What makes no difference over stdio."""
-
-
 def test_server_json_names_every_variable_that_is_read_over_stdio() -> None:
     (package,) = json.loads((ROOT / "server.json").read_text())["packages"]
-    assert {each["name"] for each in package["environmentVariables"]} == variables(config) - OF_REMOTE_CALLERS
+    assert {each["name"] for each in package["environmentVariables"]} == variables(config)
 
 
 def test_server_json_calls_the_token_a_secret() -> None:
