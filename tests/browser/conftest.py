@@ -147,9 +147,12 @@ def mcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mcp]:
         "OUTPAINT_OUTPUT_DIR": str(folder / "Longer"),
         "OUTPAINT_DATA_DIR": str(folder / "data"),
     }
-    with http_server(environment) as server, start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(Client(server.url)) as client:
-            yield Mcp(portal, client)
+    with (
+        http_server(environment) as server,
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Client(server.url)) as client,
+    ):
+        yield Mcp(portal, client)
 
 
 def _write_song(path: Path) -> None:
