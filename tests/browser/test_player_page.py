@@ -206,26 +206,25 @@ def test_a_piece_that_does_not_come_is_no_silence_but_words(show: Show, result: 
         assert shown.frame.get_by_role("button", name="Play", exact=True).is_visible()
 
 
-def test_a_download_is_the_hosts_where_it_can(show: Show, result: dict[str, Any]) -> None:
-    def linked(uri: str, content: dict[str, Any]) -> None:
-        if uri.endswith("/peaks"):
-            content |= {
-                "download_url": "https://music.test/files/a.b",
-                "delete_url": "https://music.test/delete/c.d",
-            }
-
-    link = {"url": "https://music.test/files/a.b"}
-    with show(result, can={"serverResources": {}, "openLinks": {}}, reads=linked) as shown:
+def test_what_leaves_the_page_is_asked_of_the_host(show: Show, result: dict[str, Any]) -> None:
+    linked = copy.deepcopy(result)
+    for take in linked["structuredContent"]["takes"]:
+        take["url"] = f"https://music.test/files/{take['request_id']}"
+    linked["_meta"] = {"outpaint-mcp/deleteUrl": "https://music.test/delete/c.d"}
+    first, second, _ = (take["url"] for take in linked["structuredContent"]["takes"])
+    with show(linked, can={"serverResources": {}, "openLinks": {}}) as shown:
+        shown.frame.get_by_role("button", name="Download").click()
+        shown.frame.get_by_label("Take 2").check()
         shown.frame.get_by_role("button", name="Download").click()
         shown.frame.get_by_role("button", name="Delete…").click()
-        shown.page.wait_for_timeout(50)
-        assert shown.asked("ui/open-link") == [link, {"url": "https://music.test/delete/c.d"}]
-    with show(result, can={"serverResources": {}, "downloadFile": {}}, reads=linked) as shown:
+        shown.page.wait_for_function("asked.filter((each) => each.method === 'ui/open-link').length === 3")
+        opened = [each["url"] for each in shown.asked("ui/open-link")]
+        assert opened == [first, second, "https://music.test/delete/c.d"]
+    with show(linked, can={"serverResources": {}, "downloadFile": {}}) as shown:
         shown.frame.get_by_role("button", name="Download").click()
-        shown.page.wait_for_timeout(50)
-        [asked] = shown.asked("ui/download-file")
-        assert asked["contents"][0]["uri"] == link["url"]
-        assert asked["contents"][0]["name"].endswith(".wav")
+        shown.page.wait_for_function("asked.some((each) => each.method === 'ui/download-file')")
+        [download] = shown.asked("ui/download-file")
+        assert download == {"contents": [{"type": "resource_link", "uri": first, "name": "Evening walk"}]}
         assert not shown.frame.locator("#delete").is_visible()
 
 
