@@ -37,7 +37,7 @@ CSP = (
 """What the specification has hosts apply to a page that asks for nothing."""
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 _FLAGS += ["--disable-background-networking", "--disable-component-update"]
-_PATIENCE_MS = PATIENCE_SECONDS * 1000
+PATIENCE_MS = PATIENCE_SECONDS * 1000
 _LOOK_MS = 50
 _RATE = 44_100
 
@@ -147,9 +147,12 @@ def mcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mcp]:
         "OUTPAINT_OUTPUT_DIR": str(folder / "Longer"),
         "OUTPAINT_DATA_DIR": str(folder / "data"),
     }
-    with http_server(environment) as server, start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(Client(server.url)) as client:
-            yield Mcp(portal, client)
+    with (
+        http_server(environment) as server,
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Client(server.url)) as client,
+    ):
+        yield Mcp(portal, client)
 
 
 def _write_song(path: Path) -> None:
@@ -202,7 +205,7 @@ def show(browser: Browser, mcp: Mcp) -> Show:
         html = mcp.read(URI)["contents"][0]["text"]
         context = browser.new_context(viewport={"width": width, "height": 600})
         page = context.new_page()
-        page.set_default_timeout(_PATIENCE_MS)
+        page.set_default_timeout(PATIENCE_MS)
         page.add_init_script(path=HERE / "ears.js")
         page.expose_function("answerOfTest", answer)
         page.route("http://host.test/", lambda route: route.fulfill(path=HERE / "host.html"))

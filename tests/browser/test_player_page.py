@@ -1,5 +1,7 @@
 """What the player shows, how it is worked, and what it leaves alone."""
 
+# ruff: noqa: RUF001 - stretches of time have an en dash
+
 from __future__ import annotations
 
 import copy
@@ -39,19 +41,15 @@ def test_the_whole_is_shown_with_its_parts_its_takes_and_the_verdict(
 ) -> None:
     structure = result["structuredContent"]
     with show(result) as shown:
-        assert shown.text("#parts").split("\n") == [
-            "Before 0:00–0:10",
-            "Source 0:10–0:34",
-            "After 0:34–0:46",
-        ]
+        assert shown.text("#parts").split("\n") == ["Before 0:00–0:10", "Source 0:10–0:34", "After 0:34–0:46"]
         assert shown.text("#end") == "0:46"
         assert shown.frame.locator("#verdict").text_content() == structure["verdict"]
         assert shown.text("#path") == structure["path"]
         names = [each.inner_text().split()[:2] for each in shown.frame.locator("#takes span").all()]
         assert names == [["Take", "1"], ["Take", "2"], ["Take", "3"], ["Source"]]
         assert shown.frame.locator("#wave").get_attribute("aria-valuemax") == "46"
-        drawn = "(pen => new Set(pen.getImageData(0, 0, canvas.width, canvas.height).data).size)(canvas.getContext('2d'))"
-        assert shown.frame.evaluate(drawn) > 10
+        pixels = "$('canvas').getContext('2d').getImageData(0, 0, $('canvas').width, $('canvas').height).data"
+        assert shown.frame.evaluate(f"new Set({pixels}).size") > 10
 
 
 def test_it_is_one_file_that_loads_nothing(show: Show, result: dict[str, Any]) -> None:
@@ -94,9 +92,20 @@ def test_tab_reaches_everything_and_leaves_again(show: Show, result: dict[str, A
         reached = []
         for _ in range(12):
             shown.page.keyboard.press("Tab")
-            reached.append(shown.frame.evaluate("document.hasFocus() ? document.activeElement.id || document.activeElement.textContent : ''"))
+            reached.append(
+                shown.frame.evaluate(
+                    "document.hasFocus() ? document.activeElement.id || document.activeElement.textContent : ''"
+                )
+            )
         first = [each for each in reached if each]
-        assert [first[0].startswith("choice-"), *first[1:6]] == [True, "wave", "play", "Seam 0:10", "Seam 0:34", "loop"]
+        assert [first[0].startswith("choice-"), *first[1:6]] == [
+            True,
+            "wave",
+            "play",
+            "Seam 0:10",
+            "Seam 0:34",
+            "loop",
+        ]
         assert "" in reached
 
 
@@ -120,7 +129,9 @@ def test_it_fits_and_can_be_read_by_everybody(
             )
             assert height < MAX_HEIGHT
             assert content == available
-            targets = [each.bounding_box() for each in shown.frame.locator("button:visible, #takes label").all()]
+            targets = [
+                each.bounding_box() for each in shown.frame.locator("button:visible, #takes label").all()
+            ]
             assert min(box["height"] for box in targets if box) >= 44
             assert min(box["width"] for box in targets if box) >= 44
             found = axe.run(shown.frame).response["violations"]
@@ -136,7 +147,8 @@ def test_the_hosts_colours_are_taken_over_while_it_is_shown(show: Show, result: 
         shown.until(f"{ground} === 'rgb(28, 28, 32)'")
         variables = {"--color-background-primary": "#102030"}
         shown.page.evaluate(
-            "(variables) => tell('ui/notifications/host-context-changed', { styles: { variables } })", variables
+            "(variables) => tell('ui/notifications/host-context-changed', { styles: { variables } })",
+            variables,
         )
         shown.until(f"{ground} === 'rgb(16, 32, 48)'")
 
@@ -194,23 +206,25 @@ def test_a_piece_that_does_not_come_is_no_silence_but_words(show: Show, result: 
         assert shown.frame.get_by_role("button", name="Play", exact=True).is_visible()
 
 
-def test_a_download_is_the_hosts_where_it_can(show: Show, result: dict[str, Any]) -> None:
-    def linked(uri: str, content: dict[str, Any]) -> None:
-        if uri.endswith("/peaks"):
-            content |= {"download_url": "https://music.test/files/a.b", "delete_url": "https://music.test/delete/c.d"}
-
-    link = {"url": "https://music.test/files/a.b"}
-    with show(result, can={"serverResources": {}, "openLinks": {}}, reads=linked) as shown:
+def test_what_leaves_the_page_is_asked_of_the_host(show: Show, result: dict[str, Any]) -> None:
+    linked = copy.deepcopy(result)
+    for take in linked["structuredContent"]["takes"]:
+        take["url"] = f"https://music.test/files/{take['request_id']}"
+    linked["_meta"] = {"outpaint-mcp/deleteUrl": "https://music.test/delete/c.d"}
+    first, second, _ = (take["url"] for take in linked["structuredContent"]["takes"])
+    with show(linked, can={"serverResources": {}, "openLinks": {}}) as shown:
+        shown.frame.get_by_role("button", name="Download").click()
+        shown.frame.get_by_label("Take 2").check()
         shown.frame.get_by_role("button", name="Download").click()
         shown.frame.get_by_role("button", name="Delete…").click()
-        shown.page.wait_for_timeout(50)
-        assert shown.asked("ui/open-link") == [link, {"url": "https://music.test/delete/c.d"}]
-    with show(result, can={"serverResources": {}, "downloadFile": {}}, reads=linked) as shown:
+        shown.page.wait_for_function("asked.filter((each) => each.method === 'ui/open-link').length === 3")
+        opened = [each["url"] for each in shown.asked("ui/open-link")]
+        assert opened == [first, second, "https://music.test/delete/c.d"]
+    with show(linked, can={"serverResources": {}, "downloadFile": {}}) as shown:
         shown.frame.get_by_role("button", name="Download").click()
-        shown.page.wait_for_timeout(50)
-        [asked] = shown.asked("ui/download-file")
-        assert asked["contents"][0]["uri"] == link["url"]
-        assert asked["contents"][0]["name"].endswith(".wav")
+        shown.page.wait_for_function("asked.some((each) => each.method === 'ui/download-file')")
+        [download] = shown.asked("ui/download-file")
+        assert download == {"contents": [{"type": "resource_link", "uri": first, "name": "Evening walk"}]}
         assert not shown.frame.locator("#delete").is_visible()
 
 
@@ -219,7 +233,10 @@ def test_only_the_host_is_listened_to(show: Show, result: dict[str, Any]) -> Non
         forged = {
             "jsonrpc": "2.0",
             "method": "ui/notifications/tool-result",
-            "params": {"content": [], "structuredContent": {"request_id": "op_1", "status": "failed", "error": "Forged."}},
+            "params": {
+                "content": [],
+                "structuredContent": {"request_id": "op_1", "status": "failed", "error": "Forged."},
+            },
         }
         shown.frame.evaluate("(forged) => window.postMessage(forged, '*')", forged)
         shown.page.wait_for_timeout(200)
@@ -232,7 +249,8 @@ def test_it_ends_when_the_host_takes_it_away(show: Show, result: dict[str, Any])
         shown.play_for(0.2)
         for method in ("ping", "ui/resource-teardown", "ui/unknown"):
             shown.page.evaluate(
-                "(method) => frame.contentWindow.postMessage({ jsonrpc: '2.0', id: method, method, params: {} }, '*')", method
+                "(method) => frame.contentWindow.postMessage({ jsonrpc: '2.0', id: method, method, params: {} }, '*')",
+                method,
             )
         shown.until("$('play').getAttribute('aria-label') === 'Play'")
         answers = {each["id"]: each for each in shown.page.evaluate("asked") if "method" not in each}

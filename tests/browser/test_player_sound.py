@@ -92,7 +92,9 @@ def test_another_take_goes_on_at_the_same_sample(
         shown.play_for(0.2)
         sounds = shown.frame.evaluate("scheduled()")
         (left,) = [each for each in sounds if each["stop"] is not None and each["stop"] > each["at"] + 0.1]
-        entered = next(each for each in sounds if each["buffer"] != left["buffer"] and each["at"] > left["at"])
+        entered = next(
+            each for each in sounds if each["buffer"] != left["buffer"] and each["at"] > left["at"]
+        )
         elapsed = entered["at"] - left["at"]
         assert entered["offset"] - left["offset"] == pytest.approx(elapsed, abs=0.01 / RATE)
         # The takes are the same, value by value: nobody can hear where one became the other.
@@ -151,7 +153,9 @@ def test_a_seam_is_repeated_without_an_end(
         shown.play_for(2)
         sounds = shown.frame.evaluate("scheduled().filter((each) => each.stop === null)")
         jumps = [
-            (one, next_) for one, next_ in pairwise(sounds) if next_["at"] > one["at"] and next_["offset"] < one["offset"]
+            (one, next_)
+            for one, next_ in pairwise(sounds)
+            if next_["at"] > one["at"] and next_["offset"] < one["offset"]
         ]
         assert jumps
         begins = shown.frame.evaluate("scheduled()[0].at")

@@ -160,8 +160,8 @@ function trackOf(take, seen, isBest) {
     pieceSeconds: seen.preview?.piece_seconds,
     path: take.path,
     verdict: take.verdict ?? "Not measured: listen to it.",
-    download: seen.download_url ?? (/^https?:/.test(take.url ?? "") ? take.url : undefined),
-    delete: seen.delete_url,
+    download: /^https?:/.test(take.url ?? "") ? take.url : undefined,
+    delete: shown.result.delete_url,
     isBest,
     trouble: seen.trouble,
   };
@@ -332,8 +332,8 @@ $("play").addEventListener("click", togglePlay);
 $("loop").addEventListener("click", toggleLoop);
 
 $("download").addEventListener("click", () => {
-  const { download: uri, path } = shown.track;
-  const name = (path ?? new URL(uri).pathname).split(/[\\/]/).at(-1);
+  const { download: uri } = shown.track;
+  const name = $("title").textContent;
   if (host.can.downloadFile) ask("ui/download-file", { contents: [{ type: "resource_link", uri, name }] });
   else ask("ui/open-link", { url: uri });
 });

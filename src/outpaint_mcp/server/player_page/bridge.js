@@ -81,11 +81,11 @@ class Host {
 
 const textOf = (result) => (result.content ?? []).map((block) => block.text ?? "").join("");
 
-/** A tool's structured answer, which some hosts hand on as its text alone. */
+/** A tool's structured answer, which some hosts hand on as its text alone; with what is for pages only. */
 function structureOf(result) {
-  if (result.structuredContent) return result.structuredContent;
   try {
-    return JSON.parse(textOf(result));
+    const answer = result.structuredContent ?? JSON.parse(textOf(result));
+    return { ...answer, delete_url: result._meta?.["outpaint-mcp/deleteUrl"] };
   } catch {
     return null;
   }
