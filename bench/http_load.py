@@ -81,9 +81,6 @@ class _Caller:
         answer = await self._http.post("", json=INITIALIZE, headers=self._headers)
         answer.raise_for_status()
         self._headers["Mcp-Session-Id"] = answer.headers["mcp-session-id"]
-        await self._http.post(
-            "", json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=self._headers
-        )
         return self._headers["Mcp-Session-Id"]
 
     async def close(self, session: str) -> None:
@@ -177,10 +174,12 @@ async def _waits(http: httpx.AsyncClient, pid: int, song: Path, waiting: int) ->
         answer = await caller.call("get_outpaint_result", request_id=request_id, wait_seconds=seconds)
         return str(answer["status"])
 
-    await asyncio.gather(*(wait(*each, 1) for each in prepared[:20]))  # whatever is loaded at first
+    await asyncio.gather(
+        *(wait(caller, request_id, 1) for caller, request_id in prepared[:20])
+    )  # whatever is loaded at first
     alone = await _status_seconds(asking, prepared[0][1], 5)
     before = _memory(pid)
-    waits = [asyncio.create_task(wait(*each, _WAIT_SECONDS)) for each in prepared]
+    waits = [asyncio.create_task(wait(caller, request_id, _WAIT_SECONDS)) for caller, request_id in prepared]
     await asyncio.sleep(_SETTLE_SECONDS)
     cpu, since = _cpu_seconds(pid), time.perf_counter()
     beside = await _status_seconds(asking, prepared[0][1], 30)
@@ -253,30 +252,31 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=1000, help="sessions that are opened (%(default)s)")
     parsed = parser.parse_args()
     with TemporaryDirectory() as folder:
-        song = Path(folder, "song.wav")
+        song = Path(folder, "music", "song.wav")
+        song.parent.mkdir()
         compose_piece(song)
         keys = Path(folder, "keys")
         keys.write_text(_keys(parsed.waiting + 1), "ascii")
         keys.chmod(0o600)
-        figures = []
+        figures: list[_Figure] = []
+        print("| what | measured | target | met |\n|---|---|---|---|", flush=True)
         parts = {
-            "sessions": lambda http, pid: _sessions(http, pid, parsed.sessions),
             "waits": lambda http, pid: _waits(http, pid, song, parsed.waiting),
+            "sessions": lambda http, pid: _sessions(http, pid, parsed.sessions),
         }
         for name, part in parts.items():  # each with a server of its own
             environment = {
                 "OUTPAINT_DATA_DIR": str(Path(folder, name, "data")),
                 "OUTPAINT_OUTPUT_DIR": str(Path(folder, name, "out")),
-                "OUTPAINT_INPUT_DIRS": folder,
+                "OUTPAINT_INPUT_DIRS": str(song.parent),
                 "OUTPAINT_PROVIDER": "local",
                 "OUTPAINT_API_KEYS": f"@{keys}",
                 "OUTPAINT_MAX_REQUESTS_PER_MINUTE": "100000",
             }
             with http_server(environment) as server:
                 work = partial(part, pid=server.process.pid)
-                figures += asyncio.run(_measure(server.url, work))
-    print("| what | measured | target | met |\n|---|---|---|---|")
-    print(*figures, sep="\n")
+                figures += (measured := asyncio.run(_measure(server.url, work)))
+            print(*measured, sep="\n", flush=True)
     return not all(each.is_met for each in figures)
 
 

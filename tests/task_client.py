@@ -42,13 +42,7 @@ class TaskRequest(Request[Params, str]):
 
     method: str
     params: Params
-    name_param = "taskId"
-
-
-class Unnamed(TaskRequest):
-    """The same without the header."""
-
-    name_param = None
+    name_param: ClassVar[str | None] = "taskId"
 
 
 async def tell(session: ClientSession, method: str, task_id: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -10,6 +10,7 @@ import pytest
 from tests.waiting import until
 
 from outpaint_mcp.errors import ServerBusy
+from outpaint_mcp.principals import PERSON, Principal
 from outpaint_mcp.service import admission
 from outpaint_mcp.service.admission import Admission
 
@@ -27,15 +28,15 @@ class Crowd:
         self.inside = self.most_inside = 0
         self.may_go = asyncio.Event()
 
-    async def submit(self) -> None:
-        async with self.gate.turn():
+    async def submit(self, principal: Principal = PERSON) -> None:
+        async with self.gate.turn(principal):
             self.inside += 1
             self.most_inside = max(self.most_inside, self.inside)
             await self.may_go.wait()
             self.inside -= 1
 
-    def come(self, number: int) -> list[asyncio.Task[None]]:
-        return [asyncio.create_task(self.submit()) for _ in range(number)]
+    def come(self, number: int, principal: Principal = PERSON) -> list[asyncio.Task[None]]:
+        return [asyncio.create_task(self.submit(principal)) for _ in range(number)]
 
     async def outcomes(self, *submissions: Awaitable[None]) -> list[BaseException | None]:
         self.may_go.set()
@@ -64,3 +65,15 @@ async def test_whoever_stops_waiting_or_fails_inside_leaves_a_place() -> None:
             await waiting
     crowd.inside = 0
     assert await crowd.outcomes(*crowd.come(2)) == [None, None]
+
+
+async def test_no_caller_takes_all_places_and_what_they_leave_is_theirs_again() -> None:
+    ann, ben = Principal(client="ann"), Principal(client="ben")
+    crowd = Crowd(Admission(most_submissions=2, most_waiting=8, most_of_one_caller=3))
+    theirs = crowd.come(6, ann)
+    await until(lambda: sum(each.done() for each in theirs) == 3)
+    assert all(isinstance(each.exception(), ServerBusy) for each in theirs if each.done())
+    others = [*crowd.come(2, ben), *crowd.come(4)]
+    assert (await crowd.outcomes(*others)) == [None] * 6
+    await asyncio.wait(theirs)
+    assert (await crowd.outcomes(*crowd.come(3, ann))) == [None] * 3

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from outpaint_mcp.workers.pool import WorkerPool
 from outpaint_mcp.workers.process import worker_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from tests.conftest import MakeSong
 
@@ -90,15 +90,24 @@ def _here() -> Iterator[None]:
     os.chdir(here)
 
 
+@asynccontextmanager
+async def opened_pool(*, forks: bool = False, folders: Sequence[Path] = ()) -> AsyncIterator[WorkerPool]:
+    """Open a pool that is closed whatever becomes of the test."""
+    opened = WorkerPool(start_nursery=start_nursery if forks else None, folders=folders)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
 @needs_cage
 @ways
 async def test_a_decoder_that_was_taken_over_gets_at_its_input_and_its_folder_alone(
     reach: dict[str, Any], song: Path, *, forks: bool
 ) -> None:
-    opened = WorkerPool(start_nursery=start_nursery if forks else None)
-    with pytest.raises(UnsupportedAudio) as caught:
-        await opened.run(Analyze(path=song, folder=Path(reach["own"]), max_seconds=60))
-    await opened.close()
+    async with opened_pool(forks=forks) as pool:
+        with pytest.raises(UnsupportedAudio) as caught:
+            await pool.run(Analyze(path=song, folder=Path(reach["own"]), max_seconds=60))
     assert json.loads(str(caught.value)) == [["its input", "its folder"], []]
     assert Path(reach["journal"]).read_text() == "nothing that runs"
 
@@ -128,9 +137,6 @@ def test_outside_of_the_cage_it_gets_at_everything(reach: dict[str, Any], tmp_pa
 async def test_the_cage_holds_every_thread_of_a_worker(
     endless: Path, settings: Settings, *, forks: bool
 ) -> None:
-    opened = WorkerPool(start_nursery=start_nursery if forks else None)
-    running = asyncio.create_task(opened.run(measure(endless)))
-
     def look() -> list[dict[str, str]] | None:
         for worker in workers_of(settings.data_dir):
             tasks = [each / "status" for each in Path(f"/proc/{worker}/task").iterdir()]
@@ -139,52 +145,49 @@ async def test_the_cage_holds_every_thread_of_a_worker(
                 return [dict(line.split(":\t", 1) for line in each if ":\t" in line) for each in lines]
         return None
 
-    for status in await asyncio.to_thread(until, look) or []:
-        assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
-    running.cancel()
-    await asyncio.wait({running})
-    await opened.close()
+    async with opened_pool(forks=forks) as pool:
+        running = asyncio.create_task(pool.run(measure(endless)))
+        try:
+            for status in await asyncio.to_thread(until, look) or []:
+                assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
 
 
 async def test_a_file_that_became_a_link_after_it_was_checked_is_not_read(song: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.wav"
     song.rename(secret)
     song.symlink_to(secret)
-    opened = WorkerPool(start_nursery=None)
-    with pytest.raises(SourceNotAllowed, match=r"song\.wav was moved behind a link"):
-        await opened.run(measure(song))
-    folder = tmp_path / "Elsewhere"
-    song.unlink()
-    song.parent.rename(folder)
-    song.parent.symlink_to(folder)
-    secret.rename(folder / "song.wav")
-    with pytest.raises(SourceNotAllowed, match=r"song\.wav was moved behind a link"):
-        await opened.run(measure(song))
-    await opened.close()
-    linked = WorkerPool(
-        start_nursery=None, folders=(song.parent,)
-    )  # resolved at start: the person's own link
-    assert (await linked.run(measure(song))).seconds == 3.0
-    await linked.close()
+    async with opened_pool() as pool:
+        with pytest.raises(SourceNotAllowed, match=r"song\.wav was moved behind a link"):
+            await pool.run(measure(song))
+        folder = tmp_path / "Elsewhere"
+        song.unlink()
+        song.parent.rename(folder)
+        song.parent.symlink_to(folder)
+        secret.rename(folder / "song.wav")
+        with pytest.raises(SourceNotAllowed, match=r"song\.wav was moved behind a link"):
+            await pool.run(measure(song))
+    async with opened_pool(folders=(song.parent,)) as linked:  # resolved at start: the person's own link
+        assert (await linked.run(measure(song))).seconds == 3.0
 
 
 async def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(song: Path) -> None:
     song.unlink()
     os.mkfifo(song)
-    opened = WorkerPool(start_nursery=None)
-    with pytest.raises(SourceUnreachable, match=r"song\.wav cannot be read: it is not a regular file"):
-        await opened.run(measure(song))
-    await opened.close()
+    async with opened_pool() as pool:
+        with pytest.raises(SourceUnreachable, match=r"song\.wav cannot be read: it is not a regular file"):
+            await pool.run(measure(song))
 
 
 @ways
 async def test_errors_call_a_file_what_the_person_calls_it(tmp_path: Path, *, forks: bool) -> None:
     path = tmp_path / "Für Élise (live).wav"
     path.write_text("no sound")
-    opened = WorkerPool(start_nursery=start_nursery if forks else None)
-    with pytest.raises(UnsupportedAudio, match=r"^Für Élise \(live\)\.wav is a text file, not audio"):
-        await opened.run(measure(path))
-    await opened.close()
+    async with opened_pool(forks=forks) as pool:
+        with pytest.raises(UnsupportedAudio, match=r"^Für Élise \(live\)\.wav is a text file, not audio"):
+            await pool.run(measure(path))
 
 
 @ways
@@ -193,9 +196,8 @@ async def test_of_many_files_those_that_can_be_opened_are_read(
 ) -> None:
     songs = [make_song(f"{each}.wav", seconds=each + 1) for each in range(23)]
     songs.insert(7, tmp_path / "gone.wav")
-    opened = WorkerPool(start_nursery=start_nursery if forks else None)
-    found = await opened.run(ProbeMany(paths=tuple(songs), within_seconds=60))
-    await opened.close()
+    async with opened_pool(forks=forks) as pool:
+        found = await pool.run(ProbeMany(paths=tuple(songs), within_seconds=60))
     assert found.seconds == (*map(float, range(1, 8)), None, *map(float, range(8, 24)))
 
 
@@ -234,10 +236,9 @@ async def test_what_the_system_lacks_for_the_cage_is_logged_once(
     song: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(cage, "lacking", lambda: ["Landlock"])
-    opened = WorkerPool(start_nursery=None)
-    for _ in range(2):
-        await opened.run(measure(song))
-    await opened.close()
+    async with opened_pool() as pool:
+        for _ in range(2):
+            await pool.run(measure(song))
     assert caplog.text.count("not fully confined: this system lacks Landlock.") == 1
 
 

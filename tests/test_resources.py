@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -189,6 +190,22 @@ async def test_a_piece_is_written_once(client: Client, song: Path, settings: Set
     written = stored.stat().st_mtime_ns
     assert await read(client, address) == first
     assert stored.stat().st_mtime_ns == written
+
+
+async def test_who_asks_for_many_pieces_at_once_waits_for_them(client: Client, song: Path) -> None:
+    request_id = await extend(client, song)
+    addresses = [
+        uri(request_id, f"/preview/{start}/{length}") for start in range(3) for length in range(1, 6)
+    ]
+    answers = await asyncio.gather(
+        *(client.read_resource(each) for each in addresses), return_exceptions=True
+    )
+    refused = [each for each in answers if isinstance(each, BaseException)]
+    assert 0 < len(refused) < len(answers)
+    for each in refused:
+        assert isinstance(each, MCPError)
+        assert each.error.message == "8 previews are being worked out. Wait for one, then read this again."
+    assert await read_json(client, addresses[-1])
 
 
 async def test_previews_outlive_what_they_were_made_of(

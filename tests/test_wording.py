@@ -206,7 +206,7 @@ def reports(vocabulary: Vocabulary) -> Iterator[str]:
                 status, provider, error="Too long.", error_kind="InvalidRequest", error_field="tags"
             )
             yield requests.status(ended, vocabulary, [ended]).error or ""
-            yield listing.summary(ended, vocabulary, [ended]).error or ""
+            yield listing.summary(ended, vocabulary, [ended], shows_paths=True).error or ""
             for outcome in CancelOutcome:
                 yield requests.cancellation(one, vocabulary, outcome, [one]).message
                 yield requests.cancellation(two[0], vocabulary, outcome, two).message

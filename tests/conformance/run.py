@@ -84,7 +84,7 @@ class Suite:
             subprocess.CalledProcessError: something cannot be installed.
         """
         subprocess.run([sys.executable, "-m", "venv", self.folder], check=True)
-        pip = (self.folder / "bin/python", "-m", "pip", "install", "--quiet")
+        pip = (self.folder / "bin/python", "-m", "pip", "install", "--quiet", "--no-compile")
         subprocess.run([*pip, HERE.parents[1], NODE], check=True)
         for name in ("package.json", "package-lock.json"):
             (self.folder / name).write_bytes((HERE / name).read_bytes())
@@ -116,7 +116,7 @@ class Suite:
     def _output(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         # Its exit code knows neither what is skipped nor what is expected.
         script = self.folder / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
-        command = (self._node / "bin/node", script, *arguments)
+        command: list[str | Path] = [self._node / "bin/node", script, *arguments]
         return subprocess.run(command, check=False, capture_output=True, text=True, timeout=_RUN_SECONDS)
 
 
@@ -190,6 +190,8 @@ def problems(
     for run, scenarios in wanted.items():
         missing = scenarios - {each.name.split(":")[0] for each in checks if each.run == run}
         yield from (f"{run} {each}: was not run" for each in sorted(missing))
+        if not scenarios:
+            yield f"{run}: no scenarios"
 
 
 def main() -> int:
@@ -218,10 +220,7 @@ def main() -> int:
         print(
             f"{run}: {len(scenarios)} scenarios, {statuses.count(True)} checks passed, {statuses.count(False)} not"
         )
-    found = [
-        *problems(checks, wanted, expected),
-        *(f"{run}: no scenarios" for run in wanted if not wanted[run]),
-    ]
+    found = [*problems(checks, wanted, expected)]
     print("\n".join(found or ["As expected."]))
     return 1 if found else 0
 

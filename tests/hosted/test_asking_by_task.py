@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from mcp.client.session import ClientRequestContext
+    from mcp.types import ElicitRequestParams
     from tests.fakes.runcomfy import FakeRunComfy
 
     from outpaint_mcp.config import Settings
@@ -34,7 +36,8 @@ pytestmark = pytest.mark.anyio
 AGREED = {"action": "accept", "content": {"agree": True}}
 
 
-async def agrees_to_the_plan(*_: object) -> ElicitResult:
+async def agrees_to_the_plan(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    del context, params
     return ElicitResult(action="accept", content={"agree": True})
 
 
@@ -70,7 +73,7 @@ async def held(
         settings_on(fake, settings), surroundings=around(timing=RemoteTiming(schedule=quick_schedule()))
     )
     takes = TakesTasks(follows=False)
-    callback = agrees_to_the_plan if shows_forms else None
+    callback: Any = agrees_to_the_plan if shows_forms else None
     async with Client(server, extensions=[takes], elicitation_callback=callback) as client:
         created = await create(client, takes, audio=str(song), extend_before_duration=1)
         opened = Held(client, created["taskId"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from tests.e2e.over_http import INITIALIZE
 from tests.over_http.conftest import KEY
 from tests.waiting import until
 
+from outpaint_mcp.server.http.api_keys import ApiKeys
 from outpaint_mcp.server.http.bodies import Bodies
 from outpaint_mcp.server.http.limits import Limits
+from outpaint_mcp.server.http.settings import HttpSettings
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -164,3 +167,18 @@ async def test_what_is_worked_on_takes_memory_too_but_small_requests_are_always_
     assert statuses == [503] + [200] * 202
     await request(60_000)
     assert statuses[-1] == 200
+
+
+async def test_one_caller_who_fills_the_memory_makes_room_and_nobody_else(serve: Serve) -> None:
+    secrets = {name: name * 20 for name in ("ann", "ben")}
+    keys = ",".join(f"{name}={hashlib.sha256(each.encode()).hexdigest()}" for name, each in secrets.items())
+    http = HttpSettings(keys=ApiKeys(keys))
+    async with serve(http=http, bodies_bytes=100_000, small_body_bytes=1000) as door:
+        slow = await door.connect()
+        await slow.post(BODY + b" " * 30_000, size=len(BODY) + 30_001, key=secrets["ben"])
+        greedy = [await door.connect() for _ in range(6)]
+        for wire in greedy:
+            await wire.post(b" " * 31_000, size=4_000_000, key=secrets["ann"])
+        assert [await wire.status() for wire in greedy[:4]] == [503] * 4
+        await slow.send(b" ")
+        assert await slow.status() == 200

@@ -177,7 +177,7 @@ ORIGINS = {
     "null": False,
     "": False,
 }
-PATHS = ["/mcp", "/mcp/", "/", "/healthz", "/files/x", "/.well-known/oauth-protected-resource", "/nothing"]
+PATHS = ["/mcp", "/mcp/", "/", "/healthz", "/requests/x", "/.well-known/oauth-protected-resource", "/nothing"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -200,6 +200,25 @@ async def test_evil_hosts_and_origins_are_refused_at_every_address(
     assert {host: status not in {400, 421} for host, status in hosts.items()} == HOSTS
     assert {origin: status != 403 for origin, status in origins.items()} == ORIGINS
     assert (unknown.status_code, preflight.status_code, two.status_code) == (421, 403, 403)
+
+
+@pytest.mark.parametrize("path", ["/files/x", "/drop/x", "/delete/x"])
+async def test_a_link_is_good_in_any_page_but_under_no_other_name(serve: Serve, path: str) -> None:
+    async with serve(http=TEAM) as door, bare(door) as http:
+        hosts = {host: (await http.get(path, headers={"Host": host})).status_code for host in HOSTS}
+        in_pages = {(await http.get(path, headers={"Origin": origin})).status_code for origin in ORIGINS}
+        alone = (await http.get(path)).status_code
+    assert {host: status not in {400, 421} for host, status in hosts.items()} == HOSTS
+    assert in_pages == {alone}
+
+
+async def test_files_are_sent_from_pages_that_may_alone(serve: Serve) -> None:
+    evil = {"Host": "evil.example"}, {"Origin": "https://evil.example"}
+    async with serve(http=TEAM) as door, bare(door) as http:
+        answers = [
+            await http.post("/files?name=a.wav", content=b"x", headers=bearer(ALICE) | each) for each in evil
+        ]
+    assert [answer.status_code for answer in answers] == [421, 403]
 
 
 async def test_pages_that_were_named_may_read_the_answers_and_no_others(serve: Serve) -> None:
@@ -281,7 +300,9 @@ async def test_what_is_let_in_sees_one_address_and_nothing_that_was_shown(path: 
     await Gate(seen, TEAM)(scope, send, send)  # type: ignore[arg-type]  # nothing is received
     [let_in] = seen.scopes
     assert (let_in["path"], let_in["raw_path"]) == ("/mcp", b"/mcp")
-    assert [name for name, _ in let_in["headers"]] == [b"host", b"x-other"]
+    await Gate(seen, TEAM)(scope | {"path": "/healthz"}, send, send)  # type: ignore[arg-type]  # likewise
+    for each in seen.scopes:
+        assert [name for name, _ in each["headers"]] == [b"host", b"x-other"]
     assert ALICE not in repr(let_in)
     assert sent == []
 

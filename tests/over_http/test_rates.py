@@ -51,7 +51,7 @@ def test_one_that_is_refused_counts_for_nothing_and_its_pause_is_long_enough() -
     for _ in range(100):
         refusal = rates.take("ann")
         assert refusal is not None
-    assert refusal.headers == ((b"retry-after", b"10"),)
+        assert refusal.headers == ((b"retry-after", b"10"),)
     clock.now += 10
     assert rates.take("ann") is None
 

@@ -136,3 +136,20 @@ async def test_a_caller_hears_when_their_request_has_ended(serve: Serve, song: P
         [content] = (await alice.read_resource(uri(submission["request_id"], "/preview/0/1"))).contents
         assert isinstance(content, TextResourceContents)
         assert base64.b64decode(json.loads(content.text)["audio"])
+
+
+async def test_what_is_deleted_is_gone_with_its_previews(
+    serve: Serve, song: Path, settings: Settings
+) -> None:
+    async with serve(http=TEAM) as door, calling(door, ALICE) as alice:
+        request_id = await extend(alice, song)
+        for rest in RESTS:
+            await alice.read_resource(uri(request_id, rest))
+        previews = settings.data_dir / "previews"
+        assert [each.name for each in previews.iterdir()] == [request_id]
+        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {ALICE}"}, timeout=60) as http:
+            assert (await http.delete(f"{door.origin}/requests/{request_id}")).status_code == 200
+        assert [*previews.iterdir()] == []
+        for rest in RESTS:
+            code, message, _ = await failure(alice, uri(request_id, rest))
+            assert (code, message) == (INVALID_PARAMS, f"Unknown resource: {uri(request_id, rest)}")

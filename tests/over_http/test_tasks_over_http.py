@@ -8,7 +8,7 @@ from base64 import b64encode
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 VERSION = "2026-07-28"
 UNKNOWN = "op_" + "0" * 20
+NO_TEXT: list[object] = [7, None, [UNKNOWN], {}]
 
 
 async def post(door: Door, method: str, task_id: object, *, named: str | None) -> tuple[int, Any]:
@@ -58,7 +59,7 @@ async def test_a_header_that_names_another_task_or_none_is_refused(serve: Serve,
 
 async def test_what_is_no_text_is_no_task(serve: Serve) -> None:
     async with serve() as door:
-        for task_id in (7, None, [UNKNOWN], {}):
+        for task_id in NO_TEXT:
             _, code = await post(door, "tasks/get", task_id, named="7")
             assert code == INVALID_PARAMS
 
@@ -96,7 +97,7 @@ async def test_a_task_is_its_callers_alone(serve: Serve, song: Path) -> None:
     ):
         content = b64encode(song.read_bytes()).decode()
         created = await create(alice, takes, audio=f"data:audio/wav;base64,{content}")
-        task_id = created["taskId"]
+        task_id = str(created["taskId"])
         errors = [
             await error_of(bob, method, each)
             for each in (task_id, unlike)
@@ -112,14 +113,14 @@ async def calling(door: Door, key: str, takes: TakesTasks) -> AsyncIterator[Clie
     """Connect a client that shows a key."""
     headers = {"Authorization": f"Bearer {key}"}
     async with (
-        httpx.AsyncClient(headers=headers, timeout=PATIENCE_SECONDS) as http,
+        httpx2.AsyncClient(headers=headers, timeout=PATIENCE_SECONDS) as http,
         Client(streamable_http_client(f"{door.origin}/mcp", http_client=http), extensions=[takes]) as client,
     ):
         yield client
 
 
 async def error_of(client: Client, method: str, task_id: str) -> tuple[int, str, Any]:
-    more = {"input_responses": {}} if method == "update" else {}
+    more: dict[str, Any] = {"input_responses": {}} if method == "update" else {}
     with pytest.raises(MCPError) as refused:
         await tell(client.session, method, task_id, **more)
     return refused.value.error.code, refused.value.error.message, refused.value.error.data

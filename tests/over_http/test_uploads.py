@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -279,7 +280,7 @@ async def test_only_so_many_at_once(serve: Serve, settings: Settings) -> None:
     async with serve(http=SHARED) as door:
         for count in range(1, 5):
             await begin(door, size=10_000_000, body=b"x" * 2_000_000)
-            await until(lambda count=count: len(uploads(settings)) == count)
+            await until(partial(has_begun, settings, count))
         fifth = await send(door, "song.wav")
         async with calling(door, BOB) as other:
             others = await other.post("/files?name=song.wav", content=b"sound")
@@ -337,3 +338,8 @@ async def test_nobody_sees_what_others_have_sent(
 def unlinked(words: str) -> str:
     """A refusal without its link, which is another each time."""
     return " ".join(each for each in words.split() if "/drop/" not in each and "/files/" not in each)
+
+
+def has_begun(settings: Settings, count: int) -> bool:
+    """Whether so many files are arriving."""
+    return len(uploads(settings)) == count

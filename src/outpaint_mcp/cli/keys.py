@@ -1,4 +1,4 @@
-"""API keys of callers over HTTP: made, listed and taken away at a terminal."""
+"""API keys of callers over HTTP: added, listed and removed at a terminal."""
 
 from __future__ import annotations
 

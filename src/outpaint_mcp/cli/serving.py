@@ -134,7 +134,7 @@ def _listen_for_metrics(parsed: argparse.Namespace) -> list[socket.socket]:
     """
     if find_spec("prometheus_client") is None:
         raise errors.ConfigError(
-            "--metrics-port needs one more package. Install it with: pip install 'outpaint-mcp[metrics]'"
+            "--metrics-port needs the extra outpaint-mcp[metrics]. Install that, or leave out --metrics-port."
         )
     sockets = listen(parsed.metrics_host, parsed.metrics_port)
     address, port = sockets[0].getsockname()[:2]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def summary(
-    record: RequestRecord, vocabulary: Vocabulary, takes: Sequence[RequestRecord], *, shows_paths: bool
+    record: RequestRecord, vocabulary: Vocabulary, takes: Sequence[RequestRecord], *, shows_paths: bool = True
 ) -> RequestSummary:
     """Put a request into one line, and each of several takes into another; paths where they mean something."""
     lines = [

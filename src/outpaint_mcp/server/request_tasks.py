@@ -43,13 +43,21 @@ if TYPE_CHECKING:
 
 # A short local request takes some seconds, a hosted one minutes; who asks too often meets the limit of all requests.
 _FIRST_MINUTE_SECONDS = 60.0
+_DAY_SECONDS = 86_400.0
 _POLL_MS = 2_000
 _LATER_POLL_MS = 5_000
 _ANSWER = 'Send {"action": "accept", "content": {"agree": true}} or {"action": "decline"}.'
 
 
 class RequestTasks:
-    """The tasks of `submit_outpaint`: each is a request, and has its id."""
+    """The tasks of `submit_outpaint`: each is a request, and has its id.
+
+    Args:
+        retention_days: how long remote callers' requests are stored after their end.
+    """
+
+    def __init__(self, retention_days: float) -> None:
+        self._retention_seconds = retention_days * _DAY_SECONDS
 
     async def begun(self, ctx: Request, call: CallToolRequestParams, answer: CallToolResult) -> Task | None:
         """Return the task of a request that was submitted; a dry run has none, nor what has failed already."""
@@ -59,7 +67,7 @@ class RequestTasks:
             return None
         try:
             service = await ctx.lifespan_context()
-            task = _task(request_id, await service.standings.of(principal(), request_id))
+            task = self._task(request_id, await service.standings.of(principal(), request_id))
         except OutpaintError:  # it is submitted all the same, and the receipt has its id
             return None
         # The host asks, so the agent need not.
@@ -71,7 +79,7 @@ class RequestTasks:
         with _protocol_errors():
             service = await ctx.lifespan_context()
             standing = await service.standings.of(principal(), task_id)
-            task = _task(task_id, standing)
+            task = self._task(task_id, standing)
             if standing.status is Status.CANCELLED:
                 return task.model_copy(update={"status": "cancelled"})
             if standing.status.is_final:
@@ -100,6 +108,19 @@ class RequestTasks:
             service = await ctx.lifespan_context()
             await service.cancel(principal(), task_id)
 
+    def _task(self, task_id: str, standing: Standing) -> Task:
+        """Return a task that goes on."""
+        seconds = standing.updated_at - standing.created_at
+        return Task(
+            task_id=task_id,
+            status="working",
+            status_message=standing.words or None,
+            created_at=datetime.fromtimestamp(standing.created_at, UTC),
+            last_updated_at=datetime.fromtimestamp(standing.updated_at, UTC),
+            ttl_ms=round(1000 * (seconds + self._retention_seconds)) if principal().is_remote else None,
+            poll_interval_ms=_POLL_MS if seconds < _FIRST_MINUTE_SECONDS else _LATER_POLL_MS,
+        )
+
 
 @contextmanager
 def _protocol_errors() -> Iterator[None]:
@@ -109,19 +130,6 @@ def _protocol_errors() -> Iterator[None]:
         raise no_such_task() from None
     except OutpaintError as exc:
         raise MCPError(INTERNAL_ERROR, explain(exc, TOOLS)) from exc
-
-
-def _task(task_id: str, standing: Standing) -> Task:
-    """Return a task that goes on."""
-    seconds = standing.updated_at - standing.created_at
-    return Task(
-        task_id=task_id,
-        status="working",
-        status_message=standing.words or None,
-        created_at=datetime.fromtimestamp(standing.created_at, UTC),
-        last_updated_at=datetime.fromtimestamp(standing.updated_at, UTC),
-        poll_interval_ms=_POLL_MS if seconds < _FIRST_MINUTE_SECONDS else _LATER_POLL_MS,
-    )
 
 
 async def _waiting(task: Task, ctx: Request, service: OutpaintService) -> Task:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.disk.writing import remove
 from outpaint_mcp.errors import ServerStopping
 from outpaint_mcp.models import Status
+from outpaint_mcp.reports import analysis as reports
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl
 from outpaint_mcp.storage.records import RequestProgress
 from outpaint_mcp.workers import outliving
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outpaint_mcp.audio.hearing.records import Analysis
+    from outpaint_mcp.reports.models import AnalysisReport
+    from outpaint_mcp.reports.wording import Vocabulary
     from outpaint_mcp.service.origins import Origin
     from outpaint_mcp.service.poller import OnUpdate
     from outpaint_mcp.service.references import AnalyzedSource
@@ -195,6 +198,28 @@ class Analyses:
                 on_folder=on_folder,
             )
         return Analyzed(analysis, origin, drawn)
+
+
+def reported(
+    found: AnalyzedSource, done: Analyzed | RequestProgress, vocabulary: Vocabulary, *, details: bool
+) -> tuple[AnalysisReport, bytes | None]:
+    """Report on an analysis, or how far it is; also returns its picture.
+
+    Args:
+        found: what is analyzed.
+        done: as `Analyses.follow` returned it.
+        vocabulary: the words of the surface that asks.
+        details: whether to report everything that was measured.
+    """
+    if isinstance(done, RequestProgress):
+        return reports.not_finished(found.title, done, vocabulary), None
+    report = reports.report(
+        done.analysis,
+        title=found.title,
+        details=details,
+        carry_on_from_seconds=done.origin.carry_on_from_seconds,
+    )
+    return report, done.picture
 
 
 def tidy_analyses(folder: Path) -> None:

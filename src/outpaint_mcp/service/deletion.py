@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.disk.writing import remove
 from outpaint_mcp.errors import Hint, InvalidRequest
 from outpaint_mcp.principals import Principal
+from outpaint_mcp.service.preview_files import FOLDER, PreviewFiles
 from outpaint_mcp.storage.erasure import StillNeeded
 
 if TYPE_CHECKING:
@@ -49,8 +50,10 @@ class Eraser:
         if owner:
             self._remove_delivered(takes)
             self._remove_upload(takes[0])
+        previews = PreviewFiles(self._settings.data_dir / FOLDER)
         for take in takes:
             remove(self._settings.data_dir / "jobs" / take.request_id)
+            previews.forget(take.request_id)
         self._store.erasure.erase(family)
 
     def _remove_delivered(self, takes: Sequence[RequestRecord]) -> None:

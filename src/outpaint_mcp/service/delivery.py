@@ -15,6 +15,7 @@ from outpaint_mcp.reports.forms import in_words
 from outpaint_mcp.service.destinations import WAV_FORMATS, check_container, fit_format
 from outpaint_mcp.service.exporter import BeingWritten
 from outpaint_mcp.service.invitations import without_folder
+from outpaint_mcp.service.result_links import place_named
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.storage.records import Delivery
 
@@ -81,8 +82,10 @@ class ResultDesk:
         """See `OutpaintService.result`; `room` is of whoever asks."""
         until = time.monotonic() + max(wait_seconds, self._delivery_seconds)
         if save_as:  # before any waiting: a place that cannot be used is known by now
-            find = room.destinations.named if room.principal.is_remote else room.destinations.target_of
-            target = await asyncio.to_thread(find, save_as)
+            if room.principal.is_remote:
+                target = place_named(save_as, room.reach.output_dir)
+            else:
+                target = await asyncio.to_thread(room.destinations.target_of, save_as)
         if target is not None and not await asyncio.to_thread(target.is_dir):
             options = fit_format(target.name, options)
         takes = await self._poller.follow(room.principal, request_id, wait_seconds, on_update)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.disk.folders import is_foreign_share, root_of
 from outpaint_mcp.disk.writing import make_persons
 from outpaint_mcp.errors import InvalidRequest
-from outpaint_mcp.sources.names import safe_name, without_folders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,17 +141,6 @@ class Destinations:
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
-
-    def named(self, save_as: str) -> Path:
-        """Return where a file lies by its name alone, for those to whom folders of this machine mean nothing.
-
-        Raises:
-            InvalidRequest: no file can have this name.
-        """
-        name = safe_name(without_folders(save_as.strip()))
-        if not name:
-            raise InvalidRequest("No file can have this name. Use a plain file name.", field="save_as")
-        return self._reach.output_dir / name
 
     def target_of(self, save_as: str) -> Path | None:
         """Find out what a name or a path means; None where there is none. Blocks.

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from outpaint_mcp.disk.opening import open_regular
 from outpaint_mcp.errors import RequestNotFound
+from outpaint_mcp.export_options import ExportOptions
 
 if TYPE_CHECKING:
     from outpaint_mcp.config import Settings
     from outpaint_mcp.service.file_links import Claim
     from outpaint_mcp.storage.journal import Journal
 
-_AS_MADE = ", as made"
+_RENDERED = f"{ExportOptions(restore_source=False)}".removeprefix(f"{ExportOptions()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Downloads:
         try:
             record = self._journal.takes_of(claim.principal, claim.about)[0]
             # A provider that re-renders nothing has but one file, whichever was asked for.
-            forms = (claim.form, claim.form.removesuffix(_AS_MADE))
+            forms = (claim.form, claim.form.removesuffix(_RENDERED))
             delivery = next(record.deliveries[each] for each in forms if each in record.deliveries)
             path = Path(delivery.path)
             descriptor = open_regular(path.parent.resolve() / path.name, [folder.resolve()])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from outpaint_mcp.audio.preview_format import PREVIEW_RATE_HZ
 from outpaint_mcp.disk.writing import remove
-from outpaint_mcp.errors import DeliveryFailed, Hint, InvalidRequest, ServerStopping
+from outpaint_mcp.errors import DeliveryFailed, Hint, InvalidRequest, ServerBusy, ServerStopping
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports.previews import (
@@ -49,7 +49,12 @@ _WORK_SECONDS = 120.0
 _WAIT_SECONDS = 45.0
 _SECTIONS_SECONDS = 3.0
 
+# Of one caller's, at the same time; a player asks for the next one while it plays.
+_MOST_WAITING = 8
+
 _T = TypeVar("_T")
+_Key = tuple[str, str, str]
+"""The owner, the take, and what of it."""
 
 
 class Previews:
@@ -80,14 +85,19 @@ class Previews:
         self._poller = poller
         self._exporter = exporter
         self._rooms = rooms
-        self._under_way: dict[tuple[str, str], asyncio.Task[Any]] = {}
+        self._under_way: dict[_Key, asyncio.Task[Any]] = {}
+        # Whoever turns the pages of a player must not hold up the jobs of everybody.
+        self._turn = asyncio.Semaphore(1)
+
+    def stop_waiting(self) -> None:
+        """Answer all who wait, as the server is about to leave; what they wait for is worked out again elsewhere."""
+        for task in self._under_way.values():
+            task.cancel()
 
     async def close(self) -> None:
         """End what goes on; whoever waits gets `ServerStopping`."""
-        tasks = [*self._under_way.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self.stop_waiting()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
     async def piece(
         self, principal: Principal, request_id: str, *, start_seconds: int, seconds: int
@@ -103,6 +113,7 @@ class Previews:
         Raises:
             RequestNotFound: they have no such request.
             InvalidRequest: there is no such piece, or no result yet.
+            ServerBusy: they wait for too many already.
             DeliveryFailed: the result is not stored any more.
         """
         take, _ = await self._completed(principal, request_id)
@@ -124,7 +135,7 @@ class Previews:
             await asyncio.to_thread(self._files.put, take.request_id, name, content)
             return piece
 
-        return await self._shared((take.request_id, name), write)
+        return await self._shared((take.caller, take.request_id, name), write)
 
     async def peaks(self, principal: Principal, request_id: str) -> PeaksReport:
         """Return a result at a glance; raises as `piece` does."""
@@ -205,11 +216,12 @@ class Previews:
 
         async def read_pairs() -> str:
             order = ReadWaveform(path=path, columns=_COLUMNS)
-            pairs = (await self._pool.run(order, timeout_seconds=_WORK_SECONDS)).pairs
+            async with self._turn:
+                pairs = (await self._pool.run(order, timeout_seconds=_WORK_SECONDS)).pairs
             await asyncio.to_thread(self._files.put, take.request_id, name, pairs.encode())
             return pairs
 
-        return await self._shared((take.request_id, name), read_pairs)
+        return await self._shared((take.caller, take.request_id, name), read_pairs)
 
     async def _write(
         self, take: RequestRecord, recording: Path, start_seconds: int, seconds: int
@@ -219,7 +231,8 @@ class Previews:
             order = WritePreview(
                 recording=recording, folder=scratch, start_seconds=start_seconds, seconds=seconds
             )
-            written = await self._pool.run(order, timeout_seconds=_WORK_SECONDS)
+            async with self._turn:
+                written = await self._pool.run(order, timeout_seconds=_WORK_SECONDS)
             content = await asyncio.to_thread(read, written.path)
         finally:
             await asyncio.to_thread(remove, scratch)
@@ -230,10 +243,14 @@ class Previews:
             audio=base64.b64encode(content or b"").decode(),
         )
 
-    async def _shared(self, key: tuple[str, str], work: Callable[[], Coroutine[object, object, _T]]) -> _T:
+    async def _shared(self, key: _Key, work: Callable[[], Coroutine[object, object, _T]]) -> _T:
         """Do something once for all who wait for it, and go on with it when they do not any more."""
         task = self._under_way.get(key)
         if task is None:
+            if sum(owner == key[0] for owner, *_ in self._under_way) >= _MOST_WAITING:
+                raise ServerBusy(
+                    f"{_MOST_WAITING} previews are being worked out. Wait for one, then read this again."
+                )
             task = self._under_way[key] = asyncio.create_task(work())
             task.add_done_callback(lambda task: self._ended(key, task))
         await asyncio.wait({task}, timeout=_WAIT_SECONDS)
@@ -244,7 +261,7 @@ class Previews:
         done: _T = task.result()
         return done
 
-    def _ended(self, key: tuple[str, str], task: asyncio.Task[Any]) -> None:
+    def _ended(self, key: _Key, task: asyncio.Task[Any]) -> None:
         del self._under_way[key]
         if not task.cancelled():
             task.exception()  # whoever waited may have left

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.errors import InvalidRequest
 from outpaint_mcp.service.file_links import RESULT_HOURS, FileLinks
 from outpaint_mcp.service.file_names import place_at
+from outpaint_mcp.sources.names import safe_name, without_folders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +72,18 @@ class ResultLinks:
                 "message": " ".join(filter(None, (report.message, ends))),
             }
         )
+
+
+def place_named(save_as: str, folder: Path) -> Path:
+    """Return where a file lies by its name alone, for those to whom folders of this machine mean nothing.
+
+    Raises:
+        InvalidRequest: no file can have this name.
+    """
+    name = safe_name(without_folders(save_as.strip()))
+    if not name:
+        raise InvalidRequest("No file can have this name. Use a plain file name.", field="save_as")
+    return folder / name
 
 
 def _name(asked: str, delivery: Delivery) -> str:

@@ -6,11 +6,11 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.export_options import ExportOptions
-from outpaint_mcp.reports import analysis
 from outpaint_mcp.reports import requests as reports
 from outpaint_mcp.reports.submissions import naming
 from outpaint_mcp.service.admission import Admission
 from outpaint_mcp.service.agreements import Agreements
+from outpaint_mcp.service.analyses import reported
 from outpaint_mcp.service.caller_files import CallerFiles
 from outpaint_mcp.service.cancelling import Canceller
 from outpaint_mcp.service.delivery import ResultDesk
@@ -26,7 +26,6 @@ from outpaint_mcp.service.rooms import Rooms
 from outpaint_mcp.service.standings import Standings
 from outpaint_mcp.service.submission import Submitter
 from outpaint_mcp.service.takes import as_one
-from outpaint_mcp.storage.records import RequestProgress
 from outpaint_mcp.workers.forms import FormReader
 
 if TYPE_CHECKING:
@@ -98,7 +97,6 @@ class OutpaintService:
         self._store = store
         self._providers = providers
         self._pool = pool
-        self._signal = signal
         self._dispatcher = dispatcher
         self._vocabulary = vocabulary
         jobs_folder = settings.data_dir / "jobs"
@@ -138,7 +136,7 @@ class OutpaintService:
 
     def stop_waiting(self) -> None:
         """Answer all who wait with where their requests are now, as the server is about to leave."""
-        for each in (self._poller, self._exporter, self._rooms):
+        for each in (self._poller, self._exporter, self.previews, self._rooms):
             each.stop_waiting()
 
     async def close(self, *, outlive: bool = False) -> None:
@@ -184,15 +182,7 @@ class OutpaintService:
         done = await room.analyses.follow(
             found, picture=picture, wait_seconds=wait_seconds, on_update=on_update
         )
-        if isinstance(done, RequestProgress):
-            return analysis.not_finished(found.title, done, self._vocabulary), None
-        report = analysis.report(
-            done.analysis,
-            title=found.title,
-            details=details,
-            carry_on_from_seconds=done.origin.carry_on_from_seconds,
-        )
-        return report, done.picture
+        return reported(found, done, self._vocabulary, details=details)
 
     async def submit(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> Submission:
         """Take a request on; see `Submitter.submit`.
@@ -200,7 +190,7 @@ class OutpaintService:
         Raises:
             ServerBusy: too many others are being taken on.
         """
-        async with self._admission.turn():
+        async with self._admission.turn(principal):
             room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
             submission = await self._submitter.submit(room, request, resolved, provider=provider)
@@ -209,7 +199,7 @@ class OutpaintService:
     async def foresee(self, principal: Principal, request: SubmitRequest, *, provider: str = "") -> DryRun:
         """Say what would become of a request; see `forecast.foresee`."""
         chosen = self._submitter.provider(provider)
-        async with self._admission.turn():
+        async with self._admission.turn(principal):
             room = self._enter(principal)
             resolved = await room.references.resolve(request.audio)
             found = await foresee(room, self._vocabulary, request, resolved, chosen)
@@ -220,7 +210,7 @@ class OutpaintService:
         chosen = self._submitter.provider(provider)
         if not chosen.description.is_paid:
             return ""
-        async with self._admission.turn():
+        async with self._admission.turn(principal):
             room = self._enter(principal)
             return await paid_plan(room, request, await room.references.resolve(request.audio), chosen)
 
@@ -292,10 +282,6 @@ class OutpaintService:
         outcome = await self._canceller.cancel(await self._poller.takes(principal, request_id))
         takes = await self._poller.takes(principal, request_id)
         return reports.cancellation(as_one(takes), self._vocabulary, outcome, takes)
-
-    async def delete(self, principal: Principal, request_id: str) -> str:
-        """Delete a request with its files; see `Deleter.delete`."""
-        return await self.files.deleter.delete(principal, request_id)
 
     async def list_audio(
         self, principal: Principal, *, folder: str = "", query: str = "", limit: int = 20

@@ -51,7 +51,7 @@ class Accounts:
 
 
 class LazyClient:
-    """The one client of an account, made at the first call."""
+    """The one client of an account, opened at the first call."""
 
     def __init__(self, model: RemoteModel, token: str | None) -> None:
         self._model = model

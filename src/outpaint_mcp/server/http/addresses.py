@@ -66,7 +66,10 @@ class Addresses:
             await (self._uncovered if is_link else self._app)(scope, receive, send)
 
     def _check(self, scope: Scope, *, is_link: bool) -> Refusal | None:
-        """Return what is wrong with an address; a link to a file is good in whichever page it stands."""
+        """Return what is wrong with the names in a request.
+
+        A link is good in whichever page it stands: what it opens, it opens by itself, and to whoever has it.
+        """
         hosts, origins = (_values(scope, name) for name in (b"host", b"origin"))
         if len(hosts) != 1 or not _has_host(self._hosts, hosts[0]):
             return _OTHER_HOST

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pydantic_core import from_json
 
+from outpaint_mcp.server.content import principal
 from outpaint_mcp.server.http.refusals import Refusal
 from outpaint_mcp.server.messages import OVERGROWN, is_overgrown
 
@@ -32,7 +34,8 @@ _BUSY = Refusal(
 class _Body:
     """What has arrived of a request's body; it counts until the request is answered."""
 
-    def __init__(self, deadline: asyncio.Timeout) -> None:
+    def __init__(self, owner: str, deadline: asyncio.Timeout) -> None:
+        self.owner = owner
         self.content = bytearray()
         self.counted = 0
         self.deadline = deadline
@@ -45,7 +48,7 @@ class Bodies:
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
         self._limits = limits
-        self._bytes = 0
+        self._bytes: Counter[str] = Counter()  # by whose they are
         self._arriving: dict[_Body, None] = {}  # the oldest first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +56,7 @@ class Bodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(asyncio.timeout(self._limits.body_seconds))
+        body = _Body(principal().owner, asyncio.timeout(self._limits.body_seconds))
         try:
             try:
                 refusal = await self._read(body, receive)
@@ -68,7 +71,7 @@ class Bodies:
             else:
                 await self._app(scope, _replay(body, receive), send)
         finally:
-            self._bytes -= body.counted
+            self._count(body, 0)
 
     async def _read(self, body: _Body, receive: Receive) -> Refusal | None:
         """Read a body; return what is wrong with it."""
@@ -92,23 +95,29 @@ class Bodies:
             return _BUSY if body.is_evicted else _INCOMPLETE
 
     def _take(self, body: _Body, chunk: bytes) -> Refusal | None:
-        """Add what has arrived; where that is too much in all, the body that has been arriving for longest goes."""
+        """Add what has arrived.
+
+        Where that is too much in all, the body goes that has been arriving for longest, of whoever has the most.
+        """
         body.content += chunk
         if len(body.content) > self._limits.body_bytes:
             return self._too_large(body)
-        counted = max(0, len(body.content) - self._limits.small_body_bytes)
-        self._bytes += counted - body.counted
-        body.counted = counted
-        while self._bytes > self._limits.bodies_bytes:
-            oldest = next(each for each in self._arriving if each.counted)
-            if oldest is body:
+        self._count(body, max(0, len(body.content) - self._limits.small_body_bytes))
+        while self._bytes.total() > self._limits.bodies_bytes:
+            evicted = max(filter(_counts, self._arriving), key=lambda each: self._bytes[each.owner])
+            if evicted is body:
                 return _BUSY
-            self._evict(oldest)
+            self._evict(evicted)
         return None
 
+    def _count(self, body: _Body, counted: int) -> None:
+        self._bytes[body.owner] += counted - body.counted
+        body.counted = counted
+        if not self._bytes[body.owner]:
+            del self._bytes[body.owner]
+
     def _evict(self, body: _Body) -> None:
-        self._bytes -= body.counted
-        body.counted = 0
+        self._count(body, 0)
         body.content.clear()
         body.is_evicted = True
         body.deadline.reschedule(0)
@@ -122,6 +131,10 @@ class Bodies:
             ),
             request_id=_request_id(bytes(body.content)),
         )
+
+
+def _counts(body: _Body) -> bool:
+    return bool(body.counted)
 
 
 def _request_id(start: bytes) -> str | int | None:

@@ -184,7 +184,7 @@ class Files:
 
     async def _delete_request(self, _: Request, request_id: str) -> Response:
         service = await self._service()
-        message = await service.delete(principal(), request_id)
+        message = await service.files.deleter.delete(principal(), request_id)
         return JSONResponse({"message": message}, headers=_PRIVATE)
 
     async def _show_drop(self, _: Request, token: str) -> Response:
@@ -203,7 +203,7 @@ class Files:
     async def _delete_by_link(self, request: Request, token: str) -> Response:
         claim = self._claim(token, Purpose.DELETION)
         service = await self._service()
-        message = await service.delete(claim.principal, claim.about)
+        message = await service.files.deleter.delete(claim.principal, claim.about)
         if request.method == "DELETE":
             return JSONResponse({"message": message}, headers=_PRIVATE)
         return _page(pages.notice_page("Deleted", message))

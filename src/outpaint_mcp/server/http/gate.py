@@ -72,8 +72,9 @@ class Gate:
         needs_caller = next((needed for form, needed in _ROUTES if form.fullmatch(path)), None)
         if needs_caller is None:
             return _NOT_HERE
+        headers = [each for each in scope["headers"] if each[0] not in _SECRET_HEADERS]
         if not needs_caller:
-            return scope
+            return {**scope, "headers": headers}
         is_mcp = path.startswith(PATH)
         in_address = path.removeprefix(PATH).strip("/") if is_mcp else ""
         caller = await self._callers.identify(scope, in_address.encode())
@@ -81,7 +82,6 @@ class Gate:
             return self._strangers.take(address_of(scope)) or caller
         if caller.is_remote and (refusal := self._rates.take(caller.owner)) is not None:
             return refusal
-        headers = [each for each in scope["headers"] if each[0] not in _SECRET_HEADERS]
         caller = dataclasses.replace(caller, tokens=_tokens(scope))
         admitted = {**scope, "headers": headers, "user": as_user(caller)}
         return {**admitted, "path": PATH, "raw_path": PATH.encode()} if is_mcp else admitted

@@ -124,7 +124,9 @@ class Metrics:
     async def _text(self) -> bytes:
         service = self._service.opened
         try:
-            self._stored.figures = service and await asyncio.to_thread(service.housekeeper.vitals.figures)
+            self._stored.figures = (
+                None if service is None else await asyncio.to_thread(service.housekeeper.vitals.figures)
+            )
         except (StorageFailed, ServerStopping):  # the other figures are worth having all the same
             self._stored.figures = None
         return generate_latest(self._registry)

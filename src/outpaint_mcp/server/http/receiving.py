@@ -41,7 +41,7 @@ def name_of(request: Request) -> str:
 
 
 def announced_bytes(request: Request) -> int | None:
-    """Return how large a body is said to be."""
+    """Return how large a body is announced to be."""
     length = request.headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdigit() else None
 

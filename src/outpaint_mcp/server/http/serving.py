@@ -24,7 +24,7 @@ from outpaint_mcp.server.http.gate import Gate
 from outpaint_mcp.server.http.key import LINKS_FILE_NAME, load_key
 from outpaint_mcp.server.http.limits import Limits, most_connections
 from outpaint_mcp.server.http.sessions import Sessions
-from outpaint_mcp.server.http.settings import PATH
+from outpaint_mcp.server.http.settings import LOOPBACK, PATH, HttpSettings
 from outpaint_mcp.server.http.signs_of_life import SignsOfLife
 from outpaint_mcp.server.http.tracing import start_tracing
 from outpaint_mcp.server.tools import all_tools
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from outpaint_mcp.config import Settings
     from outpaint_mcp.server.content import Lifespan
-    from outpaint_mcp.server.http.settings import HttpSettings
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +89,10 @@ def run_http(
 
         metrics = Metrics(service, names)
         server.middleware.append(metrics.measure)
-        beside = _Beside(_config(metrics, limits), metrics_sockets)
+        # Elsewhere, whoever scrapes knows it by any address.
+        is_local = metrics_sockets[0].getsockname()[0] in LOOPBACK
+        shown = Addresses(metrics, HttpSettings()) if is_local else metrics
+        beside = _Beside(_config(shown, limits), metrics_sockets)
     served = http_server(server, service, links, http, limits, beside=beside, on_stopped=start_tracing())
     served.run([*sockets])
 
@@ -191,7 +193,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # By itself it ends them at the first signal, answered or not.
-        AppStatus.disable_automatic_graceful_drain()
+        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # its own
         AppStatus.should_exit = False
         await super().startup(sockets)
         for each in sockets or ():

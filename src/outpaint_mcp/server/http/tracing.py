@@ -33,7 +33,7 @@ def start_tracing() -> Callable[[], None]:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError:
         _log.warning(
-            "No spans are sent, though %s is set: that takes pip install 'outpaint-mcp[telemetry]'.",
+            "No spans are sent, though %s is set: that takes the extra outpaint-mcp[telemetry].",
             _VARIABLES[0],
         )
         return lambda: None
