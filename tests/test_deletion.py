@@ -81,7 +81,8 @@ def test_what_was_extended_from_it_stays_as_it_is(
     assert record.parent_request_id is None
     assert record.outcome == outcome
     assert record.deliveries["whole, source"].path == delivered.path
-    assert OutputFolder(store.journal, settings).deliver(child, ExportOptions(format="wav16"), outcome)
+    again = OutputFolder(store.journal, settings).deliver(child, ExportOptions(format="wav16"), outcome)
+    assert again.path != delivered.path
 
 
 @pytest.mark.parametrize("who", ["itself", "its extension"])
@@ -100,7 +101,7 @@ def test_one_that_is_open_or_worked_with_is_not_deleted(
     with pytest.raises(StillNeeded) as caught:
         eraser.erase(store.journal.takes(request_id))
     assert caught.value.request_id == needed_by
-    assert store.journal.get(request_id)
+    assert store.journal.get(request_id).audio != ""
     assert upload.exists()
 
 
