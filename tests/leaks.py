@@ -1,7 +1,8 @@
-"""What must be left nowhere: RunComfy's token, and the signatures of links outside of a result's own `url`."""
+"""What must be left nowhere: RunComfy's token, our own links, and signatures of others outside of a result's `url`."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SIGNATURE = "X-Amz-Signature"
+_OUR_LINK = re.compile(r"[\w-]{40,}\.[\w-]{43}\b")
 _AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".aiff", ".part", ".arrived"}
 # A result's own link, in the journal and on its way there.
 _MAY_BE_SIGNED = {("deliveries", "url"), ("jobs", "outcome"), ("jobs", "source")}
@@ -25,6 +27,7 @@ def check_words(words: str) -> None:
     """
     assert TOKEN not in words, "a token got out"
     assert _SIGNATURE not in words, "a signed link got out"
+    assert not _OUR_LINK.search(words), "a link of ours got out"
 
 
 def check_files(folder: Path) -> None:
@@ -49,6 +52,7 @@ def _check_rows(path: Path) -> None:
         for table in tables:
             for row in connection.execute(f'SELECT * FROM "{table}"'):
                 for column in row.keys():  # noqa: SIM118 - a row's own iterator gives values
+                    assert not _OUR_LINK.search(str(row[column])), f"a link of ours in {table}.{column}"
                     signed = _SIGNATURE in str(row[column])
                     assert not signed or (table, column) in _MAY_BE_SIGNED, (
                         f"a signed link in {table}.{column}"

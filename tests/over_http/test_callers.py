@@ -177,16 +177,7 @@ ORIGINS = {
     "null": False,
     "": False,
 }
-PATHS = [
-    "/mcp",
-    "/mcp/",
-    "/",
-    "/healthz",
-    "/files",
-    "/requests/x",
-    "/.well-known/oauth-protected-resource",
-    "/nothing",
-]
+PATHS = ["/mcp", "/mcp/", "/", "/healthz", "/requests/x", "/.well-known/oauth-protected-resource", "/nothing"]
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -12,7 +12,8 @@ import pytest
 
 from outpaint_mcp.cli.serving import listen
 from outpaint_mcp.errors import ConfigError, StorageFailed
-from outpaint_mcp.server.http.key import FILE_NAME, load_key
+from outpaint_mcp.server.http.key import FILE_NAME, LINKS_FILE_NAME, load_key
+from outpaint_mcp.server.http.settings import HttpSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,3 +125,37 @@ def test_where_none_can_be_written_nothing_is_left_and_the_folder_is_named(folde
 def test_a_port_that_is_taken_may_have_cost_the_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="delete http-key"):
         listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_links_have_a_key_of_their_own(folder: Path) -> None:
+    key, is_new = load_key(folder, LINKS_FILE_NAME)
+    assert is_new
+    assert mode(folder / LINKS_FILE_NAME) == 0o600
+    assert load_key(folder, LINKS_FILE_NAME) == (key, False)
+    assert load_key(folder)[0] != key
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("ab" * 32, b"\xab" * 32),
+        ("q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=", b"\xab" * 32),
+        ("-_-_" * 11, b"\xfb\xff\xbf" * 11),
+        ("a plain sentence of more than 32 letters", b"a plain sentence of more than 32 letters"),
+        ("k" * 40, b"k" * 40),
+    ],
+)
+def test_the_key_of_links_can_be_given_in_any_form(text: str, key: bytes) -> None:
+    assert HttpSettings.from_env({"OUTPAINT_SECRET_KEY": text}).link_key == key
+    assert text not in repr(HttpSettings.from_env({"OUTPAINT_SECRET_KEY": text}))
+
+
+@pytest.mark.parametrize("text", ["tiny", "ab" * 15, "k" * 31])
+def test_a_key_of_links_that_could_be_guessed_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ConfigError, match="OUTPAINT_SECRET_KEY is shorter than 32 bytes") as caught:
+        HttpSettings.from_env({"OUTPAINT_SECRET_KEY": text})
+    assert text not in str(caught.value)
+
+
+def test_without_one_given_the_server_makes_it() -> None:
+    assert HttpSettings.from_env({}).link_key is None
