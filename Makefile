@@ -1,7 +1,7 @@
 # The recipes; `make check` and `make environments` are what CI runs.
 PYTHON ?= python3
 
-.PHONY: check test environments attack interop build
+.PHONY: check test environments attack interop browser build
 
 check: .venv  ## all tests, with lint, types and import contracts beside them
 	.venv/bin/pytest -q -n 2 --dist worksteal --house
@@ -17,6 +17,11 @@ attack: .venv  ## the whole attack again: seeded, on loopback only, some twenty 
 
 interop: .venv  ## every client library and agent framework in an environment of its own; tests/interop/README.md has its table
 	.venv/bin/python -m tests.interop --write
+
+browser: .venv  ## the player in Debian's Chromium
+	command -v chromium >/dev/null || (apt-get update -q && apt-get install -qy --no-install-recommends chromium) >/dev/null
+	.venv/bin/pip install -q --group browser
+	.venv/bin/pytest -q -m browser tests/browser
 
 build: .venv  ## wheel and source distribution in dist/
 	.venv/bin/pip install -q build

@@ -81,9 +81,6 @@ class _Caller:
         answer = await self._http.post("", json=INITIALIZE, headers=self._headers)
         answer.raise_for_status()
         self._headers["Mcp-Session-Id"] = answer.headers["mcp-session-id"]
-        await self._http.post(
-            "", json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=self._headers
-        )
         return self._headers["Mcp-Session-Id"]
 
     async def close(self, session: str) -> None:
@@ -255,30 +252,31 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=1000, help="sessions that are opened (%(default)s)")
     parsed = parser.parse_args()
     with TemporaryDirectory() as folder:
-        song = Path(folder, "song.wav")
+        song = Path(folder, "music", "song.wav")
+        song.parent.mkdir()
         compose_piece(song)
         keys = Path(folder, "keys")
         keys.write_text(_keys(parsed.waiting + 1), "ascii")
         keys.chmod(0o600)
-        figures = []
+        figures: list[_Figure] = []
+        print("| what | measured | target | met |\n|---|---|---|---|", flush=True)
         parts = {
-            "sessions": lambda http, pid: _sessions(http, pid, parsed.sessions),
             "waits": lambda http, pid: _waits(http, pid, song, parsed.waiting),
+            "sessions": lambda http, pid: _sessions(http, pid, parsed.sessions),
         }
         for name, part in parts.items():  # each with a server of its own
             environment = {
                 "OUTPAINT_DATA_DIR": str(Path(folder, name, "data")),
                 "OUTPAINT_OUTPUT_DIR": str(Path(folder, name, "out")),
-                "OUTPAINT_INPUT_DIRS": folder,
+                "OUTPAINT_INPUT_DIRS": str(song.parent),
                 "OUTPAINT_PROVIDER": "local",
                 "OUTPAINT_API_KEYS": f"@{keys}",
                 "OUTPAINT_MAX_REQUESTS_PER_MINUTE": "100000",
             }
             with http_server(environment) as server:
                 work = partial(part, pid=server.process.pid)
-                figures += asyncio.run(_measure(server.url, work))
-    print("| what | measured | target | met |\n|---|---|---|---|")
-    print(*figures, sep="\n")
+                figures += (measured := asyncio.run(_measure(server.url, work)))
+            print(*measured, sep="\n", flush=True)
     return not all(each.is_met for each in figures)
 
 

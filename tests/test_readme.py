@@ -87,7 +87,7 @@ def test_the_exit_codes_are_those_that_the_command_line_ends_with() -> None:
 
 def test_server_json_names_every_variable_that_is_read_over_stdio() -> None:
     (package,) = json.loads((ROOT / "server.json").read_text())["packages"]
-    assert {variable["name"] for variable in package["environmentVariables"]} == variables(config)
+    assert {each["name"] for each in package["environmentVariables"]} == variables(config)
 
 
 def test_server_json_calls_the_token_a_secret() -> None:

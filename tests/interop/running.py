@@ -99,7 +99,7 @@ def run(command: list[str], mode: str, transport: str, folder: Path) -> Outcome:
     reason = ""
     try:
         with _server(transport, place) as server, _driver(command, {**server, "mode": mode}, log) as driver:
-            _converse(driver, record, place)
+            _converse(driver, record, place, place.results if transport == "stdio" else None)
         record.step = "leave"
         until(lambda: not workers_of(place.data))
         _count_servers(record, place)
@@ -163,13 +163,13 @@ def _kill(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _converse(driver: subprocess.Popen[str], record: Record, place: _Place) -> None:
+def _converse(driver: subprocess.Popen[str], record: Record, place: _Place, results: Path | None) -> None:
     assert driver.stdin is not None
     assert driver.stdout is not None
     offered = _read(driver.stdout)
     record.step = "list"
     check_offer(offered["tools"])
-    conversation = converse(record, place.source, place.folder)
+    conversation = converse(record, place.source, results)
     call = next(conversation)
     while True:
         record.calls += 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import soundfile
 
@@ -72,23 +73,24 @@ def check_offer(tools: list[dict[str, Any]]) -> None:
     assert all(tool["description"] for tool in tools), tools
 
 
-def converse(record: Record, source: Path, folder: Path) -> Generator[Call, Shown, None]:
+def converse(record: Record, source: Path, results: Path | None) -> Generator[Call, Shown, None]:
     """Extend a recording, look at it, cancel another request, and get errors on the way.
 
     Args:
         record: written while it goes on.
         source: the recording, in a folder that the server reads.
-        folder: what all folders of the server are in.
+        results: where its results come; None for a client on another machine, who has links for everything.
 
     Raises:
         AssertionError: the model was not shown what it needs.
     """
     record.step = "error"
     shown = yield _submit("nowhere.wav")
-    _check_words(shown, "nowhere.wav", "ask the user")
+    _check_words(shown, "nowhere.wav", "sk the user")
+    audio = source.name if results else _upload(source, shown)
 
     record.step = "extend"
-    request_id = yield from _submitted(source.name, extend_after_duration=ADDED_SECONDS, seed=1)
+    request_id = yield from _submitted(audio, extend_after_duration=ADDED_SECONDS, seed=1)
 
     record.step = "wait"
     shown = yield from _ended("get_outpaint_result", request_id=request_id)
@@ -96,7 +98,7 @@ def converse(record: Record, source: Path, folder: Path) -> Generator[Call, Show
     record.step = "result"
     assert shown.field("status") == "completed", shown
     assert shown.field("verdict"), shown
-    assert _seconds(shown, folder) == SOURCE_SECONDS + ADDED_SECONDS, shown
+    assert _seconds(shown, results) == SOURCE_SECONDS + ADDED_SECONDS, shown
 
     record.step = "picture"
     shown = yield from _ended("analyze_audio", audio=request_id, picture=True)
@@ -107,11 +109,11 @@ def converse(record: Record, source: Path, folder: Path) -> Generator[Call, Show
         record.ways.append("shows the model no picture")
 
     record.step = "error of an argument"  # not beside the first: some end a run that has two errors in a row
-    shown = yield _submit(source.name, extend_after_duration=999)
+    shown = yield _submit(audio, extend_after_duration=999)
     _check_words(shown, "extend_after_duration", "240")
 
     record.step = "cancel"
-    request_id = yield from _submitted(source.name, total_seconds=7200, takes=4)
+    request_id = yield from _submitted(audio, total_seconds=7200, takes=4)
     shown = yield Call("get_outpaint_result", {"request_id": request_id, "wait_seconds": _LONG_WAIT_SECONDS})
     assert shown.text.strip(), "the model has to read something, even where the client gave up"
     if shown.field("request_id") != request_id:
@@ -135,6 +137,16 @@ def _check_words(shown: Shown, *words: str) -> None:
     assert [word for word in words if word not in shown.text] == [], shown
 
 
+def _upload(source: Path, shown: Shown) -> str:
+    """Do what a caller on another machine is advised to, and return the name that the recording has afterwards."""
+    link = re.search(r"http://[^\s\"\\]+/files/[^\s\"\\]+\?name=(?=NAME)", shown.text)
+    assert link, shown
+    name = f"uploaded {source.name}"
+    request = urllib.request.Request(link[0] + quote(name), source.read_bytes(), method="PUT")
+    with urllib.request.urlopen(request):
+        return name
+
+
 def _submitted(audio: str, **arguments: object) -> Generator[Call, Shown, str]:
     """Submit a request, and the same again where the client did not wait for the answer, as on a busy machine."""
     for _ in range(_MOST_SUBMISSIONS):
@@ -154,10 +166,11 @@ def _ended(tool: str, **arguments: object) -> Generator[Call, Shown, Shown]:
     raise AssertionError("it never ended")
 
 
-def _seconds(shown: Shown, folder: Path) -> float:
+def _seconds(shown: Shown, results: Path | None) -> float:
     """Open the file that the answer names, wherever that is, and return its length."""
-    if path := shown.field("path"):
-        assert Path(path).is_relative_to(folder), shown
+    if results:
+        path = Path(shown.field("path"))
+        assert path.parent == results, shown
         info = soundfile.info(path)
     else:
         with urllib.request.urlopen(shown.field("url")) as answer:

@@ -13,6 +13,7 @@ from outpaint_mcp._version import __version__
 from outpaint_mcp.errors import ServerStopping, StorageFailed
 from outpaint_mcp.providers.registry import describe
 from outpaint_mcp.server.completion import add_completion
+from outpaint_mcp.server.player import player
 from outpaint_mcp.server.prompts import add_prompts
 from outpaint_mcp.server.request_tasks import RequestTasks
 from outpaint_mcp.server.resources import add_resources
@@ -89,7 +90,7 @@ def build_server(
             folders=_listed(settings.input_dirs), provider=describe(settings.provider).instructions
         ),
         tools=all_tools(settings.provider),
-        extensions=[Tasks(RequestTasks(settings.retention_days))],
+        extensions=[Tasks(RequestTasks(settings.retention_days)), player()],
         log_level=settings.log_level,
         lifespan=lifespan,
         subscriptions=subscriptions,

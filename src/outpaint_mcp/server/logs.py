@@ -26,7 +26,7 @@ class Call(NamedTuple):
 
     @classmethod
     def of(cls, jsonrpc_id: object, caller: str) -> Call:
-        """Return a call; its id, which its caller has chosen, is cut to what a line has room for."""
+        """Return a call; its id, which its caller chooses, is cut to what a line has room for."""
         return cls(str(jsonrpc_id)[:_ID_CHARACTERS], caller)
 
 

@@ -50,6 +50,7 @@ from outpaint_mcp.server.arguments import (
     WaitSeconds,
 )
 from outpaint_mcp.server.content import Lifespan, answer, image, principal, reporter
+from outpaint_mcp.server.player import shown_by_player
 from outpaint_mcp.server.questions import Meant, PlanAgreed
 from outpaint_mcp.server.schemas import tool
 from outpaint_mcp.service.destinations import fit_format
@@ -112,8 +113,8 @@ async def submit_outpaint(  # noqa: PLR0913 - the model's input schema, field by
 async def get_outpaint_status(
     ctx: Context[Lifespan, Any], request_id: RequestId, wait_seconds: WaitSeconds = 0
 ) -> Annotated[CallToolResult, StatusReport]:
-    """Get a request's status, even days later or from another process. `unknown` means it was sent to the provider but
-    the reply was lost; it is never resubmitted automatically. For the file, call get_outpaint_result, which waits too.
+    """Get a request's status, even days later. `unknown`: it was sent to the provider, but the reply was lost; it is
+    never resubmitted automatically. For the file, call get_outpaint_result, which waits too.
     """
     service = await ctx.request_context.lifespan_context()
     report = await service.status(principal(), request_id, wait_seconds=wait_seconds, on_update=reporter(ctx))
@@ -135,9 +136,9 @@ async def get_outpaint_result(  # noqa: PLR0913 - what can be asked of a result
     details: Annotated[bool, Field(description="Include sha256 and size_bytes.")] = False,  # noqa: FBT002 - as above
 ) -> Annotated[CallToolResult, ResultReport]:
     """Deliver the extended file to the output folder. Returns its path, what was written (as measured), the verdict
-    (seams, levels, lengths, and whether the source survived), and which take to keep. Until the request has ended and
-    the file is written, returns its status: call again. Use wait_seconds=45, or 3 if your calls are cut off sooner; the
-    work goes on. Tell the user the path and the verdict.
+    (seams, levels, lengths, whether the source survived), and which take to keep. Until the file is written, returns
+    the request's status: call again. Use wait_seconds=45, or 3 if your calls are cut off sooner; the work goes on. Tell
+    the user the path and the verdict.
     """
     options = ExportOptions(part=part, format=format, restore_source=restore_source)
     options = dataclasses.replace(fit_format(save_as, options), bitrate_kbps=bitrate_kbps or None)
@@ -245,15 +246,17 @@ def all_tools(provider: str) -> list[Tool]:
             get_outpaint_status,
             ToolAnnotations(title="Status of an outpaint", read_only_hint=True, open_world_hint=False),
         ),
-        tool(
-            get_outpaint_result,
-            ToolAnnotations(
-                title="Result of an outpaint",
-                read_only_hint=False,
-                destructive_hint=False,
-                idempotent_hint=True,
-                open_world_hint=False,
-            ),
+        shown_by_player(
+            tool(
+                get_outpaint_result,
+                ToolAnnotations(
+                    title="Result of an outpaint",
+                    read_only_hint=False,
+                    destructive_hint=False,
+                    idempotent_hint=True,
+                    open_world_hint=False,
+                ),
+            )
         ),
         tool(
             cancel_outpaint,
