@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import HEADER_MISMATCH, INVALID_PARAMS
 from tests.over_http.conftest import KEY
 from tests.over_http.test_callers import ALICE, BOB, TEAM
-from tests.task_client import TASKS, TakesTasks, create, tell
+from tests.task_client import ERA, TASKS, TakesTasks, create, tell
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-VERSION = "2026-07-28"
 UNKNOWN = "op_" + "0" * 20
 NO_TEXT: list[object] = [7, None, [UNKNOWN], {}]
 
@@ -35,11 +34,11 @@ NO_TEXT: list[object] = [7, None, [UNKNOWN], {}]
 async def post(door: Door, method: str, task_id: object, *, named: str | None) -> tuple[int, Any]:
     """Ask something of a task with what headers we like."""
     meta = {
-        "io.modelcontextprotocol/protocolVersion": VERSION,
+        "io.modelcontextprotocol/protocolVersion": ERA,
         "io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}},
     }
     params = {"taskId": task_id, "inputResponses": {}, "_meta": meta}
-    headers = {"MCP-Protocol-Version": VERSION, "Mcp-Method": method}
+    headers = {"MCP-Protocol-Version": ERA, "Mcp-Method": method}
     if named is not None:
         headers["Mcp-Name"] = named
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
@@ -66,7 +65,7 @@ async def test_what_is_no_text_is_no_task(serve: Serve) -> None:
 
 async def test_a_task_is_followed_over_http(serve: Serve, song: Path) -> None:
     takes = TakesTasks()
-    async with serve() as door, Client(f"{door.origin}/mcp/{KEY}", extensions=[takes]) as client:
+    async with serve() as door, Client(f"{door.origin}/mcp/{KEY}", mode=ERA, extensions=[takes]) as client:
         answer = await client.call_tool(
             "submit_outpaint", {"audio": str(song), "tags": "", "extend_after_duration": 1}
         )
@@ -80,9 +79,9 @@ async def test_another_client_with_the_same_key_follows_it_as_well(serve: Serve,
     async with serve() as door:
         url = f"{door.origin}/mcp/{KEY}"
         takes = TakesTasks(follows=False)
-        async with Client(url, extensions=[takes]) as client:
+        async with Client(url, mode=ERA, extensions=[takes]) as client:
             created = await create(client, takes, audio=str(song))
-        async with Client(url, extensions=[takes]) as client:
+        async with Client(url, mode=ERA, extensions=[takes]) as client:
             answer = await takes.follow(client.session, created["taskId"])
     assert answer.structured_content["status"] == "completed"
 
@@ -114,7 +113,9 @@ async def calling(door: Door, key: str, takes: TakesTasks) -> AsyncIterator[Clie
     headers = {"Authorization": f"Bearer {key}"}
     async with (
         httpx2.AsyncClient(headers=headers, timeout=PATIENCE_SECONDS) as http,
-        Client(streamable_http_client(f"{door.origin}/mcp", http_client=http), extensions=[takes]) as client,
+        Client(
+            streamable_http_client(f"{door.origin}/mcp", http_client=http), mode=ERA, extensions=[takes]
+        ) as client,
     ):
         yield client
 
