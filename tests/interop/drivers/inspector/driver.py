@@ -10,6 +10,7 @@ from pathlib import Path
 
 from model import SERVER, begin, go_on
 
+PATIENCE_SECONDS = 30
 NODE, ENVIRONMENT = sys.argv[1:]
 PROGRAM = Path(
     ENVIRONMENT,
@@ -23,7 +24,7 @@ PROGRAM = Path(
 )
 
 
-def inspect(*options: str) -> subprocess.CompletedProcess[str]:
+def inspect(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [
         NODE,
         str(PROGRAM),
@@ -33,7 +34,7 @@ def inspect(*options: str) -> subprocess.CompletedProcess[str]:
         "--format",
         "json",
         "--quiet",
-        *options,
+        *arguments,
     ]
     if "command" in SERVER:
         pairs = [word for name, value in SERVER["env"].items() for word in ("-e", f"{name}={value}")]
@@ -44,7 +45,11 @@ def inspect(*options: str) -> subprocess.CompletedProcess[str]:
         ]
         command += ["--transport", "http", "--server-url", SERVER["url"], *pairs]
     catalog = {"MCP_CATALOG_PATH": str(Path("catalog.json").resolve())}
-    return subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | catalog)
+    options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": PATIENCE_SECONDS}
+    try:
+        return subprocess.run(command, check=False, env=os.environ | catalog, **options)
+    except subprocess.TimeoutExpired:  # it waits for a task to end
+        return subprocess.CompletedProcess(command, 1, "", f"Stopped after {PATIENCE_SECONDS} s.")
 
 
 listed = inspect("--method", "tools/list", "--strict")
