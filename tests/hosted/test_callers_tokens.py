@@ -116,3 +116,18 @@ async def test_two_callers_with_the_same_token_stay_two(house: House, song: Path
         await house.service.status(other, first.request_id)
     with pytest.raises(RequestNotFound):
         await house.service.status(PERSON, first.request_id)
+
+
+@pytest.mark.parametrize("before", [(), (("runcomfy", "an earlier token of theirs"),)])
+async def test_each_call_goes_with_the_token_that_it_brings(
+    fake: FakeRunComfy, settings: Settings, song: Path, before: tuple[tuple[str, str], ...]
+) -> None:
+    async with open_house(
+        fake, settings, token="an operator's token that the service does not know"
+    ) as house:
+        await house.service.list(Principal("ann", tokens=before))
+        submission = await house.service.submit(ANN, request_for(song))
+        result = await house.service.result(ANN, submission.request_id, wait_seconds=PATIENCE_SECONDS)
+        assert result.status is Status.COMPLETED
+        with pytest.raises(Unauthorized):
+            await house.service.submit(Principal("ann", tokens=before), request_for(song, seed=8))

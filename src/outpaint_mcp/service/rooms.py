@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from copy import copy
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.service.analyses import Analyses
@@ -100,7 +101,7 @@ class Rooms:
         self._rooms: OrderedDict[Principal, Room] = OrderedDict()  # the longest unused first
 
     def of(self, principal: Principal) -> Room:
-        """Return a caller's room."""
+        """Return a caller's room, for the call that they make now: its tokens are no other's."""
         room = self._rooms.get(principal)
         if room is None:
             copies = SourceCopies(self._surroundings.fetch, self._scratch / (principal.owner or "own"))
@@ -120,7 +121,9 @@ class Rooms:
             ):
                 del self._rooms[oldest.principal]
         self._rooms.move_to_end(principal)
-        return room
+        now = copy(room)
+        now.principal = principal
+        return now
 
     def stop_waiting(self) -> None:
         """Let nobody wait any longer for an analysis."""
