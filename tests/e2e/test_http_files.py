@@ -44,6 +44,7 @@ async def test_a_track_goes_round_though_the_server_is_restarted_at_every_step(
     path.unlink()
     named = "/Users/alice/Music/My Song.flac"
     words = []
+    environment |= {"OUTPAINT_LOG_LEVEL": "INFO"}
     with http_server(environment | KEYS) as server:
         said, _ = await call(server, "analyze_audio", audio=named)
         [place, *_] = LINK.findall(said)

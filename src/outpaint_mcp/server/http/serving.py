@@ -72,15 +72,16 @@ def run_http(
     # It logs whole answers, in which there may be a signed link.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
     for name in (
-        "transport_security",
+        "transport_security",  # headers, into which somebody may put the key
         "streamable_http_manager",
-    ):  # headers, into which somebody may put the key
+        "mcpserver.server",  # what tools answer that fail, in which there may be a link of ours
+    ):
         logging.getLogger(f"mcp.server.{name}").setLevel(logging.ERROR)
     limits = Limits(connections=most_connections())
     key = http.link_key or load_key(settings.data_dir, LINKS_FILE_NAME)[0].encode()
     links = FileLinks(key, http.public_url)
     service = ServiceOnDemand(settings, TOOLS, links=links)
-    server = build_server(settings, service=service)
+    server = build_server(settings, service=service, has_callers=http.knows_callers)
     names = Names(each.name for each in all_tools(settings.provider))
     server.middleware.append(CallLog(names))
     beside = None
