@@ -180,7 +180,7 @@ def serve(settings: Settings) -> Serve:
         origin = "http://{}:{}".format(*listening.getsockname())
         links = FileLinks(LINK_KEY, origin)
         service = ServiceOnDemand(settings or usual, TOOLS, around(), links)
-        mcp = build_server(settings or usual, service=service)
+        mcp = build_server(settings or usual, service=service, has_callers=http.knows_callers)
         server = http_server(mcp, service, links, http, Limits(**limits))
         serving = asyncio.create_task(server.serve([listening]))
         try:

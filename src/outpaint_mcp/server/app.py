@@ -38,8 +38,10 @@ _MAX_FOLDERS_BYTES = 300
 
 _OPEN_AFTER_SECONDS = 0.25
 
+_ELSEWHERE = " on the user's machine: the answer says how to send it"
+
 _INSTRUCTIONS = """\
-Makes recordings longer, and analyzes them. A source is a file's name (list_audio lists them) or path in {folders}; an
+Makes recordings longer, and analyzes them. A source is a file's name (list_audio lists them) or path{folders}; an
 https link to the file itself; a data: URI; or an earlier request_id. Files attached to the chat are not visible here.
 1. submit_outpaint -> request_id. Longer: extend_after_duration (30 unless given; 0 for none). Intro:
    extend_before_duration. Exactly N: total_seconds. Keep its ending: placement=inside. How it ends: ending. A choice:
@@ -50,13 +52,14 @@ Originals and earlier results are never changed: to undo, go on from the earlier
 {provider}"""
 
 
-def build_server(
+def build_server(  # noqa: PLR0913 - where it runs
     settings: Settings,
     *,
     on_closed: Callable[[], None] = lambda: None,
     may_outlive: Callable[[], bool] = lambda: False,
     surroundings: Surroundings | None = None,
     service: ServiceOnDemand | None = None,
+    has_callers: bool = False,
 ) -> MCPServer[Lifespan]:
     """Build the server; nothing is opened until it runs.
 
@@ -66,6 +69,7 @@ def build_server(
         may_outlive: asked at the end whether local jobs under way may be finished after it.
         surroundings: as `open_service` takes them.
         service: what the tools work with, where others do so, too; closed when the server ends.
+        has_callers: whether those who call are elsewhere, so that folders of this machine mean nothing to them.
     """
     service = service or ServiceOnDemand(settings, TOOLS, surroundings)
 
@@ -87,7 +91,8 @@ def build_server(
         title="Outpaint",
         version=__version__,
         instructions=_INSTRUCTIONS.format(
-            folders=_listed(settings.input_dirs), provider=describe(settings.provider).instructions
+            folders=_ELSEWHERE if has_callers else f" in {_listed(settings.input_dirs)}",
+            provider=describe(settings.provider).instructions,
         ),
         tools=all_tools(settings.provider),
         extensions=[Tasks(RequestTasks(settings.retention_days)), player()],

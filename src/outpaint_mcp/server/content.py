@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
+from outpaint_mcp.errors import StorageFailed
 from outpaint_mcp.principals import PERSON, Principal
 from outpaint_mcp.reports.models import ResultReport
 from outpaint_mcp.reports.progress import in_words
+from outpaint_mcp.reports.wording import explain
+from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.on_demand import ServiceOnDemand
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import Context
     from pydantic import BaseModel
 
+    from outpaint_mcp.errors import OutpaintError
     from outpaint_mcp.service.poller import OnUpdate
     from outpaint_mcp.storage.records import RequestProgress
+
+_log = logging.getLogger(__name__)
 
 # Some hosts give up on a silent call.
 _SIGN_OF_LIFE_SECONDS = 5.0
@@ -59,6 +66,19 @@ def principal() -> Principal:
         subject=token.subject or "",
         tokens=claims.get("tokens", ()),
     )
+
+
+def explained(error: OutpaintError, *, is_remote: bool) -> str:
+    """Write an error for whoever calls; where on this machine something is wrong is its operator's to know.
+
+    Args:
+        error: what happened.
+        is_remote: whether paths of this machine mean nothing to them.
+    """
+    if is_remote and isinstance(error, StorageFailed) and error.path:
+        _log.error("%s", error)
+        return "The server cannot use its storage at the moment. Try again later, or tell whoever runs it."
+    return explain(error, TOOLS)
 
 
 def image(drawn: bytes | None) -> list[ContentBlock]:

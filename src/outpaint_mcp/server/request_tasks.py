@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from outpaint_mcp.errors import DeliveryFailed, Hint, OutpaintError, RequestNotFound
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports.wording import explain
-from outpaint_mcp.server.content import answer, principal
+from outpaint_mcp.server.content import answer, explained, principal
 from outpaint_mcp.server.questions import Agreement, can_fill_forms
 from outpaint_mcp.server.tasks import Task, no_such_task
 from outpaint_mcp.server.wording import TOOLS
@@ -129,7 +129,7 @@ def _protocol_errors() -> Iterator[None]:
     except RequestNotFound:
         raise no_such_task() from None
     except OutpaintError as exc:
-        raise MCPError(INTERNAL_ERROR, explain(exc, TOOLS)) from exc
+        raise MCPError(INTERNAL_ERROR, explained(exc, is_remote=principal().is_remote)) from exc
 
 
 async def _waiting(task: Task, ctx: Request, service: OutpaintService) -> Task:

@@ -11,10 +11,8 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from outpaint_mcp.errors import DeliveryFailed, OutpaintError, RequestNotFound
 from outpaint_mcp.models import Status
-from outpaint_mcp.reports.wording import explain
-from outpaint_mcp.server.content import Lifespan, principal
+from outpaint_mcp.server.content import Lifespan, explained, principal
 from outpaint_mcp.server.guide import write_guide
-from outpaint_mcp.server.wording import TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -183,4 +181,4 @@ def _resource_errors(uri: str) -> Iterator[None]:
     except RequestNotFound:
         raise ResourceNotFoundError(f"Unknown resource: {uri}") from None
     except OutpaintError as exc:
-        raise ResourceError(explain(exc, TOOLS)) from exc
+        raise ResourceError(explained(exc, is_remote=principal().is_remote)) from exc

@@ -12,6 +12,7 @@ from outpaint_mcp.errors import OutpaintError
 from outpaint_mcp.inputs import refusal
 from outpaint_mcp.models import OutpaintRequest
 from outpaint_mcp.reports.wording import explain
+from outpaint_mcp.server.content import explained, principal
 from outpaint_mcp.server.wording import TOOLS
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class OutpaintTool(Tool):
             raise ToolError(f"{explain(refusal(exc, self.parameters), TOOLS)} {takes}") from None
         except UnexpectedToolError as exc:
             if isinstance(exc.__cause__, OutpaintError):
-                raise ToolError(explain(exc.__cause__, TOOLS)) from exc.__cause__
+                words = explained(exc.__cause__, is_remote=principal().is_remote)
+                raise ToolError(words) from exc.__cause__
             raise
 
 

@@ -16,7 +16,7 @@ from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, Subscript
 from pydantic import ValidationError
 
 from outpaint_mcp.errors import OutpaintError, RequestNotFound, ServerStopping, StorageFailed
-from outpaint_mcp.server.content import principal
+from outpaint_mcp.server.content import explained, principal
 from outpaint_mcp.server.resources import GUIDE_URI, REQUESTS, request_of
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ async def _checked(
         except RequestNotFound:
             raise MCPError(INVALID_PARAMS, f"Unknown resource: {uri}", data={"uri": uri}) from None
         except OutpaintError as exc:
-            raise MCPError(INTERNAL_ERROR, str(exc)) from exc
+            raise MCPError(INTERNAL_ERROR, explained(exc, is_remote=who.is_remote)) from exc
     return found
 
 

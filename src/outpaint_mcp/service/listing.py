@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from outpaint_mcp.disk.folders import existing_folders
-from outpaint_mcp.errors import InvalidRequest
+from outpaint_mcp.errors import InvalidRequest, SourceNotAllowed, SourceUnreachable
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports.models import AudioEntry, AudioList
+from outpaint_mcp.sources.names import quoted
 from outpaint_mcp.sources.nearby import files_near, fit_of, folded, is_below, reference_to, shortest
 from outpaint_mcp.sources.paths import find_folder
 from outpaint_mcp.sources.scanning import AudioFile, scan
@@ -101,7 +102,7 @@ class AudioLister:
     def _find(self, folder: str, query: str, limit: int) -> _Found:
         """Find what is to be listed; may block."""
         roots = existing_folders(self._reach.input_dirs)
-        places = [find_folder(folder, self._reach.input_dirs)] if folder else roots
+        places = [self._folder(folder)] if folder else roots
         files, is_complete = scan(places)
         results = self._results()
         scanned = {file.path for file in files}
@@ -127,6 +128,17 @@ class AudioLister:
             "" if is_complete else "There is more in these folders than was looked at: name a subfolder.",
         )
         return _Found(listed, results, roots, " ".join(filter(None, message)))
+
+    def _folder(self, folder: str) -> Path:
+        try:
+            return find_folder(folder, self._reach.input_dirs)
+        except (SourceNotAllowed, SourceUnreachable) as exc:
+            if not self._principal.is_remote:
+                raise
+            # Where folders are on this machine is nothing to them.
+            raise SourceUnreachable(
+                f"{quoted(folder)} is no folder of yours on this server. Name none."
+            ) from exc
 
     def _results(self) -> dict[Path, _Result]:
         """Return the delivered files, wherever they were put; of each request the whole, in any form."""

@@ -14,7 +14,7 @@ from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports.takes import best_first
 from outpaint_mcp.service.file_copy import has_content
-from outpaint_mcp.service.invitations import NOT_HERE, Invitations
+from outpaint_mcp.service.invitations import NOT_HERE, Invitations, without_folder
 from outpaint_mcp.service.origins import NO_RESULT, Origin, origin_of
 from outpaint_mcp.service.takes import as_one
 from outpaint_mcp.sources import LocalFile
@@ -99,7 +99,7 @@ class ReferenceResolver:
         parent, note = None, ""
         folders = self._reach.input_dirs
         if is_request_id(audio):
-            parent, delivery, note = await self._earlier(audio)
+            parent, delivery, note = await self._earlier_of_theirs(audio)
             audio = delivery.path
             folders = (Path(audio).parent,)  # ours to read, wherever it was put at the time
         source = await asyncio.to_thread(self._find, audio, folders)
@@ -149,6 +149,14 @@ class ReferenceResolver:
             if has_content(path, size_bytes=size_bytes, sha256=sha256):
                 return self._store.lineage.result_with(self._principal, sha256)
         return None
+
+    async def _earlier_of_theirs(self, request_id: str) -> tuple[RequestRecord, Delivery, str]:
+        try:
+            return await self._earlier(request_id)
+        except OutpaintError as exc:
+            if self._principal.is_remote:
+                without_folder(exc, self._reach.output_dir)
+            raise
 
     async def _earlier(self, request_id: str) -> tuple[RequestRecord, Delivery, str]:
         """Find an earlier request whose extended file is the new source, delivering it if need be.

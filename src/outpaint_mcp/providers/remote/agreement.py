@@ -59,7 +59,11 @@ async def send_when_agreed(
         except OverBudget as exc:
             names = remote.fetched_files
             where = f" What was generated so far stays in {remote.folder} for a month ({', '.join(names)})."
-            raise PermanentFailure(OverBudget(f"{exc}{where if names else ''}"), leaves=names) from exc
+            journal = remote.context.shared.store.journal
+            # A folder of this machine means nothing to a remote caller.
+            is_remote = bool((await asyncio.to_thread(journal.get, remote.job.request_id)).caller)
+            is_shown = names and not is_remote
+            raise PermanentFailure(OverBudget(f"{exc}{where if is_shown else ''}"), leaves=names) from exc
 
 
 async def _await_agreement(remote: RemoteRun) -> None:

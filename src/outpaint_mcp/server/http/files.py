@@ -20,13 +20,11 @@ from outpaint_mcp.errors import (
     StorageFailed,
     UnsupportedAudio,
 )
-from outpaint_mcp.reports.wording import explain
-from outpaint_mcp.server.content import principal
+from outpaint_mcp.server.content import explained, principal
 from outpaint_mcp.server.http import pages
 from outpaint_mcp.server.http.receiving import Interrupted, announced_bytes, is_form, receive
 from outpaint_mcp.server.http.sending import SAFE_HEADERS, send_file
 from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH
-from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.file_links import Purpose
 from outpaint_mcp.service.file_threads import FileThreads
 from outpaint_mcp.service.uploads import LinkSpent
@@ -228,7 +226,7 @@ def _taken(service: OutpaintService, name: str, size_bytes: int) -> Response:
 
 def _refusal(error: OutpaintError, *, is_page: bool) -> Response:
     status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 409)
-    words = explain(error, TOOLS)
+    words = explained(error, is_remote=True)  # by a link it may be anybody
     if is_page:
         return _page(pages.notice_page("That did not work", words), status)
     busy = {"retry-after": "5"} if status == 503 else {}  # noqa: PLR2004 - busy, or stopping
