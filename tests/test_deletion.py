@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from outpaint_mcp.models import Status, SubmitRequest
 from outpaint_mcp.principals import OPERATOR, PERSON, Principal
 from outpaint_mcp.service.deletion import Eraser
 from outpaint_mcp.service.output_folder import OutputFolder
+from outpaint_mcp.service.uploads import Uploads
 from outpaint_mcp.storage.erasure import StillNeeded
 
 if TYPE_CHECKING:
@@ -168,3 +170,19 @@ def test_one_that_was_never_known_for_sure_can_be_deleted(eraser: Eraser, store:
     eraser.erase(store.journal.takes(request_id))
     with pytest.raises(RequestNotFound):
         store.journal.get(request_id)
+
+
+def test_what_an_open_request_is_made_of_is_stored_for_as_long_as_it_is_open(
+    store: Store, settings: Settings
+) -> None:
+    needed, old = (sent(settings, ALICE, name) for name in ("needed.wav", "old.wav"))
+    add_request(store.journal, caller=ALICE.owner, audio=needed.name)
+    with store._database.write("test") as connection:
+        connection.execute("UPDATE jobs SET source = ?", (str(needed.resolve()),))
+    for each in (needed, old):
+        os.utime(each, (0, 0))
+    Uploads(settings).tidy(3600, store.erasure.sources_in_use())
+    assert (needed.exists(), old.exists()) == (True, False)
+    store.queue.end(claim(store).lease, Status.CANCELLED)
+    Uploads(settings).tidy(3600, store.erasure.sources_in_use())
+    assert not needed.exists()

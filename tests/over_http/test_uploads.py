@@ -343,3 +343,29 @@ def unlinked(words: str) -> str:
 def has_begun(settings: Settings, count: int) -> bool:
     """Whether so many files are arriving."""
     return len(uploads(settings)) == count
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+async def test_a_form_that_goes_on_besides_its_file_is_refused(
+    serve: Serve, settings: Settings, *, is_before: bool
+) -> None:
+    field = b'--line\r\nContent-Disposition: form-data; name="x"\r\n\r\n' + b"x" * 100_000 + b"\r\n"
+    file = part("song.wav").removesuffix(b"--line--\r\n")
+    body = (field + file if is_before else file + field) + b"--line--\r\n"
+    async with serve(http=SHARED) as door, calling(door, ALICE) as http:
+        answer = await http.post("/files", content=body, headers={"Content-Type": FORM})
+    assert (answer.status_code, "besides its file" in answer.text) == (400, True)
+    assert uploads(settings) == {}
+
+
+async def test_each_caller_may_send_so_many_files(
+    serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outpaint_mcp.service.uploads._MOST_FILES", 2)
+    async with serve(http=SHARED) as door, calling(door, ALICE) as http, calling(door, BOB) as bob:
+        codes = [(await send(door, f"{number}.wav")).status_code for number in range(3)]
+        assert codes == [201, 201, 413]
+        assert (await bob.post("/files?name=song.wav", content=b"sound")).status_code == 201
+        assert (await http.delete("/files?name=0.wav")).status_code == 200
+        assert (await send(door, "3.wav")).status_code == 201
+    assert uploads(settings).keys() == {"1.wav", "3.wav"}

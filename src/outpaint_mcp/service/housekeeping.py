@@ -131,7 +131,7 @@ class Housekeeper:
     def _tidy_callers(self, stopping: threading.Event) -> None:
         """Delete what remote callers have sent, and their requests, once these were stored for long enough."""
         journal, seconds = self._store.journal, self._settings.retention_days * _DAY_SECONDS
-        self._files.uploads.tidy(seconds)
+        self._files.uploads.tidy(seconds, self._store.erasure.sources_in_use())
         for family in self._store.erasure.families_of_remote(older_than_seconds=seconds):
             if stopping.is_set():
                 return

@@ -15,11 +15,12 @@ from outpaint_mcp.disk.writing import make_persons, make_private
 from outpaint_mcp.errors import InvalidRequest, SourceTooLarge, StorageFailed, UnsupportedAudio
 from outpaint_mcp.service.file_copy import give_name
 from outpaint_mcp.service.file_names import places_in
+from outpaint_mcp.sources import stored_text
 from outpaint_mcp.sources.names import file_name_of, quoted
 from outpaint_mcp.sources.scanning import is_audio_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from outpaint_mcp.config import Settings
@@ -29,6 +30,8 @@ _SPENT = ".spent"
 """The folder of the marks of links that were used; hidden, so that nobody is shown it."""
 _PART = ".upload-"
 _STALE_SECONDS = 86_400.0
+_MOST_FILES = 1_000
+"""Of one remote caller: a disk has room for so many names only, and each upload looks at all of them."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -164,6 +167,11 @@ class Uploads:
         folder = self._settings.reach_of(principal).upload_dir
         with _reported():
             (make_private if principal.is_remote else make_persons)(folder)
+            if principal.is_remote and sum(1 for _ in folder.iterdir()) >= _MOST_FILES:
+                raise SourceTooLarge(
+                    f"There is no room for the file: you have sent {_MOST_FILES} already. Delete requests or files that"
+                    " you do not need any more."
+                )
             spent = folder / _SPENT / link if link else None
             if spent is not None and spent.exists():
                 raise LinkSpent
@@ -195,14 +203,20 @@ class Uploads:
             return False
         return True
 
-    def tidy(self, retention_seconds: float) -> None:
-        """Delete what is older than callers' files are stored, and what a server that was killed has left."""
+    def tidy(self, retention_seconds: float, in_use: Collection[str]) -> None:
+        """Delete what is older than callers' files are stored, and what a server that was killed has left.
+
+        Args:
+            retention_seconds: how long they are stored.
+            in_use: the sources of requests that have not ended, as they are written with these.
+        """
         for folder in self._settings.upload_dirs():
             for each in (*folder.iterdir(), *(folder / _SPENT).glob("*")):
                 is_part = each.name.startswith(_PART) or each.parent != folder
                 with suppress(OSError):
                     age_seconds = time.time() - each.lstat().st_mtime
-                    if age_seconds > (_STALE_SECONDS if is_part else retention_seconds):
+                    is_old = age_seconds > (_STALE_SECONDS if is_part else retention_seconds)
+                    if is_old and stored_text(each.resolve()) not in in_use:
                         each.unlink()  # no folder
 
 

@@ -85,6 +85,11 @@ class Erasure:
             ).fetchone()
         return row is not None
 
+    def sources_in_use(self) -> set[str]:
+        """Return the sources of requests that have not ended."""
+        with self._database.read() as connection:
+            return {row["source"] for row in connection.execute(f"SELECT source FROM jobs WHERE {IS_OPEN}")}
+
     def families_of_remote(self, *, older_than_seconds: float) -> list[str]:
         """Return the requests of remote callers that were submitted so long ago."""
         with self._database.read() as connection:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Worth a thread's while.
 _CHUNK_BYTES = 1 << 20
 _FORM = "multipart/form-data"
+# Heads of parts, and fields that are no file.
+_MOST_BESIDES_BYTES = 64 * 1024
 
 
 class Interrupted(Exception):
@@ -144,17 +146,21 @@ class _Form:
         self._disposition = ""
         self._is_in_file = self._is_over = False
         self._data = bytearray()
+        self._besides_bytes = 0
 
     def add(self, chunk: bytes) -> None:
         """Read on.
 
         Raises:
-            InvalidRequest: it is no form.
+            InvalidRequest: it is no form, or has much that is not the file.
         """
+        self._besides_bytes += len(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError as exc:
             raise InvalidRequest("The form cannot be read: send it as multipart/form-data.") from exc
+        if self._besides_bytes > _MOST_BESIDES_BYTES:
+            raise InvalidRequest("The form has too much besides its file: send one file, as its first field.")
 
     async def rest(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield the file, of which some has been read.
@@ -197,6 +203,7 @@ class _Form:
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_in_file:
             self._data += data[start:end]
+            self._besides_bytes -= end - start
 
     def _end(self) -> None:
         self._is_in_file = False
