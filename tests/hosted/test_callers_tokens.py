@@ -10,7 +10,7 @@ from tests.fakes.runcomfy import TOKEN
 from tests.hosting import open_house
 from tests.waiting import PATIENCE_SECONDS
 
-from outpaint_mcp.errors import RequestNotFound, Unauthorized
+from outpaint_mcp.errors import LimitReached, RequestNotFound, Unauthorized
 from outpaint_mcp.models import Status, SubmitRequest
 from outpaint_mcp.principals import OPERATOR, PERSON, Principal
 from outpaint_mcp.storage.job_queue import WAITING
@@ -131,3 +131,16 @@ async def test_each_call_goes_with_the_token_that_it_brings(
         assert result.status is Status.COMPLETED
         with pytest.raises(Unauthorized):
             await house.service.submit(Principal("ann", tokens=before), request_for(song, seed=8))
+
+
+async def test_one_caller_brings_so_many_tokens_and_none_of_anothers_is_forgotten_for_it(
+    house: House, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outpaint_mcp.providers.remote.accounts._MOST_TOKENS", 2)
+    for number in range(3):
+        await house.service.list(Principal("bob", tokens=(("runcomfy", f"token {number}"),)))
+    with pytest.raises(LimitReached, match="2 tokens"):
+        await house.service.submit(Principal("bob", tokens=(("runcomfy", "token 2"),)), request_for(song))
+    submission = await house.service.submit(ANN, request_for(song))
+    result = await house.service.result(ANN, submission.request_id, wait_seconds=PATIENCE_SECONDS)
+    assert result.status is Status.COMPLETED

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.errors import LimitReached
 from outpaint_mcp.storage.records import CALLERS, Credentials
 
 if TYPE_CHECKING:
+    from outpaint_mcp.principals import Principal
     from outpaint_mcp.providers.remote.model import ModelClient, RemoteModel
+
+
+_MOST_TOKENS = 16
+"""Of one caller: each is in every question to the database that asks for work."""
 
 
 class Accounts:
@@ -18,18 +25,30 @@ class Accounts:
         self._model = model
         self._own = LazyClient(model, None)
         self._callers: dict[str, LazyClient] = {}
+        self._brought: Counter[str] = Counter()  # by whose they are
 
     @property
     def credentials(self) -> Credentials:
         """Whose jobs can be carried out here."""
         return Credentials(has_own=bool(self._model.account), callers=frozenset(self._callers))
 
-    def admit(self, token: str) -> str:
-        """Return the account of a caller's token, which is remembered; of none, the operator's."""
+    def admit(self, principal: Principal) -> str:
+        """Return the account of a caller's token, which is remembered; of none, the operator's.
+
+        Raises:
+            LimitReached: they have brought too many. None is forgotten: what was sent with it is asked for with it.
+        """
+        token = principal.token_for(self._model.description.name)
         if not token:
             return self._model.account
         account = f"{CALLERS}{self._model.account_of(token)}"
         if account not in self._callers:
+            if self._brought[principal.owner] >= _MOST_TOKENS:
+                raise LimitReached(
+                    f"You have called with {_MOST_TOKENS} tokens for {self._model.title} since this server was started,"
+                    " which is the most for one caller. Use one of these."
+                )
+            self._brought[principal.owner] += 1
             self._callers[account] = LazyClient(self._model, token)
         return account
 

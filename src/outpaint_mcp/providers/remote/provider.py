@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from outpaint_mcp.audio.sides import Side
 from outpaint_mcp.errors import (
     Hint,
+    LimitReached,
     NothingNew,
     OutpaintError,
     OverBudget,
@@ -88,13 +89,14 @@ class RemoteProvider:
     def recognize(self, principal: Principal) -> bool:
         """See `Provider.recognize`."""
         known = self.credentials
-        self._accounts.admit(principal.token_for(self.description.name))
+        with suppress(LimitReached):  # whoever submits with it is refused
+            self._accounts.admit(principal)
         return self.credentials != known
 
     def admit(self, principal: Principal, request: SubmitRequest) -> Terms:
         """See `Provider.admit`."""
         model = self._context.model
-        account = self._accounts.admit(principal.token_for(self.description.name))
+        account = self._accounts.admit(principal)
         if not account:
             raise self._no_account(principal)
         check_request(model.title, model.limits, request)
@@ -151,7 +153,7 @@ class RemoteProvider:
     ) -> tuple[Price | None, OutpaintError | None]:
         """Return the price, or the list price where that will do, and why a request would not be taken on."""
         model = self._context.model
-        account = self._accounts.admit(principal.token_for(self.description.name))
+        account = self._accounts.admit(principal)
         if not account:
             return model.list_price, self._no_account(principal)
         try:
