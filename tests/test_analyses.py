@@ -21,9 +21,9 @@ from tests.warm import around
 
 from outpaint_mcp.audio.layout import Layout, Part, PartKind
 from outpaint_mcp.cli.demo_music import compose_piece
-from outpaint_mcp.errors import ServerStopping, SourceUnreachable, UnsupportedAudio
+from outpaint_mcp.errors import ServerBusy, ServerStopping, SourceUnreachable, UnsupportedAudio
 from outpaint_mcp.models import SubmitRequest
-from outpaint_mcp.principals import PERSON
+from outpaint_mcp.principals import PERSON, Principal
 from outpaint_mcp.server.wording import TOOLS
 from outpaint_mcp.service.analyses import STORED_ANALYSES_DAYS
 from outpaint_mcp.service.lifespan import Surroundings, open_service
@@ -260,3 +260,23 @@ def test_an_origin_is_read_from_what_the_file_consists_of() -> None:
     assert origin.seams_seconds == (1.0, 3.0, 6.0, 10.0, 15.0)
     assert origin.song_spans_seconds == ((1.0, 6.0), (10.0, 15.0))
     assert origin.carry_on_from_seconds == 15.0
+
+
+async def test_one_caller_has_so_many_recordings_analyzed_at_a_time(
+    service: OutpaintService, make_song: MakeSong, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outpaint_mcp.service.rooms._MOST_ANALYSES", 1)
+    alice, bob = Principal(client="alice"), Principal(client="bob")
+    for caller in (alice, bob):
+        folder = settings.reach_of(caller).upload_dir
+        folder.mkdir(parents=True)
+        for number in range(2):
+            make_song(f"{caller.client} {number}.wav", seconds=60 + number).rename(folder / f"{number}.wav")
+    await service.analyze(alice, "0.wav", wait_seconds=0)
+    with pytest.raises(ServerBusy, match="being analyzed for you"):
+        await service.analyze(alice, "1.wav", wait_seconds=0)
+    await service.analyze(bob, "0.wav", wait_seconds=0)
+    report, _ = await service.analyze(alice, "0.wav", wait_seconds=PATIENCE_SECONDS)
+    assert report.status == "completed"
+    report, _ = await service.analyze(alice, "1.wav", wait_seconds=PATIENCE_SECONDS)
+    assert report.status == "completed"

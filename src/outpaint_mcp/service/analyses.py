@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.disk.writing import remove
-from outpaint_mcp.errors import ServerStopping
+from outpaint_mcp.errors import ServerBusy, ServerStopping
 from outpaint_mcp.models import Status
 from outpaint_mcp.reports import analysis as reports
 from outpaint_mcp.sources import InlineAudio, LocalFile, RemoteUrl
@@ -84,13 +84,21 @@ class _Job:
 class Analyses:
     """The analyses of one caller in this process."""
 
-    def __init__(self, analyzer: SourceAnalyzer, find_origin: Callable[[str], Awaitable[Origin]]) -> None:
+    def __init__(
+        self,
+        analyzer: SourceAnalyzer,
+        find_origin: Callable[[str], Awaitable[Origin]],
+        *,
+        most: int | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
             analyzer: has sources analyzed.
             find_origin: finds out, by the SHA-256 of a file, of which request it is the result.
+            most: how many may be under way at a time; None for any number.
         """
+        self._most = most
         self._analyzer = analyzer
         self._find_origin = find_origin
         self._jobs: dict[_Key, _Job] = {}
@@ -162,6 +170,13 @@ class Analyses:
         if job is None:
             if self._is_closed:
                 raise ServerStopping("This server is stopping, so the recording was not analyzed.")
+            if (
+                self._most is not None
+                and sum(each.ended_at is None for each in self._jobs.values()) >= self._most
+            ):
+                raise ServerBusy(
+                    f"{self._most} recordings are being analyzed for you. Wait until one of them is done."
+                )
             job = self._jobs[key] = _Job()
             job.task = asyncio.create_task(self._analyze(job, found, picture=picture))
             job.task.add_done_callback(lambda task: self._ended(key, task))

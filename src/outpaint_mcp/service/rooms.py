@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # A room takes a few kilobytes; callers that an authorization server vouches for may be any number.
 _MOST_ROOMS = 1_000
+# Of one remote caller at a time: all wait in one line for the machine's cores.
+_MOST_ANALYSES = 8
 
 
 class Room:
@@ -62,7 +64,11 @@ class Room:
         self.allowance = settings.allowance if principal.is_remote else None
         self.references = ReferenceResolver(principal, reach, store, poller, exporter, links)
         self.prober = Prober(pool, copies)
-        self.analyses = Analyses(SourceAnalyzer(pool, copies, folder), self.references.origin_of_file)
+        self.analyses = Analyses(
+            SourceAnalyzer(pool, copies, folder),
+            self.references.origin_of_file,
+            most=_MOST_ANALYSES if principal.is_remote else None,
+        )
         self.lister = AudioLister(principal, reach, store.journal, self.prober)
         self.destinations = Destinations(reach)
 
