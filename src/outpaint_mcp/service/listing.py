@@ -137,7 +137,7 @@ class AudioLister:
                 raise
             # Where folders are on this machine is nothing to them.
             raise SourceUnreachable(
-                f"{quoted(folder)} is no folder of yours on this server. Name none."
+                f"{quoted(folder)} is no folder of yours on this server. Name none, and all of your files are listed."
             ) from exc
 
     def _results(self) -> dict[Path, _Result]:
