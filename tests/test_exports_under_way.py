@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.deliveries import Pool, add_completed, add_request, any_type, outcome_at
 
-from outpaint_mcp.errors import DeliveryFailed, Hint, InvalidRequest, ServerStopping, WorkerDied
+from outpaint_mcp.errors import DeliveryFailed, Hint, InvalidRequest, ServerBusy, ServerStopping, WorkerDied
 from outpaint_mcp.export_options import ExportOptions
 from outpaint_mcp.service.exporter import BeingWritten, Exporter
 from outpaint_mcp.service.output_folder import OutputFolder
@@ -33,10 +33,12 @@ WHOLE, MP3, OGG = ExportOptions(), ExportOptions(format="mp3"), ExportOptions(fo
 class Exports:
     """An exporter with one generated request; `seen` is what whoever waits learned, by format."""
 
-    def __init__(self, settings: Settings, store: Store, path: Path, *, takes: int = 1) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, path: Path, *, takes: int = 1, caller: str = ""
+    ) -> None:
         self.journal = store.journal
         self.outcome: Outcome = outcome_at(path, CONTENT)
-        self.request_id = add_completed(store, self.outcome, takes=takes)
+        self.request_id = add_completed(store, self.outcome, takes=takes, caller=caller)
         self.pool = Pool()
         self.seen: dict[str, list[float | None]] = {"mp3": [], "ogg": [], "source": []}
         self.exporter = Exporter(
@@ -193,3 +195,17 @@ async def test_nothing_was_added_where_no_part_is(exports: Exports) -> None:
     exports.request_id = add_request(exports.journal, before=0)
     with pytest.raises(InvalidRequest, match="Nothing was added before"):
         await exports.deliver(ExportOptions(part="before"))
+
+
+async def test_so_many_files_are_written_at_a_time_for_a_remote_caller(
+    settings: Settings, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outpaint_mcp.service.exporter._MOST_EXPORTS", 1)
+    exports = Exports(settings, store, tmp_path / "output.wav", caller="alice-0123456789abcdef")
+    try:
+        assert await exports.deliver(MP3, wait_seconds=0) == [BeingWritten(0.0)]
+        with pytest.raises(ServerBusy, match="being written for you"):
+            await exports.deliver(OGG, wait_seconds=0)
+        assert await exports.deliver(MP3, wait_seconds=0) == [BeingWritten(0.0)], "the same is no other"
+    finally:
+        await exports.exporter.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
-from outpaint_mcp.errors import InvalidRequest, OutpaintError
+from outpaint_mcp.errors import InvalidRequest, OutpaintError, ServerBusy
 from outpaint_mcp.models import Status
 from outpaint_mcp.service.conversion import STORED_DAYS, Converter
 from outpaint_mcp.service.delivery_failures import (
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from outpaint_mcp.workers.pool import WorkerPool
 
 _UPDATE_SECONDS = 1.0
+# Of one remote caller at a time, each form of each take: all wait in one line for the machine's cores.
+_MOST_EXPORTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class _Export:
     """One file on its way to a folder; `progress` is the share of it that is written, 0 to 1."""
 
     is_only_take: bool
+    caller: str
     progress: float = 0.0
     task: asyncio.Task[Delivery] = field(init=False)
 
@@ -124,6 +127,7 @@ class Exporter:
 
         Raises:
             InvalidRequest: nothing was added on that side.
+            ServerBusy: too many files are being written for a remote caller.
             ServerStopping: the exporter is closed.
         """
         self._check_open()
@@ -183,13 +187,24 @@ class Exporter:
         if self._is_closed:
             raise server_stopping()
 
+    def _check_room(self, caller: str) -> None:
+        under_way = [
+            each for each in self._exports.values() if each.caller == caller and not each.task.done()
+        ]
+        if len(under_way) >= _MOST_EXPORTS:
+            raise ServerBusy(
+                f"{_MOST_EXPORTS} files are being written for you. Wait until one of them is done."
+            )
+
     def _export(
         self, record: RequestRecord, options: ExportOptions, target: Path | None, *, is_only_take: bool
     ) -> _Export:
         """Find the export that is under way, or start one."""
         key = (record.request_id, options, target)
         if key not in self._exports:
-            export = self._exports[key] = _Export(is_only_take)
+            if record.caller:
+                self._check_room(record.caller)
+            export = self._exports[key] = _Export(is_only_take, record.caller)
             export.task = asyncio.create_task(self._deliver(export, record, options, target))
             export.task.add_done_callback(lambda task: self._forget_success(key, task))
         return self._exports[key]
