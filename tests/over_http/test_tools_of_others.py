@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.over_http.test_resources_of_others import both
+from tests.over_http.callers import both
 from tests.test_tools import extend, refusal
 
 from outpaint_mcp.storage.database import Database
