@@ -90,7 +90,7 @@ def parse_base(url: str) -> str:
 
 
 def host_of(url: str) -> str | None:
-    """Return the host of an http or https URL; None of any other, and of one with credentials, a query or a fragment."""
+    """Return the host of an http or https URL; None where that has credentials, a query or a fragment, or is none."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -58,8 +58,8 @@ class UploadLimits:
         """
         if size_bytes > self.file_bytes:
             raise SourceTooLarge(
-                f"The file is larger than {_mib(self.file_bytes)}, which is the most that this server takes. Send a shorter"
-                " one, or a compressed one such as FLAC."
+                f"The file is larger than {_mib(self.file_bytes)}, which is the most that this server takes. Send a"
+                " shorter one, or a compressed one such as FLAC."
             )
         if self.used_bytes + size_bytes > self.quota_bytes:
             raise SourceTooLarge(
