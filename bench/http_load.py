@@ -157,8 +157,9 @@ def _p95(seconds: Sequence[float]) -> float:
 async def _waits(http: httpx.AsyncClient, pid: int, song: Path, waiting: int) -> list[_Figure]:
     """Measure status calls beside many that wait."""
     asking = _Caller(http, waiting, modern=True)
-    for seed in range(2):  # what all others wait behind
-        await asking.call("submit_outpaint", audio=str(song), tags="", total_seconds=7200, seed=seed)
+    for seed in range(2):  # what all others wait behind, and one of which is asked about
+        found = await asking.call("submit_outpaint", audio=str(song), tags="", total_seconds=7200, seed=seed)
+    own = found["request_id"]
 
     async def prepare(number: int) -> tuple[_Caller, str]:
         caller = _Caller(http, number, modern=number % 2 == 0)
@@ -177,12 +178,12 @@ async def _waits(http: httpx.AsyncClient, pid: int, song: Path, waiting: int) ->
     await asyncio.gather(
         *(wait(caller, request_id, 1) for caller, request_id in prepared[:20])
     )  # whatever is loaded at first
-    alone = await _status_seconds(asking, prepared[0][1], 5)
+    alone = await _status_seconds(asking, own, 5)
     before = _memory(pid)
     waits = [asyncio.create_task(wait(caller, request_id, _WAIT_SECONDS)) for caller, request_id in prepared]
     await asyncio.sleep(_SETTLE_SECONDS)
     cpu, since = _cpu_seconds(pid), time.perf_counter()
-    beside = await _status_seconds(asking, prepared[0][1], 30)
+    beside = await _status_seconds(asking, own, 30)
     cpu_share = (_cpu_seconds(pid) - cpu) / (time.perf_counter() - since)
     during = _memory(pid)
     answers = await asyncio.gather(*waits)

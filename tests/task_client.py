@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mcp.client.session import ClientSession
 
 TASKS = "io.modelcontextprotocol/tasks"
+ERA = "2026-07-28"
+"""Named, since a client that looks for it takes a slow server for one of the older era, which has no tasks."""
 
 
 class Anything(Result):

@@ -249,7 +249,7 @@ def test_every_provider_describes_itself() -> None:
         assert not _TERMINAL_WORDS.search(each.instructions + each.tool_text)
 
 
-NEUTRAL = ("audio", "sources", "config.py", "errors.py", "inputs.py", "models.py", "reports", "jobs")
+NEUTRAL = ("audio", "sources", "config", "errors.py", "inputs.py", "models.py", "reports", "jobs")
 """What is shown by every surface. The server and the command line have their own words."""
 _OF_A_TOOLS_SCHEMA = {'End of the part to extend ("continue from 1:23" is 83). 0: the source\'s end.'}
 

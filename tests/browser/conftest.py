@@ -93,7 +93,7 @@ class Shown:
 
     def text(self, selector: str) -> str:
         """Return what stands there."""
-        return self.frame.locator(selector).inner_text()
+        return str(self.frame.locator(selector).inner_text())
 
     def until(self, expression: str) -> None:
         """Wait until an expression is true in the player's page; its policy forbids to wait there."""

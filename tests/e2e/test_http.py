@@ -22,7 +22,7 @@ from tests.e2e.over_http import INITIALIZE, START, http_server, key_entries
 from tests.e2e.rpc import PATIENCE_SECONDS
 from tests.e2e.sound import check_longer_file
 from tests.fakes.runcomfy import TOKEN
-from tests.task_client import TakesTasks, create
+from tests.task_client import ERA, TakesTasks, create
 
 if sys.platform != "win32":
     import resource
@@ -328,12 +328,12 @@ def test_with_a_token_and_a_limit_it_starts(environment: dict[str, str]) -> None
 async def test_a_task_outlives_the_server_that_took_it(environment: dict[str, str], song: Path) -> None:
     takes = TakesTasks(follows=False)
     with http_server(environment) as first:
-        async with Client(first.url, extensions=[takes]) as client:
+        async with Client(first.url, mode=ERA, extensions=[takes]) as client:
             created = await create(client, takes, audio=str(song), total_seconds=60)
         first.process.kill()
         first.process.wait()
     with http_server(environment) as second:
-        async with Client(second.url, extensions=[takes]) as client:
+        async with Client(second.url, mode=ERA, extensions=[takes]) as client:
             answer = await takes.follow(client.session, created["taskId"])
     assert takes.seen[-1]["createdAt"] == created["createdAt"]
     check_longer_file(answer.structured_content, song)

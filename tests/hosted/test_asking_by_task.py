@@ -14,7 +14,7 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, ElicitResult
 from tests.hosting import quick_schedule, settings_on
-from tests.task_client import TakesTasks, create, tell
+from tests.task_client import ERA, TakesTasks, create, tell
 from tests.waiting import PATIENCE_SECONDS
 from tests.warm import around
 
@@ -74,7 +74,7 @@ async def held(
     )
     takes = TakesTasks(follows=False)
     callback: Any = agrees_to_the_plan if shows_forms else None
-    async with Client(server, extensions=[takes], elicitation_callback=callback) as client:
+    async with Client(server, mode=ERA, extensions=[takes], elicitation_callback=callback) as client:
         created = await create(client, takes, audio=str(song), extend_before_duration=1)
         opened = Held(client, created["taskId"])
         with anyio.fail_after(PATIENCE_SECONDS):

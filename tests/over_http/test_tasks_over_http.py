@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import HEADER_MISMATCH, INVALID_PARAMS
 from tests.over_http.callers import ALICE, BOB, SHARED, asking
 from tests.over_http.conftest import KEY
-from tests.task_client import TASKS, TakesTasks, create, tell
+from tests.task_client import ERA, TASKS, TakesTasks, create, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-VERSION = "2026-07-28"
 UNKNOWN = "op_" + "0" * 20
 NO_TEXT: list[object] = [7, None, [UNKNOWN], {}]
 
@@ -30,11 +29,11 @@ NO_TEXT: list[object] = [7, None, [UNKNOWN], {}]
 async def post(door: Door, method: str, task_id: object, *, named: str | None) -> tuple[int, Any]:
     """Ask something of a task with what headers we like."""
     meta = {
-        "io.modelcontextprotocol/protocolVersion": VERSION,
+        "io.modelcontextprotocol/protocolVersion": ERA,
         "io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}},
     }
     params = {"taskId": task_id, "inputResponses": {}, "_meta": meta}
-    headers = {"MCP-Protocol-Version": VERSION, "Mcp-Method": method}
+    headers = {"MCP-Protocol-Version": ERA, "Mcp-Method": method}
     if named is not None:
         headers["Mcp-Name"] = named
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
@@ -61,7 +60,7 @@ async def test_what_is_no_text_is_no_task(serve: Serve) -> None:
 
 async def test_a_task_is_followed_over_http(serve: Serve, song: Path) -> None:
     takes = TakesTasks()
-    async with serve() as door, Client(f"{door.origin}/mcp/{KEY}", extensions=[takes]) as client:
+    async with serve() as door, Client(f"{door.origin}/mcp/{KEY}", mode=ERA, extensions=[takes]) as client:
         answer = await client.call_tool(
             "submit_outpaint", {"audio": str(song), "tags": "", "extend_after_duration": 1}
         )
@@ -75,9 +74,9 @@ async def test_another_client_with_the_same_key_follows_it_as_well(serve: Serve,
     async with serve() as door:
         url = f"{door.origin}/mcp/{KEY}"
         takes = TakesTasks(follows=False)
-        async with Client(url, extensions=[takes]) as client:
+        async with Client(url, mode=ERA, extensions=[takes]) as client:
             created = await create(client, takes, audio=str(song))
-        async with Client(url, extensions=[takes]) as client:
+        async with Client(url, mode=ERA, extensions=[takes]) as client:
             answer = await takes.follow(client.session, created["taskId"])
     assert answer.structured_content["status"] == "completed"
 
@@ -87,8 +86,8 @@ async def test_a_task_is_its_callers_alone(serve: Serve, song: Path) -> None:
     unlike = "op_" + "1" * 20
     async with (
         serve(http=SHARED) as door,
-        asking(door, ALICE, extensions=[takes]) as alice,
-        asking(door, BOB, extensions=[takes]) as bob,
+        asking(door, ALICE, mode=ERA, extensions=[takes]) as alice,
+        asking(door, BOB, mode=ERA, extensions=[takes]) as bob,
     ):
         content = b64encode(song.read_bytes()).decode()
         created = await create(alice, takes, audio=f"data:audio/wav;base64,{content}")
