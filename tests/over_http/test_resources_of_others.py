@@ -20,6 +20,7 @@ from tests.test_tools import ask
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mcp.client import Client
     from tests.over_http.conftest import Serve
 
     from outpaint_mcp.config import Settings
@@ -33,6 +34,12 @@ RESTS = ("", "/picture", "/peaks", "/preview/0/2")
 def settings(settings: Settings) -> Settings:
     """With the music open to callers from elsewhere."""
     return dataclasses.replace(settings, shared_dirs=settings.input_dirs[:1])
+
+
+async def test_every_template_is_tried(client: Client) -> None:
+    templates = (await client.list_resource_templates()).resource_templates
+    places = [uri("{request_id}", rest.replace("/0/2", "/{start}/{length}")) for rest in RESTS]
+    assert [each.uri_template for each in templates] == places
 
 
 async def test_nobody_reads_what_is_anothers(serve: Serve, song: Path, era: str) -> None:
