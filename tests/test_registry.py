@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SOURCE = Path(outpaint_mcp.__file__).parent
 ROOT = Path(__file__).parent.parent
 
-HOMES = ("providers/runcomfy/", "cli/", "config.py")
+HOMES = ("providers/runcomfy/", "cli/", "config/")
 """Where RunComfy may be named: its own package, the settings, and help for a terminal."""
 
 EXCEPTIONS = {

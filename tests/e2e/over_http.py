@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 START = (sys.executable, "-m", "outpaint_mcp", "serve", "--http")
 
-
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -31,6 +31,11 @@ INITIALIZE = {
         "clientInfo": {"name": "bare", "version": "1"},
     },
 }
+
+
+def key_entries(**keys: str) -> str:
+    """Return `OUTPAINT_API_KEYS` for these callers, by name."""
+    return ",".join(f"{name}={hashlib.sha256(key.encode()).hexdigest()}" for name, key in keys.items())
 
 
 @dataclass(slots=True)

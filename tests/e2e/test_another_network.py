@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import socket
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import soundfile
-from tests.e2e.over_http import http_server
+from tests.e2e.over_http import http_server, key_entries
 from tests.e2e.rpc import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def test_a_client_that_is_cut_off_comes_back_and_downloads_its_result(
 ) -> None:
     track = tmp_path / "Their Track.wav"
     make_song(seconds=20).rename(track)
-    environment |= {"OUTPAINT_API_KEYS": f"anna={hashlib.sha256(KEY.encode()).hexdigest()}"}
+    environment |= {"OUTPAINT_API_KEYS": key_entries(anna=KEY)}
     port = free_port()
     origin = f"http://{SERVER}:{port}"
     where = ("--host", SERVER, "--port", str(port), "--allow-host", SERVER, "--allow-origin", origin)

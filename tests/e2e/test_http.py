@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ import httpx2
 import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
-from tests.e2e.over_http import INITIALIZE, START, http_server
+from tests.e2e.over_http import INITIALIZE, START, http_server, key_entries
 from tests.e2e.rpc import PATIENCE_SECONDS
 from tests.e2e.sound import check_longer_file
 from tests.fakes.runcomfy import TOKEN
@@ -223,11 +222,7 @@ async def test_a_signal_ends_it_in_good_order_whoever_is_connected(
 
 
 ALICE, BOB = "outpaint_alices", "outpaint_bobs"
-KEYS = {
-    "OUTPAINT_API_KEYS": ",".join(
-        f"{name}={hashlib.sha256(key.encode()).hexdigest()}" for name, key in (("alice", ALICE), ("bob", BOB))
-    )
-}
+KEYS = {"OUTPAINT_API_KEYS": key_entries(alice=ALICE, bob=BOB)}
 ALLOWED = ["--allow-host", "127.0.0.1", "--allow-origin", "https://outpaint.example.org"]
 
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
-from tests.e2e.over_http import http_server
+from tests.e2e.over_http import http_server, key_entries
 from tests.e2e.rpc import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 KEY = "a" * 43
-KEYS = {"OUTPAINT_API_KEYS": f"alice={hashlib.sha256(KEY.encode()).hexdigest()}"}
+KEYS = {"OUTPAINT_API_KEYS": key_entries(alice=KEY)}
 BEARER = {"Authorization": f"Bearer {KEY}"}
 LINK = re.compile(r"http://[\d.:]+(/\S+)")
 

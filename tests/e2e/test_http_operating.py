@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
-from tests.e2e.over_http import START, http_server
+from tests.e2e.over_http import START, http_server, key_entries
 from tests.e2e.processes import until
 from tests.e2e.rpc import PATIENCE_SECONDS
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 SECRET = "s" * 43
-KEYS = f"ann={hashlib.sha256(SECRET.encode()).hexdigest()}"
+KEYS = key_entries(ann=SECRET)
 
 
 @contextmanager
@@ -69,7 +68,7 @@ async def test_its_log_its_figures_and_its_spans_tell_of_a_call_and_not_who_call
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         }
         with http_server(environment, "--metrics-port", "0") as server:
-            (figures,) = re.findall(r"figures for Prometheus at (http://\S+)", server.words)
+            (figures,) = re.findall(r"Prometheus metrics at (http://\S+)", server.words)
             async with create_mcp_http_client(headers={"Authorization": f"Bearer {SECRET}"}) as http:
                 transport = streamable_http_client(server.url, http_client=http)
                 async with Client(transport) as client:

@@ -63,6 +63,18 @@ async def test_a_caller_can_use_the_hosted_model_where_the_operator_has_no_token
         assert result.status is Status.COMPLETED
 
 
+async def test_a_token_counts_for_the_call_that_it_came_with_and_no_other(
+    fake: FakeRunComfy, settings: Settings, song: Path
+) -> None:
+    async with open_house(fake, settings, token=None) as house:
+        with pytest.raises(Unauthorized):
+            await house.service.submit(ANN_WITHOUT, request_for(song))
+        assert (await house.service.foresee(ANN, request_for(song))).estimated_cost_usd
+        await house.service.submit(ANN, request_for(song))
+        with pytest.raises(Unauthorized):
+            await house.service.submit(ANN_WITHOUT, request_for(song, seed=8))
+
+
 async def test_a_token_that_is_refused_is_its_callers_to_replace(
     fake: FakeRunComfy, settings: Settings, song: Path
 ) -> None:

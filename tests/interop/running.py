@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -16,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
-from tests.e2e.over_http import http_server
+from tests.e2e.over_http import http_server, key_entries
 from tests.e2e.processes import until, workers_of
 from tests.interop.clients import FOLDER
 from tests.interop.track import SOURCE_SECONDS, Record, Shown, check_offer, converse
@@ -121,8 +120,7 @@ def _server(transport: str, place: _Place) -> Iterator[dict[str, Any]]:
         program.chmod(0o700)
         yield {"command": str(program), "args": [], "env": place.environment}
         return
-    digest = hashlib.sha256(_KEY.encode()).hexdigest()
-    with http_server({**place.environment, "OUTPAINT_API_KEYS": f"interop={digest}"}) as server:
+    with http_server({**place.environment, "OUTPAINT_API_KEYS": key_entries(interop=_KEY)}) as server:
         yield {"url": server.address, "headers": {"Authorization": f"Bearer {_KEY}"}}
 
 

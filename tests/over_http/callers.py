@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import httpx2
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from tests.deliveries import add_completed, outcome_at
+from tests.e2e.over_http import key_entries
 from tests.waiting import PATIENCE_SECONDS
 
 from outpaint_mcp.export_options import ExportOptions
@@ -23,17 +23,13 @@ from outpaint_mcp.storage.store import Store
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tests.over_http.conftest import Door
+    from tests.over_http.conftest import Door, Serve
 
     from outpaint_mcp.config import Settings
 
 ALICE, BOB = Principal(client="alice"), Principal(client="bob")
 _KEYS = {ALICE.client: "a" * 43, BOB.client: "b" * 43}
-SHARED = HttpSettings(
-    keys=ApiKeys(
-        ",".join(f"{name}={hashlib.sha256(key.encode()).hexdigest()}" for name, key in _KEYS.items())
-    )
-)
+SHARED = HttpSettings(keys=ApiKeys(key_entries(**_KEYS)))
 """A server that knows the two."""
 
 
@@ -52,13 +48,24 @@ async def calling(door: Door, caller: Principal | None) -> AsyncIterator[httpx.A
 
 
 @asynccontextmanager
-async def asking(door: Door, caller: Principal) -> AsyncIterator[Client]:
+async def asking(door: Door, caller: Principal, **options: Any) -> AsyncIterator[Client]:  # noqa: ANN401 - as `Client` takes them
     """An MCP client with a caller's key."""
     async with (
         httpx2.AsyncClient(headers=bearer(caller), timeout=PATIENCE_SECONDS) as http,
-        Client(streamable_http_client(f"{door.origin}/mcp", http_client=http)) as client,
+        Client(streamable_http_client(f"{door.origin}/mcp", http_client=http), **options) as client,
     ):
         yield client
+
+
+@asynccontextmanager
+async def both(serve: Serve, era: str = "auto") -> AsyncIterator[tuple[Client, Client]]:
+    """Alice's and Bob's clients of one server."""
+    async with (
+        serve(http=SHARED) as door,
+        asking(door, ALICE, mode=era) as alice,
+        asking(door, BOB, mode=era) as bob,
+    ):
+        yield alice, bob
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
-from tests.e2e.over_http import INITIALIZE
+from tests.e2e.over_http import INITIALIZE, key_entries
 from tests.over_http.conftest import KEY
 from tests.waiting import until
 
@@ -171,8 +170,7 @@ async def test_what_is_worked_on_takes_memory_too_but_small_requests_are_always_
 
 async def test_one_caller_who_fills_the_memory_makes_room_and_nobody_else(serve: Serve) -> None:
     secrets = {name: name * 20 for name in ("ann", "ben")}
-    keys = ",".join(f"{name}={hashlib.sha256(each.encode()).hexdigest()}" for name, each in secrets.items())
-    http = HttpSettings(keys=ApiKeys(keys))
+    http = HttpSettings(keys=ApiKeys(key_entries(**secrets)))
     async with serve(http=http, bodies_bytes=100_000, small_body_bytes=1000) as door:
         slow = await door.connect()
         await slow.post(BODY + b" " * 30_000, size=len(BODY) + 30_001, key=secrets["ben"])

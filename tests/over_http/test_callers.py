@@ -394,6 +394,28 @@ async def test_tools_see_who_calls_in_both_eras(
     assert list(dict.fromkeys(seen)) == [Principal(client="alice"), Principal(client="bob"), token_holder]
 
 
+async def test_a_token_for_a_provider_is_that_of_the_call_in_both_eras(
+    serve: Serve, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Principal] = []
+    real = content.principal
+
+    def look() -> Principal:
+        seen.append(real())
+        return seen[-1]
+
+    monkeypatch.setattr("outpaint_mcp.server.tools.principal", look)
+    async with (
+        serve(http=TEAM) as door,
+        httpx2.AsyncClient(headers=bearer(ALICE), timeout=PATIENCE_SECONDS) as http,
+        Client(streamable_http_client(f"{door.origin}/mcp", http_client=http), mode=era) as client,
+    ):
+        for given in ({}, {"X-RunComfy-Token": "first"}, {"X-RunComfy-Token": "second"}):
+            http.headers.update(given)
+            await client.call_tool("list_outpaints", {})
+    assert [each.token_for("runcomfy") for each in seen] == ["", "first", "second"]
+
+
 async def test_a_client_reads_what_is_wrong(serve: Serve, era: str) -> None:
     async with serve(http=TEAM) as door:
         refused = pytest.RaisesExc(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.e2e.over_http import INITIALIZE
+from tests.e2e.over_http import INITIALIZE, key_entries
 from tests.waiting import Clock
 
 from outpaint_mcp.server.http.api_keys import ApiKeys
@@ -20,10 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 SECRETS = {name: name * 20 for name in ("ann", "ben")}
-KEYS = ApiKeys(
-    ",".join(f"{name}={hashlib.sha256(secret.encode()).hexdigest()}" for name, secret in SECRETS.items())
-)
-FEW = HttpSettings(keys=KEYS, requests_per_minute=3)
+FEW = HttpSettings(keys=ApiKeys(key_entries(**SECRETS)), requests_per_minute=3)
 
 
 def test_a_minutes_requests_may_come_at_once_and_then_one_after_the_other() -> None:

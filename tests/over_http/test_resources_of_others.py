@@ -5,27 +5,23 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
-import httpx2
 import pytest
-from mcp.client import Client
-from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, BlobResourceContents, TextResourceContents
-from tests.over_http.test_callers import ALICE, BOB, TEAM
+from tests.over_http.callers import ALICE, SHARED, asking, both, calling
 from tests.test_resources import REFERENCES, UNKNOWN, extend, failure, read, read_json, uri
 from tests.test_subscriptions import REQUESTS, next_event
 from tests.test_tools import ask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.over_http.conftest import Door, Serve
+    from mcp.client import Client
+    from tests.over_http.conftest import Serve
 
     from outpaint_mcp.config import Settings
 
@@ -40,23 +36,10 @@ def settings(settings: Settings) -> Settings:
     return dataclasses.replace(settings, shared_dirs=settings.input_dirs[:1])
 
 
-@asynccontextmanager
-async def calling(door: Door, key: str, era: str = "auto") -> AsyncIterator[Client]:
-    """A client of one caller's."""
-    async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=60) as http,
-        Client(streamable_http_client(f"{door.origin}/mcp", http_client=http), mode=era) as client,
-    ):
-        yield client
-
-
-@asynccontextmanager
-async def both(serve: Serve, era: str = "auto") -> AsyncIterator[tuple[Client, Client]]:
-    """Alice and Bob, who share a server."""
-    async with AsyncExitStack() as stack:
-        door = await stack.enter_async_context(serve(http=TEAM))
-        alice = await stack.enter_async_context(calling(door, ALICE, era))
-        yield alice, await stack.enter_async_context(calling(door, BOB, era))
+async def test_every_template_is_tried(client: Client) -> None:
+    templates = (await client.list_resource_templates()).resource_templates
+    places = [uri("{request_id}", rest.replace("/0/2", "/{start}/{length}")) for rest in RESTS]
+    assert [each.uri_template for each in templates] == places
 
 
 async def test_nobody_reads_what_is_anothers(serve: Serve, song: Path, era: str) -> None:
@@ -141,13 +124,13 @@ async def test_a_caller_hears_when_their_request_has_ended(serve: Serve, song: P
 async def test_what_is_deleted_is_gone_with_its_previews(
     serve: Serve, song: Path, settings: Settings
 ) -> None:
-    async with serve(http=TEAM) as door, calling(door, ALICE) as alice:
+    async with serve(http=SHARED) as door, asking(door, ALICE) as alice:
         request_id = await extend(alice, song)
         for rest in RESTS:
             await alice.read_resource(uri(request_id, rest))
         previews = settings.data_dir / "previews"
         assert [each.name for each in previews.iterdir()] == [request_id]
-        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {ALICE}"}, timeout=60) as http:
+        async with calling(door, ALICE) as http:
             assert (await http.delete(f"{door.origin}/requests/{request_id}")).status_code == 200
         assert [*previews.iterdir()] == []
         for rest in RESTS:

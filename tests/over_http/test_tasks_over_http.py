@@ -5,22 +5,17 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 from mcp.client import Client
-from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.types import HEADER_MISMATCH, INVALID_PARAMS
+from tests.over_http.callers import ALICE, BOB, SHARED, asking
 from tests.over_http.conftest import KEY
-from tests.over_http.test_callers import ALICE, BOB, TEAM
 from tests.task_client import ERA, TASKS, TakesTasks, create, tell
-from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.over_http.conftest import Door, Serve
@@ -90,9 +85,9 @@ async def test_a_task_is_its_callers_alone(serve: Serve, song: Path) -> None:
     takes = TakesTasks(follows=False)
     unlike = "op_" + "1" * 20
     async with (
-        serve(http=TEAM) as door,
-        calling(door, ALICE, takes) as alice,
-        calling(door, BOB, takes) as bob,
+        serve(http=SHARED) as door,
+        asking(door, ALICE, mode=ERA, extensions=[takes]) as alice,
+        asking(door, BOB, mode=ERA, extensions=[takes]) as bob,
     ):
         content = b64encode(song.read_bytes()).decode()
         created = await create(alice, takes, audio=f"data:audio/wav;base64,{content}")
@@ -105,19 +100,6 @@ async def test_a_task_is_its_callers_alone(serve: Serve, song: Path) -> None:
         answer = await takes.follow(alice.session, task_id)
     assert {*errors} == {(INVALID_PARAMS, "There is no task with this id.", None)}
     assert answer.structured_content["status"] == "completed"
-
-
-@asynccontextmanager
-async def calling(door: Door, key: str, takes: TakesTasks) -> AsyncIterator[Client]:
-    """Connect a client that shows a key."""
-    headers = {"Authorization": f"Bearer {key}"}
-    async with (
-        httpx2.AsyncClient(headers=headers, timeout=PATIENCE_SECONDS) as http,
-        Client(
-            streamable_http_client(f"{door.origin}/mcp", http_client=http), mode=ERA, extensions=[takes]
-        ) as client,
-    ):
-        yield client
 
 
 async def error_of(client: Client, method: str, task_id: str) -> tuple[int, str, Any]:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.over_http.test_resources_of_others import both
+from tests.over_http.callers import both
 from tests.test_tools import extend, refusal
 
+from outpaint_mcp.server.tools import all_tools
 from outpaint_mcp.storage.database import Database
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ async def refused(client: Client, tool: str, request_id: str) -> str:
         for name, value in ABOUT_A_REQUEST[tool].items()
     }
     return (await refusal(client, tool, **arguments)).replace(request_id, "ID")
+
+
+def test_every_tool_is_tried() -> None:
+    assert {*ABOUT_A_REQUEST, "list_outpaints", "list_audio"} == {each.name for each in all_tools("local")}
 
 
 @pytest.mark.parametrize("tool", ABOUT_A_REQUEST)

@@ -57,7 +57,7 @@ def _add(name: str, expires: date | None) -> None:
             f"{name!r} cannot be the name of a key: use small letters, digits and ._- only, up to 64."
         )
     if expires is not None and expires < datetime.now(UTC).date():
-        raise InvalidRequest(f"{expires} is over: the key would let nobody in.")
+        raise InvalidRequest(f"{expires} is over: the key would never work. Give a later day.")
     key = PREFIX + secrets.token_urlsafe(_KEY_BYTES)
     entry = ApiKey(name, hashlib.sha256(key.encode()).digest(), expires)
 
@@ -72,11 +72,11 @@ def _add(name: str, expires: date | None) -> None:
     path = key_file(text)
     if path is None:
         append(text.split(","))
-        _say(f"add this to {VARIABLE}, with a comma between entries, and start the server again: {entry}")
+        _say(f"add this to {VARIABLE}, with a comma between entries, and restart the server: {entry}")
     else:
         _change(path, append)
         _say(f"its hash is in {path}: servers that use that file accept it from now on.")
-    _say(f"this is the key of {name}. It is shown only once, and stored nowhere.")
+    _say(f"this is the key of {name}. It is shown only once, and not stored.")
     print(key)
 
 
@@ -90,14 +90,14 @@ def _list() -> None:
     if not keys:
         _say(f"{VARIABLE} has no key yet.")
     if wrong:
-        _say(f"these lines are no entries, and let nobody in: {', '.join(map(str, wrong))}.")
+        _say(f"these lines are not entries and are ignored: {', '.join(map(str, wrong))}.")
 
 
 def _remove(name: str) -> None:
     path = key_file(variable(os.environ, VARIABLE) or "")
     if path is None:
         raise InvalidRequest(
-            f"{VARIABLE} names no file (@/path/to/it): take the entry out of the variable, and start the server again."
+            f"{VARIABLE} names no file (@/path/to/it): remove the entry from the variable, and restart the server."
         )
 
     def without(lines: list[str]) -> list[str]:
@@ -107,7 +107,7 @@ def _remove(name: str) -> None:
         return rest
 
     _change(path, without)
-    _say(f"{name} is out of {path}: no server that uses that file lets them in any more.")
+    _say(f"{name} was removed from {path}: servers that use that file no longer accept the key.")
 
 
 def _change(path: Path, change: Callable[[list[str]], list[str]]) -> None:

@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="serve MCP over stdio, or over Streamable HTTP with --http")
     add_options(serve)
 
-    keys = commands.add_parser("keys", help="make, list and remove the API keys of callers over HTTP")
+    keys = commands.add_parser("keys", help="add, list and remove API keys for callers over HTTP")
     add_keys(keys)
     keys.set_defaults(run=_keys)
 

@@ -130,16 +130,19 @@ def add_delivery(command: argparse.ArgumentParser) -> None:
 def add_keys(keys: argparse.ArgumentParser) -> None:
     """Add what can be done with API keys."""
     actions = keys.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
-    add = actions.add_parser("add", help="make a key, and show it once")
+    add = actions.add_parser("add", help="create a key, and show it once")
     add.add_argument(
-        "name", metavar="NAME", help="whose it is: what is asked for with the key belongs to that name"
+        "name", metavar="NAME", help="who will use it: their requests and files belong to this name"
     )
     add.add_argument(
-        "--expires", type=_day, metavar="YYYY-MM-DD", help="last day on which it is good, in UTC (no end)"
+        "--expires",
+        type=_day,
+        metavar="YYYY-MM-DD",
+        help="last day on which it works, in UTC (default: no end)",
     )
-    actions.add_parser("list", help="list whose keys there are")
-    remove = actions.add_parser("remove", help="take a name's keys away; a running server notices at once")
-    remove.add_argument("name", metavar="NAME", help="whose")
+    actions.add_parser("list", help="list the names that have a key")
+    remove = actions.add_parser("remove", help="remove a key; a running server notices at once")
+    remove.add_argument("name", metavar="NAME", help="whose key")
 
 
 def _day(text: str) -> date:

@@ -54,10 +54,13 @@ def add_options(serve: argparse.ArgumentParser) -> None:
         "--metrics-port",
         type=int,
         metavar="PORT",
-        help="with --http: port for figures in the form of Prometheus, at /metrics (default: none)",
+        help="with --http: port for Prometheus metrics, at /metrics (default: none)",
     )
     serve.add_argument(
-        "--metrics-host", default="127.0.0.1", metavar="HOST", help="address to show them at (%(default)s)"
+        "--metrics-host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="with --metrics-port: address to listen on (%(default)s)",
     )
     serve.set_defaults(run=serve_mcp)
 
@@ -103,9 +106,11 @@ def _serve_http(parsed: argparse.Namespace, settings: Settings) -> int:
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}{PATH}"
     http = http.named_after(address, port)
     if http.knows_callers:
-        _say(f"Streamable HTTP at {url}, for those with {_credentials(http)}. They call {http.mcp_url}.")
+        _say(f"Streamable HTTP at {url}, for those with {_credentials(http)}. They use {http.mcp_url}.")
         if parsed.host not in LOOPBACK:
-            _say("what is sent here is not encrypted: let a proxy with TLS be all that can connect.")
+            _say(
+                "this traffic is not encrypted: put a TLS proxy in front of it, and let nothing else connect."
+            )
     elif parsed.no_key:
         _say(f"Streamable HTTP at {url}, without a key: every user and program of this machine can call.")
     else:
@@ -138,7 +143,7 @@ def _listen_for_metrics(parsed: argparse.Namespace) -> list[socket.socket]:
         )
     sockets = listen(parsed.metrics_host, parsed.metrics_port)
     address, port = sockets[0].getsockname()[:2]
-    _say(f"figures for Prometheus at http://{f'[{address}]' if ':' in address else address}:{port}/metrics")
+    _say(f"Prometheus metrics at http://{f'[{address}]' if ':' in address else address}:{port}/metrics")
     return sockets
 
 

@@ -79,19 +79,25 @@ def parse_base(url: str) -> str:
         ConfigError: it is none. The text leaves the value out: people put keys into it.
     """
     base = url.rstrip("/")
-    try:
-        parts = urlsplit(base)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    is_plain = bool(host) and not (parts.query or parts.fragment or "@" in parts.netloc)
-    if not host or not is_plain or parts.scheme not in {"https", "http"}:
+    host = host_of(base)
+    if host is None:
         raise ConfigError("RUNCOMFY_MODEL_API_BASE is not a URL such as https://host/v1.")
-    if parts.scheme == "http" and not is_loopback(host):
+    if urlsplit(base).scheme == "http" and not is_loopback(host):
         raise ConfigError(
             f"RUNCOMFY_MODEL_API_BASE is plain http to {host}, which would expose the token: use https."
         )
     return base
+
+
+def host_of(url: str) -> str | None:
+    """Return the host of an http or https URL; None where that has credentials, a query or a fragment, or is none."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    is_plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+    return host if host and is_plain and parts.scheme in {"https", "http"} else None
 
 
 def is_loopback(host: str) -> bool:

@@ -36,7 +36,7 @@ class ProviderDescription:
         instructions: for the server's instructions, where it takes new requests.
         tool_text: for the tool that submits, in a sentence or two, where it takes new requests.
         guide: how to write tags and lyrics for it, in Markdown.
-        token_header: the HTTP header in which a caller brings a token of their own along; empty where none is needed.
+        token_header: the HTTP header in which a caller brings a token of their own along; None where none is needed.
         accepts_within_seconds: how long a submission waits for it to accept or refuse; 0 where it accepts everything.
     """
 
@@ -47,7 +47,7 @@ class ProviderDescription:
     instructions: str
     tool_text: str
     guide: str
-    token_header: str = ""
+    token_header: str | None = None
     accepts_within_seconds: float = 0.0
 
 

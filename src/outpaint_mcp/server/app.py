@@ -47,7 +47,7 @@ https link to the file itself; a data: URI; or an earlier request_id. Files atta
    extend_before_duration. Exactly N: total_seconds. Keep its ending: placement=inside. How it ends: ending. A choice:
    takes=3. The first of them, but longer: its own request_id as audio. Not sure: dry_run=true.
 2. get_outpaint_result(request_id, wait_seconds=45; 3 if your calls are cut off): repeat until status is completed,
-   failed, cancelled or unknown, then tell the user path and verdict. Never resubmit because a wait ended.
+   failed, cancelled or unknown, then tell the user path or url and verdict. Never resubmit because a wait ended.
 Originals and earlier results are never changed: to undo, go on from the earlier one.
 {provider}"""
 

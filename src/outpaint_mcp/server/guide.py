@@ -14,15 +14,15 @@ _CLOSING = """\
 ## With every provider
 
 - `seed` makes another take of the same request; `takes=3` makes three to choose from.
-- How it begins and ends is no tag: use `beginning` and `ending`. How long it is says `total_seconds`, or
-  `extend_before_duration` and `extend_after_duration`.
+- Tags do not set how it begins, how it ends and how long it is: `beginning`, `ending`, and `total_seconds` (or
+  `extend_before_duration` and `extend_after_duration`) do.
 """
 
 
 def write_guide() -> str:
     """Return the guide in Markdown."""
     about = (
-        f"## {name} ({'a generative model' if each.is_generative else 'no generative model'},"
+        f"## {name} ({'a generative model' if each.is_generative else 'not a generative model'},"
         f" {'paid' if each.is_paid else 'free'})\n\n{each.guide}\n"
         for name, (each, _) in PROVIDERS.items()
     )

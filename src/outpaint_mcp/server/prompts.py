@@ -22,7 +22,8 @@ _AUDIO = (
 _WAIT = """\
 Then call get_outpaint_result with the request_id that it returns, and wait_seconds=45 (3 if your calls are cut off
 sooner), again and again until status is completed, failed, cancelled or unknown. Do not submit it again because a wait
-ended. Tell me the path and what the verdict says, faults included. If there is a cost, tell me that, too."""
+ended. Tell me the path or the link, and what the verdict says, faults included. If there is a cost, tell me that,
+too."""
 _TAGS = """\
 Call analyze_audio with audio={audio} until it is completed. Then call submit_outpaint with the same audio and, as tags,
 those that it measured, and the style that I ask for, if any. If it has no vocals, pass lyrics="[inst]"."""

@@ -135,10 +135,10 @@ async def get_outpaint_result(  # noqa: PLR0913 - what can be asked of a result
     ] = True,
     details: Annotated[bool, Field(description="Include sha256 and size_bytes.")] = False,  # noqa: FBT002 - as above
 ) -> Annotated[CallToolResult, ResultReport]:
-    """Deliver the extended file to the output folder. Returns its path, what was written (as measured), the verdict
-    (seams, levels, lengths, whether the source survived), and which take to keep. Until the file is written, returns
-    the request's status: call again. Use wait_seconds=45, or 3 if your calls are cut off sooner; the work goes on. Tell
-    the user the path and the verdict.
+    """Deliver the extended file. Returns its path or url, what was written (as measured), the verdict (seams, levels,
+    lengths, whether the source survived), and which take to keep. Until the file is written, returns the request's
+    status: call again. Use wait_seconds=45, or 3 if your calls are cut off sooner; the work goes on. Tell the user the
+    path or url, and the verdict.
     """
     options = ExportOptions(part=part, format=format, restore_source=restore_source)
     options = dataclasses.replace(fit_format(save_as, options), bitrate_kbps=bitrate_kbps or None)

@@ -57,7 +57,9 @@ class Invitations:
 
 def _not_here(text: str) -> str:
     link = " If it is a link, put https:// in front of it." if is_bare_link(text) else ""
-    return f"{quoted(text)} is not on this server, which cannot see files of your machine or your chat.{link}"
+    return (
+        f"{quoted(text)} is not on this server, which cannot see files on your machine or in your chat.{link}"
+    )
 
 
 def without_folder(error: OutpaintError, folder: Path) -> OutpaintError:

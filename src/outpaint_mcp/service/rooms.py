@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import OrderedDict
-from copy import copy
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.service.analyses import Analyses
@@ -37,7 +37,7 @@ class Room:
     """What is one caller's own; it shares no cache with others', so that nobody can tell what they have looked at.
 
     Attributes:
-        principal: the caller.
+        principal: the caller, with the tokens that came with this call.
         reach: the folders that are open to them.
         allowance: how much they may have; None for no limit.
         references: finds what an `audio` argument refers to.
@@ -107,7 +107,7 @@ class Rooms:
         self._rooms: OrderedDict[Principal, Room] = OrderedDict()  # the longest unused first
 
     def of(self, principal: Principal) -> Room:
-        """Return a caller's room, for the call that they make now: its tokens are no other's."""
+        """Return a caller's room, for this call: a token that came with an earlier one is not this one's."""
         room = self._rooms.get(principal)
         if room is None:
             copies = SourceCopies(self._surroundings.fetch, self._scratch / (principal.owner or "own"))
@@ -127,9 +127,9 @@ class Rooms:
             ):
                 del self._rooms[oldest.principal]
         self._rooms.move_to_end(principal)
-        now = copy(room)
-        now.principal = principal
-        return now
+        entered = copy.copy(room)
+        entered.principal = principal
+        return entered
 
     def stop_waiting(self) -> None:
         """Let nobody wait any longer for an analysis."""

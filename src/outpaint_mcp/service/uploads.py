@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from outpaint_mcp.disk.writing import make_persons, make_private
@@ -40,18 +40,18 @@ class LinkSpent(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class UploadLimits:
     """How much may be sent.
 
     Attributes:
-        most: the size of one file, in bytes.
-        quota: of everything that a caller has sent.
-        used: how much of it is.
+        file_bytes: the size of one file.
+        quota_bytes: of everything that a caller has sent.
+        used_bytes: how much of that there is.
     """
 
-    most: int
-    quota: int
-    used: int
+    file_bytes: int
+    quota_bytes: int
+    used_bytes: int
 
     def check(self, size_bytes: int) -> None:
         """See whether there is room for a file of this size.
@@ -59,26 +59,26 @@ class Allowance:
         Raises:
             SourceTooLarge: there is not.
         """
-        if size_bytes > self.most:
+        if size_bytes > self.file_bytes:
             raise SourceTooLarge(
-                f"The file is larger than {_mib(self.most)}, which is the most that this server takes. Send a shorter"
-                " one, or a compressed one such as FLAC."
+                f"The file is larger than {_mib(self.file_bytes)}, which is the most that this server takes. Send a"
+                " shorter one, or a compressed one such as FLAC."
             )
-        if self.used + size_bytes > self.quota:
+        if self.used_bytes + size_bytes > self.quota_bytes:
             raise SourceTooLarge(
-                f"There is no room for the file: of {_mib(self.quota)} for everything that you send, {_mib(self.used)}"
-                " are used. Delete requests or files that you do not need any more."
+                f"There is no room for the file: you have used {_mib(self.used_bytes)} of your"
+                f" {_mib(self.quota_bytes)}. Delete requests or files that you do not need any more."
             )
 
 
 class Upload:
     """A file that arrives; its methods block."""
 
-    def __init__(self, folder: Path, name: str, spent: Path | None, allowance: Allowance) -> None:
+    def __init__(self, folder: Path, name: str, spent: Path | None, limits: UploadLimits) -> None:
         self._folder = folder
         self._name = name
         self._spent = spent
-        self._allowance = allowance
+        self._limits = limits
         self._part = folder / f"{_PART}{secrets.token_hex(8)}.part"
         self.size_bytes = 0
         descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
@@ -92,7 +92,7 @@ class Upload:
             StorageFailed: the disk is full.
         """
         self.size_bytes += len(chunk)
-        self._allowance.check(self.size_bytes)
+        self._limits.check(self.size_bytes)
         with _reported():
             view = memoryview(chunk)
             while view:
@@ -112,7 +112,7 @@ class Upload:
         with _reported():
             os.fsync(self._file.fileno())
             self._file.close()
-            Allowance(self._allowance.most, self._allowance.quota, _used(self._folder)).check(0)
+            replace(self._limits, used_bytes=_used(self._folder)).check(0)
             if self._spent is not None:
                 _mark(self._spent)
             try:
@@ -175,13 +175,13 @@ class Uploads:
             spent = folder / _SPENT / link if link else None
             if spent is not None and spent.exists():
                 raise LinkSpent
-            allowance = Allowance(
+            limits = UploadLimits(
                 self._settings.max_upload_bytes,
                 self._settings.upload_quota_bytes if principal.is_remote else sys.maxsize,
                 _used(folder) if principal.is_remote else 0,
             )
-            allowance.check(size_bytes or 0)
-            return Upload(folder, safe, spent, allowance)
+            limits.check(size_bytes or 0)
+            return Upload(folder, safe, spent, limits)
 
     @property
     def stored(self) -> str:

@@ -28,7 +28,7 @@ It plays on with the recording's own music. Only these tags steer it, and the an
 - a section of the recording: `like the chorus`, `verse`, `bridge`, `intro`, `outro`, or one by the letter that
   analyze_audio gives it: `like section b`
 
-`calm, like the verse` combines two of them. All other tags have no effect, nor have lyrics; `tags` may be empty.""",
+`calm, like the verse` combines two of them. Other tags, and lyrics, have no effect; `tags` may be empty.""",
 )
 
 

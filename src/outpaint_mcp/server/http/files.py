@@ -51,7 +51,7 @@ _STATUSES: dict[type[OutpaintError], int] = {
     StorageFailed: 507,
 }
 _NO_LINK = (
-    "This link leads nowhere: it is wrong, too old, or was used before. Ask the assistant for a new one."
+    "This link does not work: it is wrong, has expired, or was used before. Ask the assistant for a new one."
 )
 _PRIVATE = {**{name.decode(): value.decode() for name, value in SAFE_HEADERS}, "cache-control": "no-store"}
 
@@ -109,9 +109,7 @@ class Files:
         except (LinkSpent, _Nowhere):
             response = _nowhere(is_page=place != "/files/")
         except Interrupted:
-            words = (
-                "The file did not arrive whole, or not in time, and nothing of it was stored. Send it again."
-            )
+            words = "The file did not arrive completely, or took too long. Nothing was stored: send it again."
             response = JSONResponse({"error": words}, 408, _PRIVATE | {"connection": "close"})
         await response(scope, receive, send)
 
@@ -163,7 +161,7 @@ class Files:
         """Count a file that a caller is sending."""
         if self._receiving[owner] >= _MOST_AT_ONCE:
             raise ServerBusy(
-                f"You are sending {_MOST_AT_ONCE} files already: send this one when one of them is there."
+                f"You are already sending {_MOST_AT_ONCE} files. Send this one when one of them has arrived."
             )
         self._receiving[owner] += 1
         try:
@@ -236,7 +234,7 @@ def _refusal(error: OutpaintError, *, is_page: bool) -> Response:
 def _nowhere(*, is_page: bool) -> Response:
     """Answer whatever is wrong with a link in the same words."""
     if is_page:
-        return _page(pages.notice_page("This link leads nowhere", _NO_LINK), 404)
+        return _page(pages.notice_page("This link does not work", _NO_LINK), 404)
     return JSONResponse({"error": _NO_LINK}, 404, _PRIVATE)
 
 

@@ -58,7 +58,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         if scope["path"] in self._resource.paths:
-            await self._resource.answer(scope["method"], send)
+            await self._resource(scope, receive, send)
             return
         admitted = await self._admit(scope)
         if isinstance(admitted, Refusal):

@@ -16,10 +16,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
+from starlette.responses import Response
 
 from outpaint_mcp.errors import ServerStopping, StorageFailed
 from outpaint_mcp.models import Status
-from outpaint_mcp.server.http.refusals import Refusal
+from outpaint_mcp.server.http.refusals import ONLY_READ, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +40,6 @@ _BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 _TOOL_ERROR = "tool_error"
 
 _NOT_HERE = Refusal(status=404, message=f"There is nothing at this address: figures are at {PATH}.")
-_WRONG_METHOD = Refusal(
-    status=405, message="Only GET and HEAD are answered here.", headers=((b"allow", b"GET, HEAD"),)
-)
 
 
 class Metrics:
@@ -107,19 +105,13 @@ class Metrics:
         """Show the figures, as an ASGI application."""
         if scope["type"] != "http":
             return
-        del receive
         if scope["path"] != PATH:
             await _NOT_HERE.answer(send)
         elif scope["method"] not in {"GET", "HEAD"}:
-            await _WRONG_METHOD.answer(send)
+            await ONLY_READ.answer(send)
         else:
-            text = await self._text()
-            headers = [
-                (b"content-type", CONTENT_TYPE_PLAIN_0_0_4.encode()),
-                (b"content-length", str(len(text)).encode()),
-            ]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text})
+            answer = Response(await self._text(), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+            await answer(scope, receive, send)
 
     async def _text(self) -> bytes:
         service = self._service.opened

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from starlette.responses import JSONResponse
+
+from outpaint_mcp.server.http.refusals import ONLY_READ
 from outpaint_mcp.server.http.settings import PATH
 
 if TYPE_CHECKING:
-    from starlette.types import Send
+    from starlette.types import Receive, Scope, Send
 
     from outpaint_mcp.server.http.settings import HttpSettings
 
@@ -53,15 +55,9 @@ class ProtectedResource:
             parts.append(f'resource_metadata="{self._url}"')
         return b"www-authenticate", ", ".join(parts).encode()
 
-    async def answer(self, method: str, send: Send) -> None:
-        """Send the metadata."""
-        is_read = method in {"GET", "HEAD"}
-        body = json.dumps(self._document).encode() if is_read else b""
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"max-age=300"),
-        ]
-        status = 200 if is_read else 405
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body if method == "GET" else b""})
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the metadata, as an ASGI application."""
+        if scope["method"] in {"GET", "HEAD"}:
+            await JSONResponse(self._document, headers={"cache-control": "max-age=300"})(scope, receive, send)
+        else:
+            await ONLY_READ.answer(send)

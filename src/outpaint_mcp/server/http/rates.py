@@ -63,7 +63,7 @@ class Rates:
         return Refusal(
             status=429,
             message=(
-                f"These are more than {self._per_minute} requests in a minute, which is the most from one caller."
+                f"This is more than {self._per_minute} requests in a minute, which is the most for one caller."
                 f" Nothing was done. Try again in {pause} s, and wait for results with wait_seconds instead of asking"
                 " again and again."
             ),

@@ -39,3 +39,9 @@ class Refusal:
         ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+ONLY_READ = Refusal(
+    status=405, message="Only GET and HEAD are answered here.", headers=((b"allow", b"GET, HEAD"),)
+)
+"""Of what can be read and nothing else."""

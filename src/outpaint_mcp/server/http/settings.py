@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from outpaint_mcp.config.environment import count, is_loopback, variable
+from outpaint_mcp.config.environment import count, host_of, is_loopback, variable
 from outpaint_mcp.errors import ConfigError
 from outpaint_mcp.server.http.api_keys import VARIABLE, ApiKeys
 
@@ -240,16 +240,9 @@ def _url(env: Mapping[str, str], name: str, *, may_be_plain: bool = False) -> st
     url = variable(env, name)
     if url is None:
         return None
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    is_good = (
-        bool(host) and not (parts.query or parts.fragment or "@" in parts.netloc) and _URL.fullmatch(url)
-    )
-    if not host or not is_good or parts.scheme not in {"https", "http"}:
+    host = host_of(url)
+    if host is None or not _URL.fullmatch(url):
         raise ConfigError(f"{name} is not a URL such as https://host/path.")
-    if parts.scheme == "http" and not may_be_plain and not is_loopback(host):
+    if urlsplit(url).scheme == "http" and not may_be_plain and not is_loopback(host):
         raise ConfigError(f"{name} is plain http, by which others could let themselves in: use https.")
     return url.rstrip("/") if may_be_plain else url

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from starlette.responses import PlainTextResponse
+
 from outpaint_mcp.errors import ServerStopping, StorageFailed
-from outpaint_mcp.server.http.refusals import Refusal
+from outpaint_mcp.server.http.refusals import ONLY_READ, Refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,11 +21,6 @@ READINESS_PATH = "/readyz"
 _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 2.0
 
-_OK, _UNAVAILABLE = 200, 503
-_TEXTS = {_OK: b"ok\n", _UNAVAILABLE: b"not ready\n"}
-_WRONG_METHOD = Refusal(
-    status=405, message="Only GET and HEAD are answered here.", headers=((b"allow", b"GET, HEAD"),)
-)
 _STOPPING = Refusal(
     status=503,
     message="This server is stopping. Ask again in a moment; nothing is lost.",
@@ -46,26 +43,19 @@ class SignsOfLife:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif scope["path"] in {HEALTH_PATH, READINESS_PATH}:
-            await self._answer(scope, send)
+            await self._answer(scope, receive, send)
         elif self._service.is_stopping:
             await _STOPPING.answer(send)
         else:
             await self._app(scope, receive, send)
 
-    async def _answer(self, scope: Scope, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in {"GET", "HEAD"}:
-            await _WRONG_METHOD.answer(send)
+            await ONLY_READ.answer(send)
             return
         is_good = scope["path"] == HEALTH_PATH or await self._is_ready()
-        status = _OK if is_good else _UNAVAILABLE
-        text = _TEXTS[status]
-        headers = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", str(len(text)).encode()),
-            (b"cache-control", b"no-store"),
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text})
+        text, status = ("ok\n", 200) if is_good else ("not ready\n", 503)
+        await PlainTextResponse(text, status, {"cache-control": "no-store"})(scope, receive, send)
 
     async def _is_ready(self) -> bool:
         """Whether the service is open and can write; found out once a second at most, however many ask."""

@@ -11,14 +11,9 @@ from pathlib import Path
 _FOLDER = Path(__file__).parent
 
 
-def drop_page(*, until: str, status: str = "") -> str:
-    """Return the page that takes one file.
-
-    Args:
-        until: when its link ends, in words.
-        status: what became of a file that was sent without a script.
-    """
-    return _page("Send a recording", "drop.html", script="drop.js", until=until, status=status)
+def drop_page(*, until: str) -> str:
+    """Return the page that takes one file; `until` says when its link ends."""
+    return _page("Send a recording", "drop.html", script="drop.js", until=until)
 
 
 def deletion_page(request_id: str) -> str:

@@ -23,7 +23,7 @@
     try {
       return JSON.parse(request.responseText);
     } catch {
-      return {};
+      return {}; // a proxy's page
     }
   };
 
@@ -42,7 +42,7 @@
     request.onload = () => {
       const answer = answerOf(request);
       if (request.status !== 201) {
-        fail(answer.error || `The server answered ${request.status}. Try again.`);
+        fail(answer.error?.message || answer.error || `The server answered ${request.status}. Try again.`);
         return;
       }
       bar.hidden = true;
