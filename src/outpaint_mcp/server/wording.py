@@ -16,8 +16,9 @@ _ADVICE = {
     Hint.AWAIT_RESULT: "Call get_outpaint_result with wait_seconds=45 (or 3 if your host ends calls early).",
     Hint.FETCH_RESULT: "Call get_outpaint_result for the file.",
     Hint.GET_RESULT: "Call get_outpaint_result again.",
-    Hint.AGREE: "Tell the user these figures. Ask the user to run `outpaint-mcp approve {id}` at a terminal if they"
-    " agree; where the host can ask questions, get_outpaint_result asks them. If they do not, call cancel_outpaint.",
+    Hint.AGREE: "Tell the user these figures. Ask the user to run `outpaint-mcp approve {id}` at a terminal of the"
+    " machine that this server runs on, if they agree; where the host can ask questions, get_outpaint_result asks them."
+    " If they do not, call cancel_outpaint.",
     Hint.CHECK_STATUS: "Call get_outpaint_status in a moment.",
     Hint.SUBMIT_AGAIN: "Call submit_outpaint again with the same arguments.",
     Hint.CHOOSE_ANOTHER_PLACE: "Pass another save_as to get_outpaint_result, or ask the user to move that file.",
