@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -42,3 +44,13 @@ def is_foreign_share(path: Path, folders: Sequence[Path]) -> bool:
     return path.drive.startswith("\\\\") and path.drive.lower() not in {
         each.drive.lower() for each in folders
     }
+
+
+def used_bytes(folder: Path) -> int:
+    """Add up what lies in a folder, in bytes; parts of what is still arriving, too. 0 where there is none."""
+    used = 0
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for each in entries:
+            with suppress(FileNotFoundError):  # it is in its place by now, or given up
+                used += each.stat(follow_symlinks=False).st_size
+    return used

@@ -52,6 +52,16 @@ def folder_unusable(folder: Path, request_id: str, exc: OSError, *, is_default: 
     )
 
 
+def no_room(request_id: str, quota_bytes: int) -> DeliveryFailed:
+    """A remote caller has as many files here as one caller may have."""
+    return DeliveryFailed(
+        f"The extended file is ready, but there is no room for it: your files take up the {quota_bytes / 2**20:,.4g}"
+        " MiB that you may have here. Delete requests that you do not need any more; nothing is lost.",
+        hint=Hint.GET_RESULT,
+        request_id=request_id,
+    )
+
+
 def not_converted(request_id: str, exc: GenerationFailed) -> DeliveryFailed:
     """Another format, or a part, could not be written."""
     return DeliveryFailed(

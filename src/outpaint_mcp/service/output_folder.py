@@ -12,12 +12,14 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outpaint_mcp.disk.folders import used_bytes
 from outpaint_mcp.disk.writing import make_persons
 from outpaint_mcp.service.delivery_failures import (
     changed_since_delivery,
     changed_since_generation,
     folder_unusable,
     moved_or_deleted,
+    no_room,
     place_taken,
     server_stopping,
 )
@@ -206,6 +208,7 @@ class OutputFolder:
                     part.unlink()
             if self.is_stored(dataclasses.replace(outcome, path=path)):
                 return path
+        self._check_room(record, outcome)
         for path in self._places(record, options, outcome.path.suffix, target):
             if os.path.lexists(path):  # unlike pathlib's, never raises
                 continue
@@ -214,6 +217,17 @@ class OutputFolder:
                 self._put(outcome, record, path, options, is_default=target is None)
                 return path
         raise place_taken(path, record.request_id)
+
+    def _check_room(self, record: RequestRecord, outcome: Outcome) -> None:
+        """See that a remote caller has room for a file; the same room is for what they send.
+
+        Raises:
+            DeliveryFailed: they have not.
+        """
+        quota_bytes = self._settings.upload_quota_bytes
+        folder = self._settings.output_dir_of(record.caller)
+        if record.caller and used_bytes(folder) + outcome.size_bytes > quota_bytes:
+            raise no_room(record.request_id, quota_bytes)
 
     def _places(
         self, record: RequestRecord, options: ExportOptions, suffix: str, target: Path | None

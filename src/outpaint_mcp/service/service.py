@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -192,6 +193,8 @@ class OutpaintService:
         """
         async with self._admission.turn(principal):
             room = self._enter(principal)
+            if principal.is_remote:
+                await asyncio.to_thread(self.files.uploads.check_room, principal)
             resolved = await room.references.resolve(request.audio)
             submission = await self._submitter.submit(room, request, resolved, provider=provider)
             return naming(resolved.taken, submission)

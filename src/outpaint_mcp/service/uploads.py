@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
+from outpaint_mcp.disk.folders import used_bytes
 from outpaint_mcp.disk.writing import make_persons, make_private
 from outpaint_mcp.errors import InvalidRequest, SourceTooLarge, StorageFailed, UnsupportedAudio
 from outpaint_mcp.service.file_copy import give_name
@@ -45,13 +46,15 @@ class UploadLimits:
 
     Attributes:
         file_bytes: the size of one file.
-        quota_bytes: of everything that a caller has sent.
-        used_bytes: how much of that there is.
+        quota_bytes: of everything that a caller has here, sent or delivered.
+        sent_bytes: how much of that was sent.
+        delivered_bytes: how much of it was delivered.
     """
 
     file_bytes: int
     quota_bytes: int
-    used_bytes: int
+    sent_bytes: int = 0
+    delivered_bytes: int = 0
 
     def check(self, size_bytes: int) -> None:
         """See whether there is room for a file of this size.
@@ -64,9 +67,10 @@ class UploadLimits:
                 f"The file is larger than {_mib(self.file_bytes)}, which is the most that this server takes. Send a"
                 " shorter one, or a compressed one such as FLAC."
             )
-        if self.used_bytes + size_bytes > self.quota_bytes:
+        used_bytes = self.sent_bytes + self.delivered_bytes
+        if used_bytes + size_bytes > self.quota_bytes:
             raise SourceTooLarge(
-                f"There is no room for the file: you have used {_mib(self.used_bytes)} of your"
+                f"There is no room for more files: you have used {_mib(used_bytes)} of your"
                 f" {_mib(self.quota_bytes)}. Delete requests or files that you do not need any more."
             )
 
@@ -112,7 +116,7 @@ class Upload:
         with _reported():
             os.fsync(self._file.fileno())
             self._file.close()
-            replace(self._limits, used_bytes=_used(self._folder)).check(0)
+            replace(self._limits, sent_bytes=used_bytes(self._folder)).check(0)
             if self._spent is not None:
                 _mark(self._spent)
             try:
@@ -175,13 +179,28 @@ class Uploads:
             spent = folder / _SPENT / link if link else None
             if spent is not None and spent.exists():
                 raise LinkSpent
-            limits = UploadLimits(
-                self._settings.max_upload_bytes,
-                self._settings.upload_quota_bytes if principal.is_remote else sys.maxsize,
-                _used(folder) if principal.is_remote else 0,
-            )
+            limits = self._limits(principal)
             limits.check(size_bytes or 0)
             return Upload(folder, safe, spent, limits)
+
+    def check_room(self, principal: Principal) -> None:
+        """See whether a caller has room left for anything.
+
+        Raises:
+            SourceTooLarge: they have not.
+        """
+        self._limits(principal).check(1)
+
+    def _limits(self, principal: Principal) -> UploadLimits:
+        if not principal.is_remote:
+            return UploadLimits(self._settings.max_upload_bytes, sys.maxsize)
+        reach = self._settings.reach_of(principal)
+        return UploadLimits(
+            self._settings.max_upload_bytes,
+            self._settings.upload_quota_bytes,
+            sent_bytes=used_bytes(reach.upload_dir),
+            delivered_bytes=used_bytes(reach.output_dir),
+        )
 
     @property
     def stored(self) -> str:
@@ -263,16 +282,6 @@ def _mark(spent: Path) -> None:
         spent.touch(0o600, exist_ok=False)
     except FileExistsError as exc:
         raise LinkSpent from exc
-
-
-def _used(folder: Path) -> int:
-    """Add up what lies in a folder, in bytes; parts of what is still arriving, too."""
-    used = 0
-    with os.scandir(folder) as entries:
-        for each in entries:
-            with suppress(FileNotFoundError):  # it is in its place by now, or given up
-                used += each.stat(follow_symlinks=False).st_size
-    return used
 
 
 def _mib(size_bytes: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from outpaint_mcp.providers.registry import PROVIDERS
@@ -15,6 +16,7 @@ from outpaint_mcp.server.http.settings import CALLER_PATH, LINK_PATH, PATH
 from outpaint_mcp.server.http.signs_of_life import HEALTH_PATH, READINESS_PATH
 
 if TYPE_CHECKING:
+    from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from outpaint_mcp.server.http.settings import HttpSettings
@@ -37,6 +39,12 @@ _SECRET_HEADERS = {b"authorization", *_TOKEN_HEADERS}
 
 _NOT_HERE = Refusal(status=404, message=f"There is nothing at this address: MCP is at {PATH}.")
 
+_TOO_MANY_OPEN = Refusal(
+    status=429,
+    message="You have as many requests and streams open at once as one caller may have. Close some, then try again.",
+    headers=((b"retry-after", b"5"),),
+)
+
 
 class Gate:
     """Lets through, before any of its body is read, what comes from whoever may call.
@@ -44,9 +52,11 @@ class Gate:
     It says who that is where the SDK's `get_access_token` finds it, and passes on nothing that they have shown.
     """
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
-        """Guard an application."""
+    def __init__(self, app: ASGIApp, settings: HttpSettings, *, most_open: int = 1024) -> None:
+        """Guard an application; one caller may have so many requests and streams open at once."""
         self._app = app
+        self._most_open = most_open
+        self._open: Counter[str] = Counter()
         self._resource = ProtectedResource(settings)
         self._callers = Callers(settings, self._resource)
         # Apart, so that no number of strangers makes it forget a caller.
@@ -63,8 +73,18 @@ class Gate:
         admitted = await self._admit(scope)
         if isinstance(admitted, Refusal):
             await admitted.answer(send)
-        else:
+            return
+        user: AuthenticatedUser | None = admitted.get("user")
+        if user is None:
             await self._app(admitted, receive, send)
+        elif self._open[caller := user.access_token.token] < self._most_open:
+            self._open[caller] += 1
+            try:
+                await self._app(admitted, receive, send)
+            finally:
+                self._open -= Counter((caller,))  # forgets those who have none
+        else:
+            await _TOO_MANY_OPEN.answer(send)
 
     async def _admit(self, scope: Scope) -> Scope | Refusal:
         """Return the request as the application is to see it, or what is wrong with it."""

@@ -129,7 +129,7 @@ def http_server(  # noqa: PLR0913 - what it is put together from
     )
     messages = Bodies(Sessions(app, limits.sessions), limits)
     authenticated = AuthContextMiddleware(Files(messages, service, links, limits))
-    door = Addresses(Gate(SignsOfLife(authenticated, service), http), http)
+    door = Addresses(Gate(SignsOfLife(authenticated, service), http, most_open=limits.connections // 4), http)
     return _Server(_config(door, limits), service, beside, on_stopped)
 
 
