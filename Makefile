@@ -1,7 +1,7 @@
 # The recipes; `make check` and `make environments` are what CI runs.
 PYTHON ?= python3
 
-.PHONY: check test environments attack interop browser build
+.PHONY: check test environments attack interop browser browser-short chromium build
 
 check: .venv  ## all tests, with lint, types and import contracts beside them
 	.venv/bin/pytest -q -n 2 --dist worksteal --house
@@ -18,10 +18,15 @@ attack: .venv  ## the whole attack again: seeded, on loopback only, some twenty 
 interop: .venv  ## every client library and agent framework in an environment of its own; tests/interop/README.md has its table
 	.venv/bin/python -m tests.interop --write
 
-browser: .venv  ## the player in Debian's Chromium
+browser: chromium  ## the player in Debian's Chromium: all of its tests
+	.venv/bin/pytest -q -m browser tests/browser
+
+browser-short: chromium  ## what CI runs of them: a seam, takes, the keyboard, both themes, the drop page
+	.venv/bin/pytest -q -m browser tests/browser -k "before_a_seam or same_sample or keyboard or everybody or dropped"
+
+chromium: .venv
 	command -v chromium >/dev/null || (apt-get update -q && apt-get install -qy --no-install-recommends chromium) >/dev/null
 	.venv/bin/pip install -q --group browser
-	.venv/bin/pytest -q -m browser tests/browser
 
 build: .venv  ## wheel and source distribution in dist/
 	.venv/bin/pip install -q build
