@@ -43,11 +43,16 @@ _RATE = 44_100
 
 
 class Mcp:
-    """A client of a real server over HTTP."""
+    """A client of a real server over HTTP.
 
-    def __init__(self, portal: BlockingPortal, client: Client) -> None:
+    Attributes:
+        url: where the server is.
+    """
+
+    def __init__(self, portal: BlockingPortal, client: Client, url: str) -> None:
         self._portal = portal
         self._client = client
+        self.url = url
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         """Call a tool; return its answer as a host passes it on."""
@@ -152,7 +157,7 @@ def mcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mcp]:
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(Client(server.url)) as client,
     ):
-        yield Mcp(portal, client)
+        yield Mcp(portal, client, server.url)
 
 
 def _write_song(path: Path) -> None:

@@ -47,7 +47,9 @@ def test_the_whole_is_shown_with_its_parts_its_takes_and_the_verdict(
         assert shown.text("#path") == structure["path"]
         names = [each.inner_text().split()[:2] for each in shown.frame.locator("#takes span").all()]
         assert names == [["Take", "1"], ["Take", "2"], ["Take", "3"], ["Source"]]
-        assert shown.frame.locator("#wave").get_attribute("aria-valuemax") == "46"
+        wave = shown.frame.locator("#wave")
+        assert wave.get_attribute("aria-valuemax") == "46"
+        assert wave.get_attribute("aria-valuetext").startswith("0:00 of 0:46, Before")
         pixels = "$('canvas').getContext('2d').getImageData(0, 0, $('canvas').width, $('canvas').height).data"
         assert shown.frame.evaluate(f"new Set({pixels}).size") > 10
 
@@ -138,6 +140,19 @@ def test_it_fits_and_can_be_read_by_everybody(
             found = axe.run(shown.frame).response["violations"]
             assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
         assert shown.asked("ui/notifications/size-changed")[-1]["height"] < MAX_HEIGHT
+
+
+def test_what_fits_is_shown_and_nothing_is_offered_that_is_there_already(
+    show: Show, result: dict[str, Any]
+) -> None:
+    with show(result, width=320) as shown:
+        more, best = shown.frame.locator("#more"), shown.frame.locator("#takes small")
+        assert more.is_visible()
+        assert not best.is_visible()
+        shown.page.set_viewport_size({"width": 512, "height": 600})
+        best.wait_for()
+        shown.page.set_viewport_size({"width": 1200, "height": 600})
+        more.wait_for(state="hidden")
 
 
 def test_the_hosts_colours_are_taken_over_while_it_is_shown(show: Show, result: dict[str, Any]) -> None:

@@ -413,5 +413,9 @@ new ResizeObserver(() => {
   host.notify("ui/notifications/size-changed", { width: $("player").offsetWidth, height: Math.ceil($("player").getBoundingClientRect().height) });
 }).observe($("player"));
 
+window.addEventListener("resize", () => {
+  if (!("whole" in $("verdict").dataset)) measureVerdict();
+});
+
 if (window.parent === window) wait("This page is shown by an MCP host, beside a result.");
 else host.connect().then(dress, (error) => wait(`The host did not answer: ${error.message}`, true));
