@@ -349,7 +349,7 @@ async def test_a_finished_request_is_not_cancellable_and_has_its_result_still(
 @pytest.mark.parametrize("method", ["status", "result", "cancel"])
 async def test_an_unknown_request_is_not_found(opened: Opened, method: str) -> None:
     with pytest.raises(RequestNotFound):
-        await getattr(opened.service, method)(UNKNOWN_ID)
+        await getattr(opened.service, method)(PERSON, UNKNOWN_ID)
 
 
 async def test_what_was_delivered_is_not_needed_for_ever(world: World, song: Path) -> None:

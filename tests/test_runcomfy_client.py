@@ -942,7 +942,7 @@ def test_the_client_can_be_had_without_the_rest_of_the_house() -> None:
     assert ours == {
         f"outpaint_mcp.{name}"
         for name in (
-            *("_version", "config", "errors", "fields", "inputs", "models", "wishes"),
+            *("_version", "config", "config.environment", "errors", "fields", "inputs", "models", "wishes"),
             *("providers", "providers.remote"),
             *("providers.base", "providers.remote.model", "providers.remote.retries"),
             *("providers.runcomfy", "providers.runcomfy.api"),
