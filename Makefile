@@ -1,4 +1,4 @@
-# The recipes; `make check` and `make environments` are what CI runs.
+# The recipes; CI runs the commands of the README.
 PYTHON ?= python3
 
 .PHONY: check test environments attack interop browser browser-short chromium build
